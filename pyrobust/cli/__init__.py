@@ -1,0 +1,28 @@
+"""The command line: `python -m pyrobust <verb>`, one verb for each rule of the workflow.
+
+A verb's heavy imports stand inside its function, so that help and refusals answer at once.
+"""
+
+import logging
+import sys
+
+import typer
+
+from pyrobust.errors import UserError
+
+app = typer.Typer(
+    help="Robust image classifiers trained with generated data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; exit 2 with one sentence on bad input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except UserError as error:
+        print(f"pyrobust: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,68 @@
+"""One command-line option for each field of a settings model."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from pyrobust.config import Settings, parse_settings
+
+Verb = Callable[..., None]
+
+
+def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:
+    """Replace the `settings` parameter of a verb by one option a field of `model`.
+
+    Only the options that the user gives reach the model, so a recipe can fill in the rest.
+    """
+
+    def decorate(verb: Verb) -> Verb:
+        signature = inspect.signature(verb)
+        own = [p for p in signature.parameters.values() if p.name != "settings"]
+
+        @wraps(verb)
+        def run(**values: Any) -> None:
+            options = {name: values.pop(name) for name in model.model_fields}
+            given = {name: value for name, value in options.items() if value is not None}
+            verb(settings=parse_settings(model, given), **values)
+
+        options = [_option(name, field) for name, field in model.model_fields.items()]
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + options
+        )
+        return run
+
+    return decorate
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    text = (field.description or "").replace("\n", " ")
+    default = "" if field.is_required() or field.default is None else f"[default: {field.default}]"
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            _plain_type(field.annotation) | None,  # type: ignore[valid-type]
+            typer.Option(help=" ".join(filter(None, [text, _choices(field), default]))),
+        ],
+    )
+
+
+def _plain_type(annotation: Any) -> Any:
+    """Return the type that the command line reads; the model checks the rest."""
+    if annotation in (int, float, bool, str):
+        return annotation
+    members = [a for a in get_args(annotation) if a is not type(None)]
+    if get_origin(annotation) is not Literal and members and members[0] in (int, float, bool, str):
+        return members[0]
+    return str
+
+
+def _choices(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is not Literal:
+        return ""
+    return "(" + ", ".join(str(choice) for choice in get_args(field.annotation)) + ")"

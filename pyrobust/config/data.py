@@ -1,0 +1,71 @@
+"""Settings of the data stages: data sets, generators, selection."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pyrobust.config.base import Settings
+from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
+
+
+class DatasetSettings(Settings):
+    """How a data set is read and augmented."""
+
+    layout: Literal["auto", "digits", "torchvision", "parquet", "tinyimagenet", "folder", "npz"] = (
+        "auto"
+    )
+    """Layout of the raw files; auto looks at what the folder holds."""
+
+    path: str | None = None
+    """Folder of the raw files; the default is DATA_ROOT/<name of the data set>."""
+
+    validation_size: PositiveInt = 1024
+    """Training images held out for early stopping and for the choice among runs (appendix A)."""
+
+    test_size: NonNegativeInt = 0
+    """Images held out as the test split, for a layout that has none (digits, folder, npz)."""
+
+    image_size: PositiveInt | None = None
+    """Height and width that images are resized to; needed where the raw images differ in size."""
+
+    crop_padding: NonNegativeInt = 4
+    """Zeros on each side before the random crop of training images."""
+
+    flip: bool = True
+    """Whether training images are mirrored at random; wrong for digits and house numbers."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the splits."""
+
+
+class GeneratorSettings(Settings):
+    """A generative model, fitted on the training split."""
+
+    type: Literal["gaussian"] = "gaussian"
+    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2."""
+
+    jitter: NonNegativeFloat = 1e-6
+    """Added to the diagonal of each covariance (pixels in [0, 1]); constant pixels need it."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""
+
+    part_size: PositiveInt = 100_000
+    """Images that one sampling job makes; a part is also one shard of at most 307 MB (CIFAR)."""
+
+
+class SelectionSettings(Settings):
+    """How labelled samples become a training set (appendix D)."""
+
+    protocol: Literal["until_full", "top_k"] = "until_full"
+    """until_full: the first samples of each class by id (DDPM, Gaussian); top_k: the best scores
+    of each class among all samples (BigGAN, VDVAE)."""
+
+    oversampling: Annotated[float, Field(ge=1)] = 1.25
+    """Samples drawn before selection, as a multiple of the number kept."""
+
+    max_oversampling: Annotated[float, Field(ge=1)] = 20.0
+    """until_full goes on sampling up to this multiple, then names the class that stays short."""
+
+    min_score: Share = 0.0
+    """Labeller confidence below which a sample is never kept."""

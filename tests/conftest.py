@@ -1,0 +1,28 @@
+"""Markers and paths that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Real CIFAR-10 as Parquet, outside the project; tests that want it are skipped without it.
+TEST_DATA = Path(os.environ.get("PYROBUST_TEST_DATA", "../shared/data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip GPU tests where there is no GPU, and say so."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+@pytest.fixture(scope="session")
+def cifar10_parquet() -> Path:
+    """Folder of CIFAR-10's Parquet files."""
+    folder = TEST_DATA / "cifar10"
+    if not folder.is_dir():
+        pytest.skip(f"needs real CIFAR-10 under {folder}; set PYROBUST_TEST_DATA")
+    return folder
