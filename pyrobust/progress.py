@@ -1,0 +1,101 @@
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines in a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+Item = TypeVar("Item")
+
+# Seconds between two lines in a log: rare enough to read, often enough to see that it lives.
+_LOG_INTERVAL = 10.0
+
+
+@contextmanager
+def counting(total: int, description: str, unit: str, done: int = 0) -> Iterator[Advance]:
+    """Yield a function to call with the number of units that were just finished.
+
+    Args:
+        total: units in all.
+        unit: what is counted, in the plural, such as "images".
+        done: units that an earlier run finished; they do not count for the rate.
+    """
+    shown = _bar if sys.stderr.isatty() else _lines
+    with shown(total, description, unit, done) as advance:
+        yield advance
+
+
+def track(
+    items: Iterable[Item], description: str, unit: str, total: int | None = None
+) -> Iterator[Item]:
+    """Yield `items` and count one `unit` for each; `total` is needed where they have no length."""
+    if total is None:
+        total = len(items) if isinstance(items, Sized) else 0
+    with counting(total, description, unit) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def _bar(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    started = time.monotonic()
+    count = done
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
+
+        def advance(units: int) -> None:
+            nonlocal count
+            count += units
+            rate = _rate(count - done, time.monotonic() - started)
+            progress.update(task, completed=count, rate=f"{rate:,.1f}/s")
+
+        yield advance
+
+
+@contextmanager
+def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
+    started = shown = time.monotonic()
+    count = done
+
+    def line() -> str:
+        rate = _rate(count - done, time.monotonic() - started)
+        left = f", {_duration((total - count) / rate)} left" if rate and count < total else ""
+        of_total = f"/{total:,}" if total else ""
+        return f"{description}: {count:,}{of_total} {unit}, {rate:,.1f}/s{left}"
+
+    def advance(units: int) -> None:
+        nonlocal count, shown
+        count += units
+        if time.monotonic() - shown >= _LOG_INTERVAL:
+            shown = time.monotonic()
+            logger.info(line())
+
+    yield advance
+    logger.info(line())
+
+
+def _rate(units: int, seconds: float) -> float:
+    return units / seconds if seconds > 0 else 0.0
+
+
+def _duration(seconds: float) -> str:
+    """Return "2:05:09" for 7509 seconds and "5:09" for 309."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
