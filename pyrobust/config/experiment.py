@@ -1,10 +1,11 @@
 """Settings of a whole experiment, as `config/config.yaml` states them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pyrobust.config.base import Settings
+from pyrobust.config.base import Settings, parse_settings
 from pyrobust.config.data import DatasetSettings, GeneratorSettings, SelectionSettings
 from pyrobust.config.evaluation import AnalysisSettings, EvaluationSettings
 from pyrobust.config.fields import (
@@ -17,6 +18,7 @@ from pyrobust.config.fields import (
     Share,
 )
 from pyrobust.config.training import LabellerSettings, TrainSettings
+from pyrobust.errors import UserError
 
 
 class ExperimentSettings(Settings):
@@ -46,7 +48,7 @@ class ExperimentSettings(Settings):
     labeller: Name = "wrn-28-10"
     """A key of `labellers`."""
 
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """Settings of `pyrobust train` that differ from the recipe."""
 
     seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1)
@@ -81,14 +83,40 @@ class Config(Settings):
     experiments: Annotated[dict[Name, ExperimentSettings], Field(min_length=1)]
 
 
-def training_settings_of(experiment: ExperimentSettings, seed: int) -> dict[str, Any]:
-    """Return what `pyrobust train` is given for one run of `experiment`."""
-    shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
-    return {
-        **{key: getattr(experiment, key) for key in shared},
-        **experiment.training,
-        "seed": seed,
-    }
+_SHARED_WITH_TRAINING = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
 
 
-__all__ = ["Config", "ExperimentSettings", "TrainSettings", "training_settings_of"]
+def own_training_keys() -> tuple[str, ...]:
+    """Return the keys that `training` may set: those that the experiment does not."""
+    taken = (*_SHARED_WITH_TRAINING, "seed")
+    return tuple(key for key in TrainSettings.model_fields if key not in taken)
+
+
+def check_config(values: Mapping[str, Any]) -> None:
+    """Check a whole configuration, references between its sections included.
+
+    Raises:
+        UserError: names the experiment, the key, its value and what was expected.
+    """
+    config = parse_settings(Config, values)
+    for name, experiment in config.experiments.items():
+        sections: dict[str, Mapping[str, Any]] = {
+            "dataset": config.datasets,
+            "generator": config.generators,
+            "selection": config.selections,
+            "labeller": config.labellers,
+            "evaluation": config.evaluations,
+            "analysis": config.analyses,
+            "baseline": config.experiments,
+        }
+        for key, section in sections.items():
+            value = getattr(experiment, key)
+            if value is not None and value not in section:
+                raise UserError(
+                    f"experiments.{name}.{key} is '{value}', expected one of {', '.join(section)}"
+                )
+        shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
+        try:
+            parse_settings(TrainSettings, {**shared, **experiment.training})
+        except UserError as error:
+            raise UserError(f"experiments.{name}: {error}") from error

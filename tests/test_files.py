@@ -1,0 +1,63 @@
+"""A file is whole or absent."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "record.json"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_killed_write_leaves_no_file_of_that_name(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from pyrobust.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); print('ready', flush=True); time.sleep(60)"
+    )
+    target = tmp_path / "record.json"
+    writer = subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"ready\n"
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    assert not target.exists()
+
+
+def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [0.1, None]})
+    write_json(tmp_path / "b.json", {"a": [0.1, None], "b": 1})
+    assert sha256_of(tmp_path / "a.json") == sha256_of(tmp_path / "b.json")
+
+
+def test_nan_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/record\.json"):
+        write_text(tmp_path / "file" / "record.json", "text")
+
+
+def test_a_missing_or_torn_json_names_the_command_that_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="missing: 'pyrobust dataset' writes it"):
+        read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
+    (tmp_path / "dataset.json").write_text('{"count": 1')
+    with pytest.raises(UserError, match=r"not JSON .* 'pyrobust dataset' writes it anew"):
+        read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")

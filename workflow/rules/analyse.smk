@@ -1,0 +1,96 @@
+# How generated images relate to the original ones: features, neighbours, FID (section 5).
+rule extract_original_features:
+    input:
+        core=ancient("<resources>/core.txt"),
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+        labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+    output:
+        "<results>/features/{dataset}/{labeller}/{analysis}/{split}/features.json",
+    log:
+        "<logs>/extract_original_features/{dataset}/{labeller}/{analysis}/{split}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(60),
+    params:
+        dataset=subpath(input.dataset, parent=True),
+        labeller=subpath(input.labeller, parent=True),
+        folder=subpath(output[0], parent=True),
+        flags=section_flags("analyses"),
+    shell:
+        "python -m pyrobust features --store {params.dataset:q}/{wildcards.split}"
+        " --labeller {params.labeller:q} --output {params.folder:q} {params.flags} > {log} 2>&1"
+
+
+rule extract_generated_features:
+    input:
+        core=ancient("<resources>/core.txt"),
+        samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
+        labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+    output:
+        "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
+    log:
+        "<logs>/extract_generated_features/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(120),
+    params:
+        samples=subpath(input.samples, parent=True),
+        labeller=subpath(input.labeller, parent=True),
+        folder=subpath(output[0], parent=True),
+        flags=section_flags("analyses"),
+    shell:
+        "python -m pyrobust features --store {params.samples:q} --labeller {params.labeller:q}"
+        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+
+
+rule find_neighbours:
+    input:
+        train="<results>/features/{dataset}/{labeller}/{analysis}/train/features.json",
+        test="<results>/features/{dataset}/{labeller}/{analysis}/test/features.json",
+        generated="<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
+    output:
+        "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/neighbours.json",
+    log:
+        "<logs>/find_neighbours/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(8000),
+        runtime=wall_time(60),
+    params:
+        features=folder_flags("train", "test", "generated"),
+        folder=subpath(output[0], parent=True),
+        flags=section_flags("analyses"),
+    shell:
+        "python -m pyrobust neighbours {params.features} --output {params.folder:q}"
+        " {params.flags} > {log} 2>&1"
+
+
+rule measure_quality:
+    input:
+        original="<results>/features/{dataset}/{labeller}/{analysis}/train/features.json",
+        generated="<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
+    output:
+        "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/quality.json",
+    log:
+        "<logs>/measure_quality/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(8000),
+        runtime=wall_time(60),
+    params:
+        features=folder_flags("original", "generated"),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m pyrobust quality {params.features} --output {params.folder:q} > {log} 2>&1"

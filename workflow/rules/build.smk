@@ -1,0 +1,19 @@
+# Builds the compiled core when its sources change; other rules wait for it, and no result is
+# made anew because of it (`ancient`).
+rule build_core:
+    input:
+        "setup.py",
+        collect("csrc/{source}", source=CORE_SOURCES),
+    output:
+        "<resources>/core.txt",
+    log:
+        "<logs>/build_core.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    shell:
+        "MAX_JOBS={threads} python setup.py build_ext --inplace > {log} 2>&1"
+        " && python -m pyrobust info > {output} 2>> {log}"

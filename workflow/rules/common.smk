@@ -1,0 +1,65 @@
+# Checks of the configuration, wildcard constraints and helper functions; no rules here.
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from pyrobust.config.experiment import check_config
+from pyrobust.errors import UserError
+
+validate(config, schema="../schemas/config.schema.json")
+try:
+    check_config(config)
+except UserError as error:
+    raise WorkflowError(f"config: {error}") from error
+
+
+wildcard_constraints:
+    dataset="|".join(config["datasets"]),
+    labeller="|".join(config["labellers"]),
+    generator="|".join(config["generators"]),
+    selection="|".join(config["selections"]),
+    evaluation="|".join(config["evaluations"]),
+    analysis="|".join(config["analyses"]),
+    experiment="|".join(config["experiments"]),
+    split="train|test",
+    run=r"chosen|seed\d+",
+    norm="linf|l2",
+    radius=r"[0-9.]+(-[0-9]+)?",
+    num_samples=r"\d+",
+    part=r"\d+",
+    seed=r"\d+",
+
+
+def flags(settings):
+    """Return settings as command-line flags; those without a value are left out."""
+    return " ".join(
+        f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
+        + ("" if isinstance(value, bool) else f" {value}")
+        for key, value in settings.items()
+        if value is not None
+    )
+
+
+def section_flags(section):
+    """Return a function from wildcards to the flags of `config[section][<its wildcard>]`."""
+    wildcard = {"analyses": "analysis"}.get(section, section.removesuffix("s"))
+    return lambda wildcards: flags(config[section][wildcards[wildcard]])
+
+
+def experiment_of(wildcards):
+    """Return the settings of the experiment named by the wildcards."""
+    return config["experiments"][wildcards.experiment]
+
+
+def uses_generated(experiment):
+    """Tell whether any generated image meets the training."""
+    return experiment["mixing_factor"] < 1
+
+
+def memory(megabytes):
+    """Return a function to the memory of a job, doubled on each attempt."""
+    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+
+
+def wall_time(minutes):
+    """Return a function to the wall time of a job in minutes, doubled on each attempt."""
+    return lambda wildcards, attempt: minutes * 2 ** (attempt - 1)

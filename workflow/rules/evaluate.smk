@@ -1,0 +1,81 @@
+# Attacks on the trained models, and on the labeller as a check that the attacks work.
+rule evaluate_run:
+    input:
+        core=ancient("<resources>/core.txt"),
+        model=model_of_run,
+        dataset=dataset_of_experiment,
+    output:
+        "<results>/evaluate/{experiment}/{run}/evaluation.json",
+    log:
+        "<logs>/evaluate_run/{experiment}/{run}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(1440),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+        threat=threat_flags,
+        flags=evaluation_flags,
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
+        " > {log} 2>&1"
+
+
+rule evaluate_labeller:
+    input:
+        core=ancient("<resources>/core.txt"),
+        model="<results>/labellers/{dataset}/{labeller}/labeller.json",
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+    output:
+        "<results>/evaluate/labellers/{dataset}/{labeller}/{norm}_{radius}/{evaluation}/evaluation.json",
+    log:
+        "<logs>/evaluate_labeller/{dataset}/{labeller}/{norm}_{radius}/{evaluation}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(240),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+        epsilon=epsilon_of_radius,
+        flags=section_flags("evaluations"),
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} --norm {wildcards.norm}"
+        " --epsilon {params.epsilon} {params.flags} > {log} 2>&1"
+
+
+rule map_landscape:
+    input:
+        core=ancient("<resources>/core.txt"),
+        model="<results>/train/{experiment}/choice.json",
+        dataset=dataset_of_experiment,
+    output:
+        "<results>/landscape/{experiment}/landscape.json",
+    log:
+        "<logs>/map_landscape/{experiment}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(30),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+        threat=threat_flags,
+    shell:
+        "python -m pyrobust landscape --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} > {log} 2>&1"

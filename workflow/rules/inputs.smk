@@ -1,0 +1,214 @@
+# Paths, inputs and flags that rules derive from an experiment's settings; no rules here.
+import json
+import math
+from pathlib import Path
+
+CORE_SOURCES = sorted(
+    path.relative_to("csrc").as_posix()
+    for path in Path("csrc").rglob("*")
+    if path.suffix in {".h", ".cuh", ".cpp", ".cu"}
+)
+
+
+def dataset_path(experiment):
+    return "<resources>/datasets/{dataset}/dataset.json".format_map(experiment)
+
+
+def labeller_path(experiment):
+    return "<results>/labellers/{dataset}/{labeller}/labeller.json".format_map(
+        experiment
+    )
+
+
+def generator_path(experiment):
+    return "<results>/generators/{dataset}/{generator}/generator.json".format_map(
+        experiment
+    )
+
+
+def samples_path(experiment):
+    path = "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json"
+    return path.format_map(experiment)
+
+
+def analysis_path(experiment, result):
+    path = "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/{result}.json"
+    return path.format_map({**experiment, "result": result})
+
+
+def labeller_evaluation_path(experiment):
+    path = "<results>/evaluate/labellers/{dataset}/{labeller}/{norm}_{radius}/{evaluation}/evaluation.json"
+    return path.format_map(
+        {**experiment, "radius": "-".join(experiment["epsilon"].split("/"))}
+    )
+
+
+def sample_parts(wildcards, path):
+    """Return one file for each sampling job that the selection starts from."""
+    oversampling = config["selections"][wildcards.selection]["oversampling"]
+    part_size = config["generators"][wildcards.generator]["part_size"]
+    num_parts = math.ceil(int(wildcards.num_samples) * oversampling / part_size)
+    return collect(path, part=range(num_parts), allow_missing=True)
+
+
+def parts_of_selection(wildcards):
+    return sample_parts(
+        wildcards, "<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json"
+    )
+
+
+def labels_of_selection(wildcards):
+    return sample_parts(
+        wildcards,
+        "<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
+    )
+
+
+def part_size(wildcards):
+    """Return the images of each part."""
+    return config["generators"][wildcards.generator]["part_size"]
+
+
+def part_folders(wildcards, input):
+    """Return the folders that hold the numbered parts and their labels, and how many there are."""
+    parts, labels = (
+        Path(files[0]).parent.parent for files in (input.parts, input.labels)
+    )
+    return f"--parts {parts} --labels {labels} --num-parts {len(input.parts)}"
+
+
+def training_inputs(wildcards):
+    """Return the original images and, where used, the generated ones."""
+    experiment = experiment_of(wildcards)
+    inputs = {"dataset": dataset_path(experiment)}
+    if uses_generated(experiment):
+        inputs["samples"] = samples_path(experiment)
+    return inputs
+
+
+def training_flags(wildcards):
+    """Return what `pyrobust train` is told for one run."""
+    experiment = experiment_of(wildcards)
+    shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
+    return flags({key: experiment[key] for key in shared} | experiment["training"])
+
+
+def runs_of_experiment(wildcards):
+    """Return the training of every seed."""
+    return collect(
+        "<results>/train/{experiment}/seed{seed}/training.json",
+        seed=experiment_of(wildcards)["seeds"],
+        allow_missing=True,
+    )
+
+
+def model_of_run(wildcards):
+    """Return the file that stands for a trained model: the choice, or one seed's training."""
+    if wildcards.run == "chosen":
+        return "<results>/train/{experiment}/choice.json"
+    return "<results>/train/{experiment}/{run}/training.json"
+
+
+def dataset_of_experiment(wildcards):
+    return dataset_path(experiment_of(wildcards))
+
+
+def threat_flags(wildcards):
+    """Return the perturbation set of an experiment."""
+    return flags({key: experiment_of(wildcards)[key] for key in ("norm", "epsilon")})
+
+
+def evaluation_flags(wildcards):
+    """Return the attack settings of an experiment."""
+    return flags(config["evaluations"][experiment_of(wildcards)["evaluation"]])
+
+
+def evaluated_runs(experiment):
+    """Return the runs that meet the test split."""
+    if experiment["test_runs"] == "all":
+        return [f"seed{seed}" for seed in experiment["seeds"]]
+    return ["chosen"]
+
+
+def epsilon_of_radius(wildcards):
+    """Return the radius as it is written everywhere but in file names."""
+    return Path(*wildcards.radius.split("-")).as_posix()
+
+
+def folder_flags(*names):
+    """Return a function to one flag for each file among the named inputs: its folder."""
+
+    def flags_of(wildcards, input):
+        return " ".join(
+            f"--{name} {Path(file).parent}"
+            for name in names
+            for file in flatten([input.get(name, [])])
+        )
+
+    return flags_of
+
+
+def report_inputs(wildcards):
+    """Return every file that the record and the page are made of."""
+    experiment = experiment_of(wildcards)
+    evaluations = "<results>/evaluate/{name}/{run}/evaluation.json"
+    inputs = {
+        "dataset": dataset_path(experiment),
+        "labeller": labeller_path(experiment),
+        "labeller-evaluation": labeller_evaluation_path(experiment),
+        "choice": "<results>/train/{experiment}/choice.json",
+        "run": runs_of_experiment(wildcards),
+        "evaluation": collect(
+            evaluations, name=wildcards.experiment, run=evaluated_runs(experiment)
+        ),
+        "landscape": "<results>/landscape/{experiment}/landscape.json",
+    }
+    if uses_generated(experiment):
+        inputs |= {
+            "generator": generator_path(experiment),
+            "samples": samples_path(experiment),
+            "neighbours": analysis_path(experiment, "neighbours"),
+            "quality": analysis_path(experiment, "quality"),
+        }
+    if experiment["baseline"]:
+        baseline = config["experiments"][experiment["baseline"]]
+        inputs["baseline-choice"] = (
+            f"<results>/train/{experiment['baseline']}/choice.json"
+        )
+        inputs["baseline-evaluation"] = collect(
+            evaluations, name=experiment["baseline"], run=evaluated_runs(baseline)
+        )
+    return inputs
+
+
+def experiment_as_json(wildcards):
+    """Return the experiment's settings with those of the sections that it names."""
+    experiment = experiment_of(wildcards)
+    sections = ("generator", "selection", "labeller", "evaluation", "analysis")
+    named = {
+        section: {
+            "name": experiment[section],
+            **config["analyses" if section == "analysis" else f"{section}s"][
+                experiment[section]
+            ],
+        }
+        for section in sections
+    }
+    return json.dumps({**experiment, **named}, sort_keys=True)
+
+
+def report_flags(wildcards, input):
+    """Return the inputs of a report as flags: neighbours and quality as files, else folders."""
+    names = [
+        name
+        for name in report_inputs(wildcards)
+        if name not in ("neighbours", "quality")
+    ]
+    files = [
+        f"--{name} {input[name]}"
+        for name in ("neighbours", "quality")
+        if input.get(name)
+    ]
+    baseline = experiment_of(wildcards)["baseline"]
+    named = [f"--baseline-name {baseline}"] if baseline else []
+    return " ".join([folder_flags(*names)(wildcards, input), *files, *named])

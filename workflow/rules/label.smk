@@ -1,0 +1,50 @@
+# The non-robust classifier f_NR and its pseudo-labels (section 3.3).
+rule train_labeller:
+    input:
+        core=ancient("<resources>/core.txt"),
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+    output:
+        "<results>/labellers/{dataset}/{labeller}/labeller.json",
+    log:
+        "<logs>/train_labeller/{dataset}/{labeller}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(480),
+    params:
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+        flags=section_flags("labellers"),
+    shell:
+        "python -m pyrobust train-labeller --dataset {params.dataset:q}"
+        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+
+
+rule label_part:
+    input:
+        core=ancient("<resources>/core.txt"),
+        part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
+        labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+    output:
+        "<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
+    log:
+        "<logs>/label_part/{dataset}/{generator}/{labeller}/{part}.log",
+    group:
+        "sampling"
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
+    params:
+        part=subpath(input.part, parent=True),
+        labeller=subpath(input.labeller, parent=True),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m pyrobust label --samples {params.part:q} --labeller {params.labeller:q}"
+        " --output {params.folder:q} > {log} 2>&1"

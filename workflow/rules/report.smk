@@ -1,0 +1,30 @@
+# The record of an experiment, its cost and its page.
+rule report_experiment:
+    input:
+        unpack(report_inputs),
+    output:
+        record=report(
+            "<results>/{experiment}.json",
+            caption="../report/record.rst",
+            category="Experiments",
+            labels={"experiment": "{experiment}", "file": "record"},
+        ),
+        cost="<results>/{experiment}.cost.json",
+        page=report(
+            "<results>/{experiment}.html",
+            caption="../report/page.rst",
+            category="Experiments",
+            labels={"experiment": "{experiment}", "file": "page"},
+        ),
+    log:
+        "<logs>/report_experiment/{experiment}.log",
+    localrule: True
+    conda:
+        "../../envs/pyrobust.yaml"
+    params:
+        experiment=experiment_as_json,
+        inputs=report_flags,
+    shell:
+        "python -m pyrobust report {wildcards.experiment} --experiment {params.experiment:q}"
+        " {params.inputs} --output {output.record:q} --cost {output.cost:q} --page {output.page:q}"
+        " > {log} 2>&1"
