@@ -1,6 +1,6 @@
 """Writes the JSON Schema of `config/config.yaml` from the settings models.
 
-    python -m pyrobust.config.schema > workflow/schemas/config.schema.json
+python -m pyrobust.config.schema > workflow/schemas/config.schema.json
 """
 
 import json
@@ -8,6 +8,7 @@ from typing import Any
 
 from pyrobust.config.experiment import Config, own_training_keys
 from pyrobust.config.training import TrainSettings
+
 
 def config_schema() -> dict[str, Any]:
     """Return the schema of the whole configuration, references resolved and defaults stated."""

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pyrobust.config.experiment import check_config
+from pyrobust.config.manual import manual
 from pyrobust.config.schema import config_schema, schema_text
 from pyrobust.errors import UserError
 
@@ -25,6 +26,12 @@ def config() -> dict[str, Any]:
 def test_shipped_schema_is_what_the_settings_say() -> None:
     assert SCHEMA_FILE.read_text() == schema_text(), (
         "run: python -m pyrobust.config.schema > workflow/schemas/config.schema.json"
+    )
+
+
+def test_shipped_manual_is_what_the_settings_say() -> None:
+    assert (ROOT / "config/README.md").read_text() == manual(), (
+        "run: python -m pyrobust.config.manual > config/README.md"
     )
 
 
