@@ -1,1 +1,1 @@
-
+"""Images on disk: data sets in their published layouts, sample stores, selection."""

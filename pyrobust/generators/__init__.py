@@ -1,1 +1,1 @@
-
+"""Generative models behind one interface, and the stages that sample, label and select."""

@@ -1,0 +1,291 @@
+"""Arrays in shards: columns of equal length, cut into `.npy` files beside one JSON index.
+
+A shard is whole or absent, the index is written last, and an interrupted writer leaves
+`progress.json`, from which the next one goes on. Readers map shards one at a time, so that
+memory stays bounded however many there are.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path, read_json, sha256_of, write_json
+
+_PROGRESS = "progress.json"
+
+ShardEntry = dict[str, Any]  # {"count": rows, "<column>": SHA-256 of its file, ...}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one row of a column is."""
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+
+def shard_path(folder: Path, column: str, shard: int) -> Path:
+    """Return the file of one column of one shard."""
+    return folder / f"{column}-{shard:05}.npy"
+
+
+class ShardWriter:
+    """Writes rows in shards of equal size, and goes on where a killed writer stopped.
+
+    Args:
+        total: rows that will be there in the end.
+        identity: all that decides the bytes. Shards that an earlier writer of the same identity
+            left, and whose hashes still hold, are kept: the caller starts at row `count`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        index_name: str,
+        columns: Mapping[str, Column],
+        total: int,
+        shard_size: int,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self._folder = folder
+        self._index_name = index_name
+        self._columns = dict(columns)
+        self._total = total
+        self._shard_size = shard_size
+        self._identity = _digest({**_described(columns), "total": total, **identity})
+        self._shards = self._shards_that_hold()
+        self._clean()
+        self._pending: list[dict[str, np.ndarray]] = []
+        self._num_pending = 0
+
+    @property
+    def count(self) -> int:
+        """Rows that are written or handed over."""
+        return self._written + self._num_pending
+
+    @property
+    def _written(self) -> int:
+        return sum(shard["count"] for shard in self._shards)
+
+    def append(self, **rows: np.ndarray) -> None:
+        """Add rows, one array for each column; they reach the disk when a shard is full."""
+        lengths = {name: len(values) for name, values in rows.items()}
+        if set(rows) != set(self._columns) or len(set(lengths.values())) != 1:
+            raise ValueError(f"rows are {lengths}, expected equally many of {set(self._columns)}")
+        for name, column in self._columns.items():
+            if rows[name].dtype != column.dtype or rows[name].shape[1:] != column.shape:
+                raise ValueError(
+                    f"{name} is {rows[name].dtype} of {rows[name].shape[1:]} a row, "
+                    f"expected {column.dtype} of {column.shape}"
+                )
+        taken, count = 0, next(iter(lengths.values()))
+        while taken < count:
+            until = min(count, taken + self._next_shard_size() - self._num_pending)
+            # A copy, since the caller may use its array again before the shard is full.
+            self._pending.append({name: rows[name][taken:until].copy() for name in rows})
+            self._num_pending += until - taken
+            taken = until
+            if self._num_pending == self._next_shard_size():
+                self._write_shard()
+
+    def finish(self, index: Mapping[str, Any]) -> None:
+        """Write the index, after which the rows can be read, and drop the state of the writer."""
+        if self.count != self._total:
+            raise ValueError(f"{self.count} rows are written, expected {self._total}")
+        contents = {**index, "count": self._total, "shards": self._shards}
+        write_json(self._folder / self._index_name, {**contents, "identity": self._identity})
+        (self._folder / _PROGRESS).unlink(missing_ok=True)
+
+    def _next_shard_size(self) -> int:
+        size = min(self._shard_size, self._total - self._written)
+        if size == 0:
+            raise ValueError(f"more rows than the {self._total} that were announced")
+        return size
+
+    def _write_shard(self) -> None:
+        entry: ShardEntry = {"count": self._num_pending}
+        for name in self._columns:
+            values = np.concatenate([rows[name] for rows in self._pending])
+            with atomic_path(shard_path(self._folder, name, len(self._shards))) as temporary:
+                np.save(temporary, values, allow_pickle=False)
+                entry[name] = sha256_of(temporary)
+        self._pending, self._num_pending = [], 0
+        self._shards.append(entry)
+        state = {"identity": self._identity, "shards": self._shards}
+        write_json(self._folder / _PROGRESS, state)
+
+    def _shards_that_hold(self) -> list[ShardEntry]:
+        """Return the leading shards of an earlier writer that are still what it wrote."""
+        for name in (self._index_name, _PROGRESS):
+            try:
+                state = read_json(self._folder / name, made_by="")
+                if state["identity"] != self._identity:
+                    continue
+                kept = []
+                for number, entry in enumerate(state["shards"]):
+                    if not self._holds(number, entry):
+                        break
+                    kept.append(entry)
+                return kept
+            except (UserError, KeyError, TypeError):
+                continue
+        return []
+
+    def _holds(self, number: int, entry: ShardEntry) -> bool:
+        paths = {name: shard_path(self._folder, name, number) for name in self._columns}
+        return all(path.is_file() and sha256_of(path) == entry[n] for n, path in paths.items())
+
+    def _clean(self) -> None:
+        """Remove the old index first, then every shard that this writer will not keep."""
+        if not self._folder.is_dir():
+            return
+        (self._folder / self._index_name).unlink(missing_ok=True)
+        if self._shards:
+            state = {"identity": self._identity, "shards": self._shards}
+            write_json(self._folder / _PROGRESS, state)
+        else:
+            (self._folder / _PROGRESS).unlink(missing_ok=True)
+        kept = {
+            shard_path(self._folder, name, number).name
+            for name in self._columns
+            for number in range(len(self._shards))
+        }
+        for name in self._columns:
+            # The second pattern is the temporary file of a writer that was killed.
+            for pattern in (f"{name}-*.npy", f".{name}-*.npy"):
+                for path in self._folder.glob(pattern):
+                    if path.name not in kept:
+                        path.unlink()
+
+
+class ShardReader:
+    """Reads the rows of a finished writer.
+
+    Args:
+        made_by: the command that wrote them; it is named where a file is damaged.
+
+    Raises:
+        UserError: a file is missing, torn, or not what the index says.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        columns: Mapping[str, Column],
+        shards: Sequence[ShardEntry],
+        made_by: str,
+    ) -> None:
+        self._folder = folder
+        self._columns = dict(columns)
+        self._shards = list(shards)
+        self._made_by = made_by
+        # Global index of the first row of each shard, and the count of all rows at the end.
+        self._starts = np.cumsum([0, *(shard["count"] for shard in shards)], dtype=np.int64)
+        self._offsets = {
+            name: [self._data_offset(name, number) for number in range(len(shards))]
+            for name in columns
+        }
+
+    @property
+    def count(self) -> int:
+        """Rows in all shards."""
+        return int(self._starts[-1])
+
+    def whole(self, column: str) -> np.ndarray:
+        """Return all rows of a column."""
+        rows = self._empty(column, self.count)
+        for number, (first, last) in enumerate(self._ranges()):
+            rows[first:last] = self._map(column, number)
+        return rows
+
+    def gather(self, column: str, index: np.ndarray) -> np.ndarray:
+        """Return the rows at `index`, in its order; at most one shard is mapped at a time."""
+        if index.size and (index.min() < 0 or index.max() >= self.count):
+            raise IndexError(f"rows {index.min()} to {index.max()}, expected 0 to {self.count - 1}")
+        order = np.argsort(index, kind="stable")
+        ordered = index[order]
+        bounds = np.searchsorted(ordered, self._starts)
+        rows = self._empty(column, len(index))
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            here = slice(bounds[number], bounds[number + 1])
+            rows[order[here]] = self._map(column, number)[ordered[here] - self._starts[number]]
+        return rows
+
+    def blocks(self, column: str, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index of the first row, up to `size` rows) in order, from row `start` on."""
+        for first in range(start, self.count, size):
+            last = min(first + size, self.count)
+            yield first, self.gather(column, np.arange(first, last))
+
+    def verify(self) -> None:
+        """Compare every file with its hash.
+
+        Raises:
+            UserError: names the first file that differs.
+        """
+        for number, shard in enumerate(self._shards):
+            for name in self._columns:
+                path = shard_path(self._folder, name, number)
+                if sha256_of(path) != shard[name]:
+                    raise UserError(
+                        f"{path} does not match its SHA-256, a byte of it was changed: "
+                        f"'{self._made_by}' run again rewrites it"
+                    )
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        return list(zip(self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True))
+
+    def _shape(self, column: str, number: int) -> tuple[int, ...]:
+        return (self._shards[number]["count"], *self._columns[column].shape)
+
+    def _empty(self, column: str, count: int) -> np.ndarray:
+        kind = self._columns[column]
+        return np.empty((count, *kind.shape), kind.dtype)
+
+    def _map(self, column: str, number: int) -> np.ndarray:
+        # Mapped anew each time: a mapping that is kept would keep its pages resident.
+        return np.memmap(
+            shard_path(self._folder, column, number),
+            dtype=self._columns[column].dtype,
+            mode="r",
+            offset=self._offsets[column][number],
+            shape=self._shape(column, number),
+        )
+
+    def _data_offset(self, column: str, number: int) -> int:
+        """Check the header and the size of one file and return where its data start."""
+        path = shard_path(self._folder, column, number)
+        expected = np.dtype(self._columns[column].dtype)
+        shape = self._shape(column, number)
+        try:
+            with path.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise ValueError(f"npy version {version}")
+                found_shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+                offset = file.tell()
+            if (found_shape, fortran, dtype) != (shape, False, expected):
+                raise ValueError(f"{dtype} of {found_shape}, expected {expected} of {shape}")
+            size = offset + expected.itemsize * int(np.prod(shape))
+            if path.stat().st_size != size:
+                raise ValueError(f"{path.stat().st_size} bytes, expected {size}")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(
+                f"{path} is damaged ({reason}): '{self._made_by}' run again rewrites it"
+            ) from error
+        return offset
+
+
+def _described(columns: Mapping[str, Column]) -> dict[str, Any]:
+    return {"columns": {name: [column.dtype, *column.shape] for name, column in columns.items()}}
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

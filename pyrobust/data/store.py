@@ -1,0 +1,204 @@
+"""Sample stores: images with labels and scores, in shards (docs/formats.md)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.data.shards import Column, ShardReader, ShardWriter
+from pyrobust.errors import UserError
+from pyrobust.files import read_json, sha256_of
+
+MANIFEST = "manifest.json"
+FORMAT = "pyrobust-store"
+VERSION = 1
+
+# 64 MiB of images: small enough to lose to a kill and to hold while it is written.
+_SHARD_BYTES = 1 << 26
+
+ImageShape = tuple[int, int, int]  # (H, W, C)
+
+
+class StoreWriter:
+    """Writes a sample store; a later writer with equal arguments goes on where it was killed.
+
+    Args:
+        total: images that the store will hold.
+        provenance: where the images come from. It decides, with the other arguments, whether
+            shards that are already there are kept, so it must name all that the images depend on.
+        made_by: the command that writes the store, such as "pyrobust sample".
+        first_id: id of the first image; the others follow.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        image_shape: ImageShape,
+        class_names: Sequence[str],
+        total: int,
+        provenance: Mapping[str, Any],
+        made_by: str,
+        labelled: bool = True,
+        scored: bool = False,
+        first_id: int = 0,
+        shard_size: int | None = None,
+    ) -> None:
+        self._image_shape = image_shape
+        self._num_classes = len(class_names)
+        self._provenance = dict(provenance)
+        self._head = {
+            "format": FORMAT,
+            "version": VERSION,
+            "image_shape": list(image_shape),
+            "dtype": "uint8",
+            "class_names": list(class_names),
+            "labelled": labelled,
+            "scored": scored,
+            "first_id": first_id,
+            "made_by": made_by,
+        }
+        size = shard_size or max(1, _SHARD_BYTES // math.prod(image_shape))
+        self._writer = ShardWriter(
+            path,
+            MANIFEST,
+            _columns(image_shape, labelled, scored),
+            total,
+            size,
+            {**self._head, "shard_size": size, "provenance": self._provenance},
+        )
+
+    @property
+    def count(self) -> int:
+        """Images that need not be appended: those of an earlier writer and of this one."""
+        return self._writer.count
+
+    def append(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+    ) -> None:
+        """Add images (N, H, W, C) uint8 with labels (N,) and scores (N,) where the store has them.
+
+        Raises:
+            UserError: a label is no class of the store.
+        """
+        rows = {"images": images}
+        if labels is not None:
+            check_labels(labels, self._num_classes, "the appended labels")
+            rows["labels"] = labels.astype(np.int64, copy=False)
+        if scores is not None:
+            rows["scores"] = scores.astype(np.float32, copy=False)
+        self._writer.append(**rows)
+
+    def finish(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Write the manifest; `facts` found on the way join the provenance."""
+        self._writer.finish({**self._head, "provenance": {**self._provenance, **(facts or {})}})
+
+
+class SampleStore:
+    """A folder of images that is read without being loaded."""
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        self.path = path
+        self.count: int = manifest["count"]
+        height, width, channels = manifest["image_shape"]
+        self.image_shape: ImageShape = (height, width, channels)
+        self.class_names: tuple[str, ...] = tuple(manifest["class_names"])
+        self.labelled: bool = manifest["labelled"]
+        self.scored: bool = manifest["scored"]
+        self.first_id: int = manifest["first_id"]
+        self.made_by: str = manifest["made_by"]
+        self.provenance: dict[str, Any] = manifest["provenance"]
+        columns = _columns(self.image_shape, self.labelled, self.scored)
+        self._rows = ShardReader(path, columns, manifest["shards"], self.made_by)
+
+    @classmethod
+    def open(cls, path: Path) -> "SampleStore":
+        """Open a store and check that every file is there and of the right size.
+
+        Raises:
+            UserError: the manifest is missing, of another version, or a file is damaged.
+        """
+        manifest_path = path / MANIFEST
+        manifest = read_json(manifest_path, "pyrobust dataset, sample or select")
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise UserError(f"{manifest_path} is no manifest of a sample store")
+        if manifest["version"] != VERSION:
+            raise UserError(
+                f"{path} is a sample store of version {manifest['version']}, expected {VERSION}: "
+                f"'{manifest['made_by']}' run again rewrites it"
+            )
+        store = cls(path, manifest)
+        if store._rows.count != store.count:
+            raise UserError(
+                f"{manifest_path} counts {store.count} images, but its shards {store._rows.count}"
+            )
+        return store
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the manifest, which holds the hashes of all shards."""
+        return sha256_of(self.path / MANIFEST)
+
+    def labels(self) -> np.ndarray:
+        """Return the labels, (N,) int64.
+
+        Raises:
+            UserError: the store has none.
+        """
+        if not self.labelled:
+            raise UserError(
+                f"{self.path} has no labels: 'pyrobust label' and 'pyrobust select' give them"
+            )
+        labels = self._rows.whole("labels")
+        check_labels(labels, len(self.class_names), f"the labels of {self.path}")
+        return labels
+
+    def scores(self) -> np.ndarray | None:
+        """Return the labeller's confidence of each image, (N,) float32, where there is one."""
+        return self._rows.whole("scores") if self.scored else None
+
+    def images(self) -> np.ndarray:
+        """Return all images, (N, H, W, C) uint8, for stores that fit in memory."""
+        return self._rows.whole("images")
+
+    def gather(self, index: np.ndarray) -> np.ndarray:
+        """Return the images at `index` (row numbers, in any order), (len(index), H, W, C)."""
+        return self._rows.gather("images", index)
+
+    def blocks(self, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (row number of the first image, up to `size` images) in order."""
+        return self._rows.blocks("images", size, start)
+
+    def verify(self) -> None:
+        """Compare every shard with its SHA-256.
+
+        Raises:
+            UserError: names the first file that differs.
+        """
+        self._rows.verify()
+
+
+def check_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
+    """Refuse labels outside [0, num_classes).
+
+    Raises:
+        UserError: names the row and its label.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise UserError(
+            f"row {wrong[0]} of {what} is {labels[wrong[0]]}, expected 0 to {num_classes - 1}"
+        )
+
+
+def _columns(image_shape: ImageShape, labelled: bool, scored: bool) -> dict[str, Column]:
+    columns = {"images": Column("uint8", image_shape)}
+    if labelled:
+        columns["labels"] = Column("int64")
+    if scored:
+        columns["scores"] = Column("float32")
+    return columns
