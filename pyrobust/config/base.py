@@ -1,9 +1,10 @@
 """The base class of settings and the one way to parse them."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from pyrobust.errors import UserError
 
@@ -31,14 +32,36 @@ def parse_settings(model: type[AnySettings], values: Mapping[str, Any]) -> AnySe
 
 def _first_mistake(model: type[Settings], error: ValidationError) -> str:
     mistake = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in mistake["loc"]) or model.__name__
-    if mistake["type"] == "extra_forbidden":
-        return f"'{key}' is no setting here; expected one of {', '.join(model.model_fields)}"
-    if mistake["type"] == "missing":
-        return f"'{key}' is missing from the settings"
+    key = ".".join(str(part) for part in mistake["loc"])
+    field = _field_at(model, mistake["loc"])
     reason = mistake["msg"].removeprefix("Value error, ")
-    field = model.model_fields.get(str(mistake["loc"][0])) if mistake["loc"] else None
-    expected = f" ({field.description.splitlines()[0]})" if field and field.description else ""
-    if not mistake["loc"]:
-        return reason[0].lower() + reason[1:]
-    return f"{key} is {mistake['input']!r}: {reason[0].lower() + reason[1:]}{expected}"
+    reason = reason[0].lower() + reason[1:]
+    match mistake["type"]:
+        case "extra_forbidden":
+            owner = _model_at(model, mistake["loc"][:-1])
+            known = f"; expected one of {', '.join(owner.model_fields)}" if owner else ""
+            return f"'{key}' is no setting here{known}"
+        case "missing":
+            return f"'{key}' is missing from the settings"
+        case "value_error":
+            return f"{key}: {reason}" if key else reason
+    expected = f" ({' '.join(field.description.split())})" if field and field.description else ""
+    return f"{key} is {mistake['input']!r}: {reason}{expected}"
+
+
+def _model_at(model: type[Settings], place: tuple[int | str, ...]) -> type[Settings] | None:
+    """Return the model whose keys stand at `place` inside `model`."""
+    if not place:
+        return model
+    field = model.model_fields.get(str(place[0]))
+    if field is None:
+        return None
+    for member in get_args(field.annotation):
+        if isinstance(member, type) and issubclass(member, Settings):
+            return _model_at(member, place[2:]) if len(place) > 1 else None
+    return None
+
+
+def _field_at(model: type[Settings], place: tuple[int | str, ...]) -> FieldInfo | None:
+    owner = _model_at(model, place[:-1]) if place else None
+    return owner.model_fields.get(str(place[-1])) if owner else None

@@ -1,20 +1,27 @@
 """Field types that several settings share."""
 
-from fractions import Fraction
+import fractions
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 Norm = Literal["linf", "l2"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
 
-Epsilon = Annotated[
+_FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
+
+# A length in the [0, 1] pixel range as people write it: 8/255, 0.03. YAML reads some as numbers.
+Fraction = Annotated[
     str,
-    Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$",
-        description="Radius of the perturbation set in the [0, 1] pixel range, such as 8/255.",
-    ),
+    BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value),
+    Field(pattern=_FRACTION),
+    WithJsonSchema({"type": ["string", "number"], "pattern": _FRACTION}),
+]
+
+Epsilon = Annotated[
+    Fraction,
+    Field(description="Radius of the perturbation set in the [0, 1] pixel range, such as 8/255."),
 ]
 
 Architecture = Annotated[
@@ -37,4 +44,4 @@ def parse_epsilon(text: str) -> float:
     if "/" not in text:
         return float(text)
     numerator, denominator = text.split("/")
-    return float(Fraction(numerator) / int(denominator))
+    return float(fractions.Fraction(numerator) / int(denominator))

@@ -5,11 +5,12 @@ from snakemake.utils import validate
 from pyrobust.config.experiment import check_config
 from pyrobust.errors import UserError
 
-validate(config, schema="../schemas/config.schema.json")
+# The first check says what is wrong in one sentence; the second fills in the defaults.
 try:
     check_config(config)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from error
+validate(config, schema="../schemas/config.schema.json")
 
 
 wildcard_constraints:

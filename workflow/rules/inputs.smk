@@ -39,7 +39,7 @@ def analysis_path(experiment, result):
 def labeller_evaluation_path(experiment):
     path = "<results>/evaluate/labellers/{dataset}/{labeller}/{norm}_{radius}/{evaluation}/evaluation.json"
     return path.format_map(
-        {**experiment, "radius": "-".join(experiment["epsilon"].split("/"))}
+        {**experiment, "radius": "-".join(str(experiment["epsilon"]).split("/"))}
     )
 
 

@@ -1,0 +1,62 @@
+"""What snakemake would do, without doing it."""
+
+import subprocess
+
+import pytest
+import yaml
+
+from tests.workflow.running import ROOT, job_counts
+
+
+def run_snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["snakemake", "--cores", "2", "--forceall", *arguments],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_every_experiment_of_the_config_can_be_planned() -> None:
+    experiments = yaml.safe_load((ROOT / "config/config.yaml").read_text())["experiments"]
+    run = run_snakemake("--dry-run", *(f"results/{name}.json" for name in experiments))
+    assert run.returncode == 0, run.stdout
+    assert job_counts(run.stdout)["report_experiment"] == len(experiments)
+
+
+def test_two_experiments_share_data_labeller_and_samples() -> None:
+    run = run_snakemake("--dry-run", "results/digits_linf.json", "results/digits_l2.json")
+    counts = job_counts(run.stdout)
+    for rule in ("make_dataset", "train_labeller", "fit_generator", "select_samples"):
+        assert counts[rule] == 1, (rule, run.stdout)
+
+
+def test_mixing_factor_one_makes_no_generated_data() -> None:
+    run = run_snakemake("--dry-run", "results/digits_linf_no_generated.json")
+    assert run.returncode == 0, run.stdout
+    assert not {"sample_part", "select_samples", "find_neighbours"} & set(job_counts(run.stdout))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("experiments: {x: {dataset: digits, norm: l1, epsilon: 8/255}}", ["l1", "linf"]),
+        ("experiments: {x: {dataset: dogs, norm: l2, epsilon: 1}}", ["x.dataset", "dogs"]),
+        ("experiments: {digits_linf: {mixing_factor: 1.5}}", ["mixing_factor", "1.5"]),
+        ("experiments: {digits_linf: {epsilon: 300/255}}", ["digits_linf", "300/255"]),
+        ("experiments: {digits_linf: {colour: red}}", ["colour"]),
+    ],
+)
+def test_a_wrong_config_is_refused_before_anything_runs(
+    setting: str, words: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
+    overlay.write_text(setting)
+    run = run_snakemake("results/digits_linf.json", "--configfile", str(overlay))
+    assert run.returncode != 0
+    assert all(word in run.stdout for word in words), run.stdout
+
+
+def test_lint_finds_nothing() -> None:
+    run = subprocess.run(
+        ["snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -1,0 +1,94 @@
+"""The tiny experiment through the real Snakefile: result, reproduction, resumption, provenance."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.running import RECORD, TINY, Project, job_counts, snakemake
+
+pytestmark = pytest.mark.slow
+
+RESULTS = ("results/tiny.json", "results/tiny.html")
+
+
+def test_record_cost_and_page_are_there(finished: Project) -> None:
+    record = json.loads((finished / RECORD).read_text())
+    assert record["experiment"]["dataset"] == "digits"
+    assert (finished / "results/tiny.cost.json").is_file()
+    assert "<html" in (finished / "results/tiny.html").read_text()
+
+
+def test_a_second_call_has_nothing_to_do(finished: Project) -> None:
+    run = snakemake(finished, "--dry-run")
+    assert "Nothing to be done" in run.stdout, run.stdout
+
+
+def test_a_run_from_scratch_gives_the_same_bytes(finished: Project, project: Project) -> None:
+    run = snakemake(project)
+    assert run.returncode == 0, run.stdout[-6000:]
+    for name in RESULTS:
+        assert (project / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("seconds_after_start", [12, 25, 45])
+def test_a_killed_workflow_goes_on_and_gives_the_same_bytes(
+    finished: Project, project: Project, seconds_after_start: int
+) -> None:
+    command = ["snakemake", RECORD, "--cores", "2", "--configfile", TINY]
+    with subprocess.Popen(
+        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as first:  # fmt: skip
+        time.sleep(seconds_after_start)
+        os.killpg(first.pid, signal.SIGKILL)
+    unlocked = snakemake(project, "--unlock")
+    assert unlocked.returncode == 0, unlocked.stdout
+    run = snakemake(project)
+    assert run.returncode == 0, run.stdout[-6000:]
+    for name in RESULTS:
+        assert (project / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+TRAINED_ANEW = {"train_robust", "choose_run", "evaluate_run", "map_landscape", "report_experiment"}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "rules"),
+    [
+        ("experiments: {tiny: {mixing_factor: 0.4}}", TRAINED_ANEW),
+        ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
+        (
+            "analyses: {tiny: {components: 7}}",
+            {"extract_original_features", "extract_generated_features", "find_neighbours",
+             "measure_quality", "report_experiment"},
+        ),
+        ("evaluations: {tiny: {seed: 1}}", {"evaluate_run", "evaluate_labeller",
+                                            "report_experiment"}),
+        ("evaluations: {other: {seed: 1}}", set()),
+        ("experiments: {digits_l2: {mixing_factor: 0.9}}", set()),
+    ],
+)  # fmt: skip
+def test_a_changed_setting_makes_anew_what_depends_on_it(
+    finished: Project, tmp_path: Path, overlay: str, rules: set[str]
+) -> None:
+    (tmp_path / "overlay.yaml").write_text(overlay)
+    run = snakemake(finished, "--dry-run", overlays=(tmp_path / "overlay.yaml",))
+    assert run.returncode == 0, run.stdout
+    planned = set(job_counts(run.stdout)) - {"total", "all", "report_experiment"}
+    assert planned == rules - {"report_experiment"}, run.stdout
+
+
+def test_a_rebuilt_core_makes_no_result_anew(finished: Project) -> None:
+    source = finished / "csrc/module.cpp"
+    before = source.stat()
+    os.utime(source)
+    try:
+        run = snakemake(finished, "--dry-run")
+    finally:
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert set(job_counts(run.stdout)) - {"total"} == {"build_core"}, run.stdout
