@@ -1,0 +1,67 @@
+"""What a stage cost: `cost.json` beside its result, where it cannot disturb a comparison."""
+
+import platform
+import resource
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pyrobust.files import write_json
+
+_PACKAGES = ("pyrobust", "torch", "numpy", "faiss-gpu", "faiss-cpu")
+
+
+def write_cost(
+    path: Path, seconds: float, device: str, images_per_second: float | None = None
+) -> None:
+    """Write `cost.json`.
+
+    Args:
+        seconds: of work, summed over the runs that resumed one another.
+        device: cpu or cuda, as torch names it.
+    """
+    cost = {
+        "seconds": round(seconds, 3),
+        "peak_memory_mb": round(peak_memory_mb(device)),
+        "device": device_name(device),
+        "versions": _versions(),
+    }
+    if images_per_second is not None:
+        cost["images_per_second"] = round(images_per_second, 2)
+    write_json(path, cost)
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the most memory this process held: on the GPU, or resident on the host."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def device_name(device: str) -> str:
+    """Return the name of the GPU, or the processor and the threads in use."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,131 @@
+"""Batch norm whose statistics the caller chooses, pass by pass.
+
+Adversarial training runs one network in three ways within a step (appendix A and the authors'
+code): the attack and the clean pass on the statistics of their own batch without touching the
+running ones, the adversarial pass on its batch statistics with the running ones moved, and
+validation on the running ones. `eval()` gives the last; the two contexts below give the others.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` with a switch for the running statistics and with virtual batches.
+
+    The layout of its state is that of `nn.BatchNorm2d`. In contrast to it, the running variance
+    is the mean of the *biased* batch variances, as in the authors' framework.
+
+    Attributes:
+        tracking: whether a pass in training mode moves the running statistics.
+        virtual_batch: images that share batch statistics; 0 is the whole batch. The running
+            statistics then move towards the mean over the virtual batches.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features, eps=1e-5, momentum=0.1)
+        self.tracking = True
+        self.virtual_batch = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise `input` of shape (N, C, H, W)."""
+        if not self.training:
+            return F.batch_norm(
+                input,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                training=False,
+                eps=self.eps,
+            )
+        if self.tracking and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        if self.virtual_batch in (0, len(input)):
+            return self._normalize(input, self.momentum or 0.0)
+        parts = input.split(self.virtual_batch)
+        shares = _sequential_shares(self.momentum or 0.0, len(parts))
+        return torch.cat([self._normalize(*pair) for pair in zip(parts, shares, strict=True)])
+
+    def _normalize(self, input: Tensor, momentum: float) -> Tensor:
+        if not self.tracking:
+            return F.batch_norm(
+                input, None, None, self.weight, self.bias, training=True, eps=self.eps
+            )
+        assert self.running_var is not None
+        # torch averages the unbiased variance, n / (n - 1) times the biased one; scaling the old
+        # average by the same factor before, and the sum back after, leaves the biased average.
+        count = input.numel() / input.shape[1]
+        self.running_var.mul_(count / max(count - 1, 1))
+        output = F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=momentum,
+            eps=self.eps,
+        )
+        self.running_var.mul_(max(count - 1, 1) / count)
+        return output
+
+
+def running_momentum(update: int, decay: float = 0.99) -> float:
+    """Return the weight of the newest batch in the running statistics.
+
+    The authors average with decay 0.99 from zero and divide by 1 - 0.99^t. That equals moving
+    the average by (1 - decay) / (1 - decay^t): 1 at the first update, 0.01 in the long run.
+
+    Args:
+        update: number of the update, from 1.
+    """
+    return float((1 - decay) / (1 - decay**update))
+
+
+def _sequential_shares(momentum: float, parts: int) -> list[float]:
+    """Return momenta that, applied one after another, weigh each part by momentum / parts."""
+    share = momentum / parts
+    return [share / (1 - share * (parts - 1 - part)) for part in range(parts)]
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise by the statistics of the batch and leave the running ones alone."""
+    with _mode(model, tracking=False, momentum=0.0):
+        yield
+
+
+@contextmanager
+def tracked_statistics(model: nn.Module, momentum: float) -> Iterator[None]:
+    """Normalise by the statistics of the batch and move the running ones by `momentum`."""
+    with _mode(model, tracking=True, momentum=momentum):
+        yield
+
+
+def set_virtual_batch(model: nn.Module, virtual_batch: int) -> None:
+    """Let every `virtual_batch` images in a row share batch statistics; 0 is the whole batch."""
+    for layer in batch_norms(model):
+        layer.virtual_batch = virtual_batch
+
+
+def batch_norms(model: nn.Module) -> list[BatchNorm]:
+    """Return the batch-norm layers in the order of the state dict."""
+    return [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+
+
+@contextmanager
+def _mode(model: nn.Module, tracking: bool, momentum: float) -> Iterator[None]:
+    layers = batch_norms(model)
+    before = [(layer.training, layer.tracking, layer.momentum) for layer in layers]
+    try:
+        for layer in layers:
+            layer.training, layer.tracking, layer.momentum = True, tracking, momentum
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            layer.training, layer.tracking, layer.momentum = old

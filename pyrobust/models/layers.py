@@ -1,0 +1,71 @@
+"""What the architectures share: normalised input, padding as in TensorFlow, activations."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pyrobust.models.batch_norm import BatchNorm
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
+
+
+def make_activation(name: str) -> nn.Module:
+    """Return a new activation layer; `name` is silu (the paper's Swish) or relu."""
+    return _ACTIVATIONS[name]()
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3×3 convolution without bias, padded as TensorFlow's SAME.
+
+    The published weights come from JAX: with stride 2 an even side is padded by (0, 1) and not
+    by (1, 1), and the output side is ceil(side / stride).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve `input` of shape (N, in, H, W)."""
+        height, width = input.shape[-2:]
+        if self.stride[0] == 1 or (height % 2 and width % 2):
+            return super().forward(input)
+        padded = F.pad(input, (width % 2, 1, height % 2, 1))
+        return F.conv2d(padded, self.weight, None, self.stride)
+
+
+class ImageClassifier(nn.Module):
+    """A network that takes pixels in [0, 1]; the base of every architecture.
+
+    A subclass sets `batchnorm`, `relu` and `logits`, and defines `body`.
+
+    Args:
+        mean, std: per channel, for pixels in [0, 1]; they belong to the model but, as in the
+            published files, not to its state dict.
+    """
+
+    mean: Tensor
+    std: Tensor
+    batchnorm: BatchNorm
+    relu: nn.Module
+    logits: nn.Linear
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def body(self, x: Tensor) -> Tensor:
+        """Map normalised images (N, C, H, W) to the input of the last batch norm."""
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [0, 1] to the penultimate layer (N, D) in float32."""
+        out = self.relu(self.batchnorm(self.body((x - self.mean) / self.std)))
+        # A mean over all positions, where the public code pools 8x8: the same on 32x32 images.
+        return torch.mean(out, (2, 3), dtype=torch.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [0, 1] to logits (N, K)."""
+        return self.logits(self.features(x))  # type: ignore[no-any-return]
