@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from pyrobust.cli import data
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -16,6 +17,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command("dataset")(data.dataset)
+app.command("info")(data.info)
 
 
 def main() -> None:

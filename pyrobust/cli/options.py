@@ -57,9 +57,9 @@ def _plain_type(annotation: Any) -> Any:
     if annotation in (int, float, bool, str):
         return annotation
     members = [a for a in get_args(annotation) if a is not type(None)]
-    if get_origin(annotation) is not Literal and members and members[0] in (int, float, bool, str):
-        return members[0]
-    return str
+    if get_origin(annotation) is Literal:
+        return type(members[0])
+    return _plain_type(members[0]) if members else str
 
 
 def _choices(field: FieldInfo) -> str:

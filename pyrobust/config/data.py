@@ -28,6 +28,9 @@ class DatasetSettings(Settings):
     image_size: PositiveInt | None = None
     """Height and width that images are resized to; needed where the raw images differ in size."""
 
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 is colour; the first image tells where not given."""
+
     crop_padding: NonNegativeInt = 4
     """Zeros on each side before the random crop of training images."""
 

@@ -60,7 +60,10 @@ class ShardWriter:
         self._shard_size = shard_size
         self._identity = _digest({**_described(columns), "total": total, **identity})
         self._shards = self._shards_that_hold()
-        self._clean()
+        try:
+            self._clean()
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}") from error
         self._pending: list[dict[str, np.ndarray]] = []
         self._num_pending = 0
 

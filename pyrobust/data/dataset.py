@@ -1,0 +1,81 @@
+"""A data set: three sample stores and what is known about them, read from dataset.json."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pyrobust.config import parse_settings
+from pyrobust.config.data import DatasetSettings
+from pyrobust.data.store import ImageShape, SampleStore
+from pyrobust.errors import UserError
+from pyrobust.files import read_json, sha256_of
+
+DATASET = "dataset.json"
+SPLITS = ("train", "validation", "test")
+
+
+class Dataset:
+    """Original images in three splits."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+        self.path = path
+        self.name: str = facts["name"]
+        self.settings = parse_settings(DatasetSettings, facts["settings"])
+        self.class_names: tuple[str, ...] = tuple(facts["class_names"])
+        height, width, channels = facts["image_shape"]
+        self.image_shape: ImageShape = (height, width, channels)
+        # Of each channel of the training split, pixels in [0, 1].
+        self.mean: tuple[float, ...] = tuple(facts["mean"])
+        self.std: tuple[float, ...] = tuple(facts["std"])
+
+    @classmethod
+    def open(cls, path: Path) -> "Dataset":
+        """Open a folder that `pyrobust dataset` wrote.
+
+        Raises:
+            UserError: dataset.json is missing or is none.
+        """
+        facts = read_json(path / DATASET, "pyrobust dataset")
+        try:
+            return cls(path, facts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path / DATASET} does not describe a data set ({error!r}): "
+                "'pyrobust dataset' run again rewrites it"
+            ) from error
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def crop_padding(self) -> int:
+        """Zeros on each side before the random crop of training images."""
+        return self.settings.crop_padding
+
+    @property
+    def flip(self) -> bool:
+        """Whether training images are mirrored at random."""
+        return self.settings.flip
+
+    @property
+    def sha256(self) -> str:
+        """Hash of dataset.json, which holds the hash of each split's manifest."""
+        return sha256_of(self.path / DATASET)
+
+    @cached_property
+    def train(self) -> SampleStore:
+        """Training images, without those of `validation`."""
+        return SampleStore.open(self.path / "train")
+
+    @cached_property
+    def validation(self) -> SampleStore:
+        """Images held out of the training images, for early stopping."""
+        return SampleStore.open(self.path / "validation")
+
+    @cached_property
+    def test(self) -> SampleStore:
+        """Images of the test split."""
+        return SampleStore.open(self.path / "test")

@@ -1,0 +1,62 @@
+"""Which layout a folder of raw files has."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pyrobust.data import tinyimagenet
+from pyrobust.data.digits import read_digits
+from pyrobust.data.folder import class_folders, has_images, read_folder
+from pyrobust.data.npz import read_npz
+from pyrobust.data.parquet import read_parquet
+from pyrobust.data.raw import RawDataset
+from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
+from pyrobust.errors import UserError
+
+LAYOUTS: dict[str, Callable[[Path, str], RawDataset]] = {
+    "digits": read_digits,
+    "torchvision": read_torchvision,
+    "parquet": read_parquet,
+    "tinyimagenet": tinyimagenet.read_tinyimagenet,
+    "folder": read_folder,
+    "npz": read_npz,
+}
+
+
+def detect_layout(folder: Path, name: str) -> str:
+    """Return the layout of the raw files in `folder`; a missing torchvision set is downloaded.
+
+    Args:
+        name: the data set's name, which tells what to do where `folder` is missing.
+
+    Raises:
+        UserError: nothing there is known; the message says where to put what.
+    """
+    if any(folder.rglob("*.parquet")):
+        return "parquet"
+    if (folder / tinyimagenet.ARCHIVE).is_file() or _is_tinyimagenet(folder):
+        return "tinyimagenet"
+    if any(folder.glob("*.npz")):
+        return "npz"
+    if find_kind(folder):
+        return "torchvision"
+    if _is_folder_of_classes(folder):
+        return "folder"
+    if name == "digits":
+        return "digits"
+    if name in ARCHIVES:
+        return "torchvision"
+    archive = f"{tinyimagenet.ARCHIVE}, or " if name == "tinyimagenet" else ""
+    raise UserError(
+        f"no raw files of '{name}' in {folder}: put {archive}train*.parquet and test*.parquet, "
+        "train/<class>/*.png and test/<class>/*.png, or train.npz and test.npz there, "
+        "or name another folder with --data-root"
+    )
+
+
+def _is_tinyimagenet(folder: Path) -> bool:
+    return any((root / "wnids.txt").is_file() for root in (folder, folder / tinyimagenet.ROOT))
+
+
+def _is_folder_of_classes(folder: Path) -> bool:
+    classes = class_folders(folder / "train" if (folder / "train").is_dir() else folder)
+    return any(has_images(path) for path in classes)

@@ -1,0 +1,110 @@
+"""Pseudo-labels of a part of the samples: labels and scores in shards (docs/formats.md)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.data.shards import Column, ShardReader, ShardWriter
+from pyrobust.data.store import check_labels
+from pyrobust.errors import UserError
+from pyrobust.files import read_json
+
+LABELS = "labels.json"
+FORMAT = "pyrobust-labels"
+VERSION = 1
+
+MADE_BY = "pyrobust label"
+
+# A labeller on a laptop takes minutes for so many: what a kill may cost.
+_SHARD_SIZE = 25_000
+
+_COLUMNS = {"labels": Column("int64"), "scores": Column("float32")}
+
+
+class LabelWriter:
+    """Writes labels and scores; a later writer with equal arguments goes on where it was killed.
+
+    Args:
+        total: samples that will be labelled.
+        first_id: id of the first of them.
+        provenance: hashes of the samples and of the labeller, and what else decides the result.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        total: int,
+        first_id: int,
+        provenance: Mapping[str, Any],
+    ) -> None:
+        self._head = {
+            "format": FORMAT,
+            "version": VERSION,
+            "class_names": list(class_names),
+            "first_id": first_id,
+            "provenance": dict(provenance),
+        }
+        self._writer = ShardWriter(path, LABELS, _COLUMNS, total, _SHARD_SIZE, self._head)
+
+    @property
+    def count(self) -> int:
+        """Samples that need not be appended: those of an earlier writer and of this one."""
+        return self._writer.count
+
+    def append(self, labels: np.ndarray, scores: np.ndarray) -> None:
+        """Add labels (N,) int64 and scores (N,) float32."""
+        self._writer.append(labels=labels, scores=scores)
+
+    def finish(self) -> None:
+        """Write labels.json."""
+        self._writer.finish(self._head)
+
+
+class LabelStore:
+    """A folder of pseudo-labels and their scores."""
+
+    def __init__(self, path: Path, index: Mapping[str, Any]) -> None:
+        self.path = path
+        self.count: int = index["count"]
+        self.first_id: int = index["first_id"]
+        self.class_names: tuple[str, ...] = tuple(index["class_names"])
+        self.provenance: dict[str, Any] = index["provenance"]
+        self._rows = ShardReader(path, _COLUMNS, index["shards"], MADE_BY)
+
+    @classmethod
+    def open(cls, path: Path) -> "LabelStore":
+        """Open a folder that `pyrobust label` wrote.
+
+        Raises:
+            UserError: labels.json is missing, of another version, or a file is damaged.
+        """
+        index = read_json(path / LABELS, MADE_BY)
+        if not isinstance(index, dict) or index.get("format") != FORMAT:
+            raise UserError(f"{path / LABELS} is no index of pseudo-labels")
+        if index["version"] != VERSION:
+            raise UserError(
+                f"{path} holds labels of version {index['version']}, expected {VERSION}: "
+                f"'{MADE_BY}' run again rewrites it"
+            )
+        return cls(path, index)
+
+    def labels(self) -> np.ndarray:
+        """Return the labels, (N,) int64."""
+        labels = self._rows.whole("labels")
+        check_labels(labels, len(self.class_names), f"the labels of {self.path}")
+        return labels
+
+    def scores(self) -> np.ndarray:
+        """Return the confidences in [0, 1], (N,) float32."""
+        return self._rows.whole("scores")
+
+    def verify(self) -> None:
+        """Compare every shard with its SHA-256.
+
+        Raises:
+            UserError: names the first file that differs.
+        """
+        self._rows.verify()

@@ -1,0 +1,156 @@
+"""Parquet files as the Hugging Face hub lays them out: an image column and a label column."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyrobust.data.class_names import find_class_names
+from pyrobust.data.images import RawImage, decode_image
+from pyrobust.data.raw import RawDataset, RawSplit, hashes
+from pyrobust.errors import UserError
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+_IMAGE_COLUMNS = ("img", "image")
+_LABEL_COLUMNS = ("label", "fine_label", "coarse_label")
+_BATCH = 256
+
+
+def read_parquet(folder: Path, name: str) -> RawDataset:
+    """Return the data set of the files train*.parquet and test*.parquet below `folder`.
+
+    Where no file is a test split, files named valid* or val* are; where none is named train*,
+    all others together are the training split.
+
+    Raises:
+        UserError: a file is damaged, or lacks a column.
+    """
+    files = sorted(folder.rglob("*.parquet"))
+    test = _named(files, "test") or _named(files, "val")
+    train = _named(files, "train") or [
+        file for file in files if file not in test and file not in _named(files, "val")
+    ]
+    if not train:
+        raise UserError(f"{folder} has no Parquet file of a training split: put train*.parquet in")
+    labels = _labels_of(train)
+    return RawDataset(
+        _class_names(folder, name, train[0], int(labels.max(initial=-1)) + 1),
+        _split(train, labels, folder),
+        _split(test, _labels_of(test), folder) if test else None,
+        hashes(folder, train + test),
+    )
+
+
+def _named(files: list[Path], prefix: str) -> list[Path]:
+    return [file for file in files if file.name.startswith(prefix)]
+
+
+def _split(files: list[Path], labels: np.ndarray, folder: Path) -> RawSplit:
+    def read(rows: np.ndarray) -> Iterator[RawImage]:
+        first = 0
+        for path in files:
+            with _opened(path) as file:
+                count = file.metadata.num_rows
+                here = rows[(rows >= first) & (rows < first + count)] - first
+                yield from _images_of(path, file, here)
+            first += count
+
+    names = files[0].name if len(files) == 1 else f"{files[0].name} ... {files[-1].name}"
+    return RawSplit(labels, read, f"{folder}/{names}")
+
+
+def _images_of(path: Path, file: "ParquetFile", rows: np.ndarray) -> Iterator[RawImage]:
+    """Yield the images at `rows` of one file; row groups without any of them are not read."""
+    column = _column(path, file, _IMAGE_COLUMNS, "image")
+    first = 0
+    for group in range(file.num_row_groups):
+        last = first + file.metadata.row_group(group).num_rows
+        wanted = set(rows[(rows >= first) & (rows < last)].tolist())
+        row = first
+        batches = file.iter_batches(_BATCH, row_groups=[group], columns=[column]) if wanted else ()
+        for batch in _readable(path, batches):
+            for value in batch.column(0):
+                if row in wanted:
+                    yield decode_image(_bytes_of(value, path, row), f"row {row} of {path}")
+                row += 1
+        first = last
+
+
+def _bytes_of(value: Any, path: Path, row: int) -> bytes:
+    content = value.as_py()
+    data = content.get("bytes") if isinstance(content, dict) else content
+    if not isinstance(data, bytes):
+        raise UserError(f"row {row} of {path} holds no image bytes, expected a PNG or JPEG file")
+    return data
+
+
+def _labels_of(files: list[Path]) -> np.ndarray:
+    """Return the labels of all files, (N,) int64."""
+    import pyarrow as pa
+
+    parts = []
+    for path in files:
+        with _opened(path) as file:
+            column = _column(path, file, _LABEL_COLUMNS, "label")
+            if not pa.types.is_integer(file.schema_arrow.field(column).type):
+                raise UserError(
+                    f"column {column} of {path} is {file.schema_arrow.field(column).type}, "
+                    "expected integers"
+                )
+            for batch in _readable(path, file.iter_batches(columns=[column])):
+                values = batch.column(0)
+                if values.null_count:
+                    raise UserError(f"column {column} of {path} has {values.null_count} nulls")
+                parts.append(values.to_numpy().astype(np.int64))
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _column(path: Path, file: "ParquetFile", names: tuple[str, ...], what: str) -> str:
+    for name in names:
+        if name in file.schema_arrow.names:
+            return name
+    raise UserError(
+        f"{path} has no {what} column: it has {', '.join(file.schema_arrow.names)}, "
+        f"expected one of {', '.join(names)}"
+    )
+
+
+def _class_names(folder: Path, name: str, path: Path, num_classes: int) -> tuple[str, ...]:
+    """Return the names in the hub's metadata, else those that the folder or the name tells."""
+    with _opened(path) as file:
+        metadata = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+        label = _column(path, file, _LABEL_COLUMNS, "label")
+    try:
+        names = json.loads(metadata)["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError):
+        return find_class_names(folder, name, num_classes)
+    return tuple(str(name) for name in names)
+
+
+def _opened(path: Path) -> "ParquetFile":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+def _readable(path: Path, batches: Any) -> Iterator[Any]:
+    """Yield what `batches` yields; damage found on the way is the user's to mend."""
+    import pyarrow as pa
+
+    try:
+        yield from batches
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0].rstrip(".")
+    return UserError(f"{path} is damaged ({reason}): fetch it again")

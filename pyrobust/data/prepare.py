@@ -1,0 +1,161 @@
+"""Raw files to a data set: splits, stores, and the statistics of the training images."""
+
+import shutil
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.config.data import DatasetSettings
+from pyrobust.data.dataset import DATASET, SPLITS
+from pyrobust.data.detect import LAYOUTS, detect_layout
+from pyrobust.data.images import RawImage, conform
+from pyrobust.data.raw import RawDataset, RawSplit, check_raw
+from pyrobust.data.splits import hold_out
+from pyrobust.data.store import ImageShape, SampleStore, StoreWriter
+from pyrobust.errors import UserError
+from pyrobust.files import write_json
+from pyrobust.progress import counting
+
+_BLOCK = 500
+
+# Settings that say how images are used later; a change of them leaves the stores as they are.
+_USED_LATER = {"crop_padding", "flip", "path"}
+
+_Rows = dict[str, tuple[RawSplit, np.ndarray]]  # split -> where its images are, and their rows
+
+
+def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSettings) -> None:
+    """Read raw files and write dataset.json with the stores train/, validation/ and test/.
+
+    Images stay in the order of the raw files. Validation (and test, where the layout has none)
+    is held out of train, stratified by class and seeded. A killed run goes on when run again;
+    a refused one leaves nothing.
+
+    Args:
+        data_root: folder that holds the folder `name` of raw files, unless settings.path does.
+
+    Raises:
+        UserError: names the file, the row or the class that is wrong.
+    """
+    folder = Path(settings.path) if settings.path else data_root / name
+    layout = detect_layout(folder, name) if settings.layout == "auto" else settings.layout
+    raw = LAYOUTS[layout](folder, name)
+    check_raw(raw)
+    rows = _divide(name, raw, settings)
+    shape = _image_shape(raw, settings)
+    try:
+        (output / DATASET).unlink(missing_ok=True)
+        for split in SPLITS:
+            _write_split(name, split, raw, rows[split], shape, output, settings, layout)
+    except UserError:
+        for split in SPLITS:
+            shutil.rmtree(output / split, ignore_errors=True)
+        raise
+    stores = {split: SampleStore.open(output / split) for split in SPLITS}
+    mean, std = channel_statistics(stores["train"])
+    facts: dict[str, Any] = {
+        "name": name,
+        "settings": settings.model_dump(mode="json") | {"layout": layout},
+        "class_names": list(raw.class_names),
+        "image_shape": list(shape),
+        "counts": {split: store.count for split, store in stores.items()},
+        "manifests": {split: store.sha256 for split, store in stores.items()},
+        "mean": mean,
+        "std": std,
+        "sources": raw.sources,
+    }
+    write_json(output / DATASET, facts)
+
+
+def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each channel, pixels in [0, 1].
+
+    The sums are of integers, hence exact and the same in any order.
+    """
+    channels = store.image_shape[2]
+    sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    for _, images in store.blocks(_BLOCK):
+        pixels = images.reshape(-1, channels).astype(np.int64)
+        sums += pixels.sum(axis=0)
+        squares += (pixels * pixels).sum(axis=0)
+    count = store.count * store.image_shape[0] * store.image_shape[1]
+    mean = sums / count
+    std = np.sqrt(squares / count - mean**2)
+    return (mean / 255).tolist(), (std / 255).tolist()
+
+
+def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
+    """Return the rows of the raw splits that go to train, validation and test."""
+    rows = np.arange(len(raw.train.labels))
+    if raw.test is None:
+        if settings.test_size == 0:
+            raise UserError(
+                f"{name} has no test split: set test_size (--test-size {len(rows) // 5})"
+            )
+        held_out = hold_out(raw.train.labels, settings.test_size, settings.seed, "test_size")
+        test = (raw.train, rows[held_out])
+        rows = rows[~held_out]
+    elif settings.test_size:
+        raise UserError(
+            f"test_size is {settings.test_size}, but {name} has a test split of "
+            f"{len(raw.test.labels)} images: leave test_size out"
+        )
+    else:
+        test = (raw.test, np.arange(len(raw.test.labels)))
+    # Another seed than that of the test split, or both would hold out the same positions.
+    held_out = hold_out(
+        raw.train.labels[rows], settings.validation_size, settings.seed + 1, "validation_size"
+    )
+    return {
+        "train": (raw.train, rows[~held_out]),
+        "validation": (raw.train, rows[held_out]),
+        "test": test,
+    }
+
+
+def _image_shape(raw: RawDataset, settings: DatasetSettings) -> ImageShape:
+    height, width, channels = next(raw.train.read(np.array([0]))).pixels.shape
+    if settings.image_size is not None:
+        height = width = settings.image_size
+    return (height, width, settings.channels or raw.channels or channels)
+
+
+def _write_split(
+    name: str,
+    split: str,
+    raw: RawDataset,
+    source: tuple[RawSplit, np.ndarray],
+    shape: ImageShape,
+    output: Path,
+    settings: DatasetSettings,
+    layout: str,
+) -> None:
+    raw_split, rows = source
+    provenance = {
+        "dataset": name,
+        "split": split,
+        "settings": settings.model_dump(mode="json", exclude=_USED_LATER) | {"layout": layout},
+        "sources": raw.sources,
+    }
+    made_by = f"pyrobust dataset {name}"
+    writer = StoreWriter(
+        output / split, shape, raw.class_names, len(rows), provenance, made_by=made_by
+    )
+    rows_left = rows[writer.count :]
+    images = raw_split.read(rows_left)
+    with counting(len(rows), f"{name} {split}", "images", done=writer.count) as advance:
+        for block, labels in _blocks(images, raw_split.labels[rows_left]):
+            pixels = [conform(image, shape, settings.image_size is not None) for image in block]
+            writer.append(np.stack(pixels), labels)
+            advance(len(block))
+    writer.finish()
+
+
+def _blocks(
+    images: Iterator[RawImage], labels: np.ndarray
+) -> Iterator[tuple[list[RawImage], np.ndarray]]:
+    for first in range(0, len(labels), _BLOCK):
+        yield list(islice(images, _BLOCK)), labels[first : first + _BLOCK]

@@ -1,0 +1,93 @@
+"""TinyImageNet as its authors pack it: tiny-imagenet-200.zip, or the folder inside."""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pyrobust.data.images import RawImage, decode_image
+from pyrobust.data.raw import RawDataset, RawSplit, read_bytes
+from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+
+ARCHIVE = "tiny-imagenet-200.zip"
+ROOT = "tiny-imagenet-200"
+
+_Read = Callable[[str], bytes]
+
+
+def read_tinyimagenet(folder: Path, name: str) -> RawDataset:
+    """Return TinyImageNet; its val/ is the test split, since the labels of test/ are not public.
+
+    Classes are in the order of their WordNet ids and named by the first word of each. A few
+    images are grey; they become colour images like the others.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    path, files, read = _open(folder)
+    numbers = {wordnet_id: k for k, wordnet_id in enumerate(sorted(_text(read, "wnids.txt")))}
+    words = dict(line.split("\t", 1) for line in _text(read, "words.txt"))
+    train = [
+        (file, numbers[parts[1]])
+        for file in files
+        if len(parts := file.split("/")) == 4 and parts[0] == "train" and parts[1] in numbers
+    ]
+    annotations = (line.split("\t") for line in _text(read, "val/val_annotations.txt"))
+    test = [(f"val/images/{fields[0]}", numbers[fields[1]]) for fields in annotations]
+    first_words = [words.get(wordnet_id, wordnet_id).split(",")[0] for wordnet_id in numbers]
+    return RawDataset(
+        _distinct(first_words, list(numbers)),
+        _split(read, train, f"train/ of {path}"),
+        _split(read, test, f"val/ of {path}"),
+        {path.name: sha256_of(path if path.is_file() else path / "val/val_annotations.txt")},
+        channels=3,
+    )
+
+
+def _open(folder: Path) -> tuple[Path, list[str], _Read]:
+    """Return where the data set is, its files by name, and how to read one of them."""
+    path = folder / ARCHIVE
+    if not path.is_file():
+        root = folder / ROOT if (folder / ROOT).is_dir() else folder
+        images = sorted(root.glob("train/*/images/*"))
+        return (
+            root,
+            [p.relative_to(root).as_posix() for p in images],
+            lambda name: read_bytes(root / name),
+        )
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged ({error}): fetch it again") from error
+    inside = [n.removeprefix(f"{ROOT}/") for n in sorted(archive.namelist()) if n[-1] != "/"]
+
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(f"{ROOT}/{name}")
+        except (KeyError, OSError, zipfile.BadZipFile) as error:
+            raise UserError(f"{name} in {path} is damaged ({error}): fetch it again") from error
+
+    return path, inside, read
+
+
+def _text(read: _Read, name: str) -> list[str]:
+    return read(name).decode().splitlines()
+
+
+def _split(read: _Read, labelled: list[tuple[str, int]], where: str) -> RawSplit:
+    def read_images(rows: np.ndarray) -> Iterator[RawImage]:
+        for row in rows.tolist():
+            file = labelled[row][0]
+            yield decode_image(read(file), f"{file} ({where})")
+
+    return RawSplit(np.array([label for _, label in labelled], np.int64), read_images, where)
+
+
+def _distinct(names: list[str], wordnet_ids: list[str]) -> tuple[str, ...]:
+    """Add the WordNet id to names that two classes share, such as the two cranes."""
+    return tuple(
+        f"{name} {wordnet_id}" if names.count(name) > 1 else name
+        for name, wordnet_id in zip(names, wordnet_ids, strict=True)
+    )
