@@ -1,0 +1,57 @@
+"""95 % intervals of an accuracy and of the difference of two accuracies on the same images."""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Z = NormalDist().inv_cdf(0.975)
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share (Wilson 1927).
+
+    It stays inside [0, 1] and has a width above zero where all trials agree.
+
+    Raises:
+        ValueError: there are no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes of {trials} trials make no share")
+    share = successes / trials
+    shrink = 1 + _Z**2 / trials
+    centre = (share + _Z**2 / (2 * trials)) / shrink
+    spread = share * (1 - share) / trials + _Z**2 / (4 * trials**2)
+    half = _Z * math.sqrt(spread) / shrink
+    # At the ends the interval is exactly closed by 0 or 1; rounding must not open it.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == trials else centre + half
+    return low, high
+
+
+def paired_difference(
+    first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Return mean(first) - mean(second) with its 95 % interval: (difference, low, high).
+
+    Entry i of both, (N,) bool, belongs to image i, so only the images on which the two differ
+    carry weight. The interval is the adjusted Wald interval of Bonett and Price (2012, Eq. 8):
+    one image is added to each kind of disagreement.
+
+    Raises:
+        ValueError: the two are empty or of different lengths.
+    """
+    if first.shape != second.shape or first.ndim != 1 or not first.size:
+        raise ValueError(f"cannot pair outcomes of shapes {first.shape} and {second.shape}")
+    trials = len(first)
+    only_first = int((first & ~second).sum())
+    only_second = int((second & ~first).sum())
+    p_first, p_second = ((count + 1) / (trials + 2) for count in (only_first, only_second))
+    difference = p_first - p_second
+    half = _Z * math.sqrt((p_first + p_second - difference**2) / (trials + 2))
+    return (
+        (only_first - only_second) / trials,
+        max(-1.0, difference - half),
+        min(1.0, difference + half),
+    )
