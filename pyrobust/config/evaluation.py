@@ -1,6 +1,4 @@
-"""Settings of the evaluation and of the analysis of generated data."""
-
-from typing import Literal
+"""Settings of the evaluation."""
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeInt, PositiveInt
@@ -30,19 +28,4 @@ class EvaluationSettings(Settings):
     """Whether AutoAttack (standard) runs as well; the result is then the worst of both."""
 
     batch_size: PositiveInt = 256
-    seed: NonNegativeInt = 0
-
-
-class AnalysisSettings(Settings):
-    """Quality of generated data: complementarity, coverage (Algorithm 1), FID, Inception score."""
-
-    extractor: Literal["labeller", "inception"] = "labeller"
-    """Feature space: the labeller's penultimate layer (no download), or FID-Inception."""
-
-    num_samples: PositiveInt = 10_000
-    """Images taken from each of the training, test and generated sets (N of Algorithm 1)."""
-
-    components: PositiveInt = 100
-    """PCA components, fitted on the original images (appendix D)."""
-
     seed: NonNegativeInt = 0

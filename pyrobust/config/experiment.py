@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.base import Settings, parse_settings
 from pyrobust.config.data import DatasetSettings, GeneratorSettings, SelectionSettings
-from pyrobust.config.evaluation import AnalysisSettings, EvaluationSettings
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.fields import (
     Architecture,
     Epsilon,
