@@ -1,7 +1,9 @@
 """Files that are whole or absent: atomic writing, JSON with one spelling, hashes."""
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pyrobust.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 
@@ -37,6 +41,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; wait while another process works there.
+
+    A killed workflow leaves its last job running; the same job, started again, must not write
+    beside it. The lock is the kernel's and ends with the process that holds it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("waiting for another process that works in %s", folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _sync_folder(folder: Path) -> None:

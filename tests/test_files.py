@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
+from pyrobust.files import atomic_path, exclusive, read_json, sha256_of, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -61,3 +61,35 @@ def test_a_missing_or_torn_json_names_the_command_that_writes_it(tmp_path: Path)
     (tmp_path / "dataset.json").write_text('{"count": 1')
     with pytest.raises(UserError, match=r"not JSON .* 'pyrobust dataset' writes it anew"):
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
+
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from pyrobust.files import exclusive\n"
+    "with exclusive(Path(sys.argv[1])):\n"
+    "    print('holding', flush=True); time.sleep(60)"
+)
+
+
+def test_a_folder_is_held_by_one_process_until_that_process_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, tmp_path / "stage"]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert first.stdout is not None
+    assert first.stdout.readline() == b"holding\n"
+    second = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert second.stdout is not None
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(timeout=1)
+    first.kill()
+    assert second.stdout.readline() == b"holding\n"
+    second.kill()
+    for process in (first, second):
+        process.communicate()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match=r"cannot write .*file/stage"),
+        exclusive(tmp_path / "file" / "stage"),
+    ):
+        pass
