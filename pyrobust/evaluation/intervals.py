@@ -36,7 +36,7 @@ def paired_difference(
     """Return mean(first) - mean(second) with its 95 % interval: (difference, low, high).
 
     Entry i of both, (N,) bool, belongs to image i, so only the images on which the two differ
-    carry weight. The interval is the adjusted Wald interval of Bonett and Price (2012, Eq. 8):
+    carry weight. The interval is the adjusted Wald interval of Bonett and Price (2012):
     one image is added to each kind of disagreement.
 
     Raises:

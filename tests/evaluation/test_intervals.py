@@ -48,9 +48,9 @@ def outcomes(both: int, only_first: int, only_second: int, neither: int) -> list
 
 
 def test_paired_difference_of_literals() -> None:
-    # p1 = 13/102, p2 = 4/102; (p1 - p2) -+ 1.96 sqrt((p1 + p2 - (p1 - p2)^2) / 102)
+    # p1 = 13/102, p2 = 4/102: 0.08824 -+ 1.95996 * sqrt((0.16667 - 0.08824^2) / 102)
     first, second = outcomes(60, 12, 3, 25)
-    assert paired_difference(first, second) == pytest.approx((0.09, 0.0105, 0.1660), abs=5e-5)
+    assert paired_difference(first, second) == pytest.approx((0.09, 0.01088, 0.16559), abs=5e-5)
 
 
 def test_paired_difference_changes_sign_with_the_order() -> None:
