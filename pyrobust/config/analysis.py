@@ -19,8 +19,8 @@ class FeatureSettings(Settings):
     linear_weights: str | None = None
     """File of the linear weights of lpips, vgg.pth of the `lpips` package."""
 
-    num_images: PositiveInt | None = 50_000
-    """Images drawn from each store, with its class shares; all where it has fewer."""
+    num_images: PositiveInt = 50_000
+    """Images drawn, with the class shares of the store; all where it has fewer."""
 
     seed: NonNegativeInt = 0
     """Seed of the draws of images."""

@@ -1,0 +1,179 @@
+"""Feature extractors by name: the labeller, FID-Inception, LPIPS.
+
+Each takes uint8 images in batches of one fixed size, so that the features of an image depend on
+neither the shard, the store nor the number of images around it.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrobust.analysis.lpips import PerceptualEmbedding
+from pyrobust.config.analysis import FeatureSettings
+from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+from pyrobust.models.files import load_model
+
+# The one Inception of published FIDs, of 2015-12-05, as torch-fidelity and pytorch-fid ship it.
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth"
+)
+# VGG-16 of torchvision (IMAGENET1K_V1) and LPIPS 0.1's linear weights.
+VGG_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+LINEAR_URL = (
+    "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth"
+)
+
+# uint8 images (B, C, H, W) -> features (B, D) and logits (B, K), or no logits.
+Compute = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that turns images into features, and where it comes from."""
+
+    name: str
+    weights_sha256: str
+    batch_size: int
+    device: torch.device
+    compute: Compute
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What decides the features, apart from the images."""
+        return {"name": self.name, "weights_sha256": self.weights_sha256}
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features (N, D) and logits (N, K), or None for the latter, in float32.
+
+        Args:
+            images: (N, H, W, C) uint8, at most `batch_size` of them. A smaller batch is filled
+                up with black, since kernels are chosen by shape and round each in its own way.
+        """
+        batch = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+        batch[: len(images)] = images
+        x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
+        with torch.inference_mode(), _exact_convolutions():
+            features, logits = self.compute(x)
+        return _rows(features, len(images)), None if logits is None else _rows(logits, len(images))
+
+
+def make_extractor(
+    settings: FeatureSettings, labeller: Path | None, device: torch.device
+) -> Extractor:
+    """Build the extractor that the settings name.
+
+    Args:
+        labeller: folder that `pyrobust train-labeller` wrote; only `labeller` needs it.
+
+    Raises:
+        UserError: a file is missing or is not the expected one.
+    """
+    if settings.extractor == "labeller":
+        return _labeller(labeller, device)
+    if settings.extractor == "inception":
+        return _inception(settings.weights, device)
+    return _lpips(settings.weights, settings.linear_weights, device)
+
+
+def _labeller(folder: Path | None, device: torch.device) -> Extractor:
+    if folder is None:
+        raise UserError("the extractor is labeller: name its folder with --labeller DIR")
+    path = folder / "model.safetensors"
+    model, _ = load_model(path, device)
+
+    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+        features = model.features(images.float() / 255)
+        return features, model.logits(features)
+
+    return Extractor("labeller", sha256_of(path), 256, device, compute)
+
+
+def _inception(weights: str | None, device: torch.device) -> Extractor:
+    path = _checked("inception", "--weights", weights, INCEPTION_SHA256, INCEPTION_URL)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return Extractor("inception", INCEPTION_SHA256, 64, device, inception_compute(state, device))
+
+
+def inception_compute(state: dict[str, Tensor], device: torch.device) -> Compute:
+    """Return FID-Inception with the given weights: 2,048 features and unbiased logits.
+
+    The resize is TensorFlow 1's bilinear one, which published FIDs stand on.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # The class would load its file with a full unpickler: it is given a copy that we made.
+    copy = io.BytesIO()
+    torch.save(state, copy)
+    copy.seek(0)
+    network = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=copy
+    ).to(device)
+
+    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = network(_rgb(images))
+        return features, logits
+
+    return compute
+
+
+def _lpips(weights: str | None, linear_weights: str | None, device: torch.device) -> Extractor:
+    trunk = _checked("lpips", "--weights", weights, VGG_SHA256, VGG_URL)
+    linear = _checked("lpips", "--linear-weights", linear_weights, LINEAR_SHA256, LINEAR_URL)
+    embedding = PerceptualEmbedding(
+        torch.load(trunk, map_location="cpu", weights_only=True),
+        torch.load(linear, map_location="cpu", weights_only=True),
+    ).to(device)
+
+    def compute(images: Tensor) -> tuple[Tensor, None]:
+        return embedding(_rgb(images).float() / 255), None
+
+    return Extractor("lpips", VGG_SHA256, 64, device, compute)
+
+
+def _checked(extractor: str, option: str, path: str | None, sha256: str, url: str) -> Path:
+    """Return the path of a weights file after comparing its hash."""
+    if path is None or not Path(path).is_file():
+        told = "no file is named" if path is None else f"{path} is missing"
+        raise UserError(
+            f"the extractor {extractor} needs {option} FILE, but {told}: download {url}"
+        )
+    found = sha256_of(Path(path))
+    if found != sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {found}, expected {sha256}: download it again from {url}"
+        )
+    return Path(path)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    """Return (B, 3, H, W); the one channel of grey images is repeated."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def _rows(values: Tensor, count: int) -> np.ndarray:
+    array: np.ndarray = values[:count].float().cpu().numpy()
+    return array
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """Keep cuDNN to float32 and to algorithms that give the same bits each time.
+
+    TensorFloat-32 moves an FID in its third digit, and is on for convolutions by default.
+    """
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
