@@ -1,0 +1,126 @@
+"""The neighbours stage: feature sets to complementarity, coverage and a table of neighbours."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.analysis.algorithm1 import (
+    ORIGINAL_SETS,
+    SETS,
+    SetNeighbours,
+    complementarity,
+    coverage,
+    find_neighbours,
+    per_class,
+)
+from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
+from pyrobust.analysis.nearest import nearest_neighbours, uses_gpu
+from pyrobust.analysis.pca import fit_pca
+from pyrobust.analysis.scratch import ScratchRows
+from pyrobust.analysis.subsets import balanced_subset
+from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.cost import write_cost
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path, write_json
+
+
+def measure_neighbours(
+    sets: Mapping[str, FeatureSet], output: Path, settings: NeighbourSettings, memory_bytes: int
+) -> None:
+    """Write `neighbours.parquet`, a row a generated sample, and `neighbours.json`.
+
+    Args:
+        sets: the features of "train", "test" and "self" (the generated images).
+        memory_bytes: bound on what the search holds at once.
+
+    Raises:
+        UserError: the sets do not fit together, have no labels, or lack a class.
+    """
+    started = time.monotonic()
+    check_same_space(*sets.values())
+    labels = {name: features.labels() for name, features in sets.items()}
+    rows = _draw(sets, labels, settings)
+    labels = {name: labels[name][rows[name]] for name in SETS}
+    sources = {name: Rows(sets[name], rows[name]) for name in SETS}
+    pca = fit_pca([sources[name] for name in ORIGINAL_SETS], settings.components, settings.seed)
+    components = len(pca.components)
+    output.mkdir(parents=True, exist_ok=True)
+    points = {name: ScratchRows(pca.project(sources[name]), components, output) for name in SETS}
+    found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes)
+    store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
+    _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
+    train_of_test = nearest_neighbours(points["test"], points["train"], memory_bytes)
+    test_of_train = nearest_neighbours(points["train"], points["test"], memory_bytes)
+    summary: dict[str, Any] = {
+        "extractor": sets["self"].extractor["name"],
+        "extractor_sha256": sets["self"].extractor["weights_sha256"],
+        "settings": settings.model_dump(),
+        "num_samples": len(rows["self"]),
+        "set_sizes": {name: len(rows[name]) for name in SETS},
+        "components": components,
+        "explained_variance": float(pca.explained_variance.sum()),
+        "complementarity": complementarity(found.closest),
+        "coverage": {name: coverage(found.by_set[name], len(rows[name])) for name in ORIGINAL_SETS},
+        "copies": {name: float(np.mean(found.by_set[name].squared_distance == 0)) for name in SETS},
+        "per_class": per_class(found, labels, sets["self"].class_names),
+        "reference": {
+            "train_covers_test": coverage(test_of_train, len(rows["test"])),
+            "test_covers_train": coverage(train_of_test, len(rows["train"])),
+        },
+    }
+    write_json(output / "neighbours.json", summary)
+    write_cost(
+        output / "neighbours.cost.json", time.monotonic() - started, "cuda" if uses_gpu() else "cpu"
+    )
+
+
+def _draw(
+    sets: Mapping[str, FeatureSet], labels: Mapping[str, np.ndarray], settings: NeighbourSettings
+) -> dict[str, np.ndarray]:
+    """Return the rows of each set: as many of each class in each set, or all."""
+    if settings.whole_sets:
+        return {name: np.arange(sets[name].count) for name in SETS}
+    class_names = sets["self"].class_names
+    class_size = settings.num_samples // len(class_names)
+    if class_size == 0:
+        raise UserError(
+            f"num_samples is {settings.num_samples}, expected at least one image for each of the "
+            f"{len(class_names)} classes"
+        )
+    for name in SETS:
+        counts = np.bincount(labels[name], minlength=len(class_names))
+        if counts.min() == 0:
+            raise UserError(
+                f"{sets[name].path} has no image of class '{class_names[counts.argmin()]}', "
+                "expected some of every class: extract more images with "
+                "'pyrobust features --num-images N'"
+            )
+        class_size = min(class_size, int(counts.min()))
+    return {
+        name: balanced_subset(labels[name], len(class_names), class_size, settings.seed)
+        for name in SETS
+    }
+
+
+def _write_table(
+    path: Path, found: SetNeighbours, labels: np.ndarray, store_rows: Mapping[str, np.ndarray]
+) -> None:
+    """Write a row for each generated sample; images are named by their row in their store."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {
+        "index": store_rows["self"],
+        "label": labels,
+        "closest": pa.array(np.array(SETS)[found.closest], pa.string()),
+    }
+    for name in SETS:
+        neighbours = found.by_set[name]
+        missing = neighbours.index < 0  # a single generated sample has no other
+        columns[name] = pa.array(store_rows[name][neighbours.index], mask=missing)
+        columns[f"{name}_distance"] = pa.array(neighbours.distance, mask=missing)
+    with atomic_path(path) as temporary:
+        parquet.write_table(pa.table(columns), temporary)

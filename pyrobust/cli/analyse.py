@@ -1,0 +1,76 @@
+"""Verbs on generated data: `features`, `neighbours` and `quality`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.models import OptionInfo
+
+from pyrobust.cli.options import takes_settings
+from pyrobust.cli.stage import writes_folder
+from pyrobust.config.analysis import FeatureSettings, NeighbourSettings, QualitySettings
+
+Output = Annotated[Path, typer.Option(help="Folder to write.")]
+
+
+def _features_of(what: str) -> OptionInfo:
+    option: OptionInfo = typer.Option(help=f"Folder of the features of {what}.")
+    return option
+
+
+@takes_settings(FeatureSettings)
+@writes_folder
+def features(
+    store: Annotated[list[Path], typer.Option(help="Sample store; several are read as one.")],
+    output: Output,
+    settings: FeatureSettings,
+    labeller: Annotated[
+        Path | None, typer.Option(help="Folder of the labeller, where it is the extractor.")
+    ] = None,
+) -> None:
+    """Pass the images of stores through a network and keep its features."""
+    import torch
+
+    from pyrobust.analysis.extractors import make_extractor
+    from pyrobust.analysis.features import extract_features
+    from pyrobust.data.store import SampleStore
+
+    stores = [SampleStore.open(path) for path in store]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    extract_features(stores, make_extractor(settings, labeller, device), output, settings)
+
+
+@takes_settings(NeighbourSettings)
+def neighbours(
+    train: Annotated[Path, _features_of("the training split")],
+    test: Annotated[Path, _features_of("the test split")],
+    generated: Annotated[Path, _features_of("the generated images")],
+    output: Output,
+    settings: NeighbourSettings,
+    memory_gb: Annotated[
+        float, typer.Option(min=0.1, help="Memory that the search may take; no result changes.")
+    ] = 2.0,
+) -> None:
+    """Measure complementarity and coverage of generated images (Algorithm 1)."""
+    from pyrobust.analysis.feature_set import FeatureSet
+    from pyrobust.analysis.neighbours import measure_neighbours
+
+    sets = {
+        name: FeatureSet.open(path)
+        for name, path in (("train", train), ("test", test), ("self", generated))
+    }
+    measure_neighbours(sets, output, settings, int(memory_gb * 1e9))
+
+
+@takes_settings(QualitySettings)
+def quality(
+    original: Annotated[Path, _features_of("the original images")],
+    generated: Annotated[Path, _features_of("the generated images")],
+    output: Output,
+    settings: QualitySettings,
+) -> None:
+    """Measure FID, Inception score, precision, recall, density and coverage."""
+    from pyrobust.analysis.feature_set import FeatureSet
+    from pyrobust.analysis.quality import measure_quality
+
+    measure_quality(FeatureSet.open(original), FeatureSet.open(generated), output, settings)
