@@ -51,4 +51,4 @@ lock:
 	mv build/requirements.lock requirements.lock
 
 clean:
-	rm -rf build results resources/datasets resources/core.txt logs .snakemake pyrobust/_C*.so
+	rm -rf build results resources/datasets resources/core.built logs .snakemake pyrobust/_C*.so

@@ -24,7 +24,7 @@ def copy_project(target: Path) -> Project:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     (target / "resources").mkdir()
-    (target / "resources/core.txt").write_text("copied for a test\n")
+    (target / "resources/core.built").write_text("copied for a test\n")
     return target
 
 

@@ -1,7 +1,7 @@
 # How generated images relate to the original ones: features, neighbours, FID (section 5).
 rule extract_original_features:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
     output:
@@ -27,7 +27,7 @@ rule extract_original_features:
 
 rule extract_generated_features:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
     output:

@@ -1,7 +1,7 @@
 # Attacks on the trained models, and on the labeller as a check that the attacks work.
 rule evaluate_run:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         model=model_of_run,
         dataset=dataset_of_experiment,
     output:
@@ -29,7 +29,7 @@ rule evaluate_run:
 
 rule evaluate_labeller:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         model="<results>/labellers/{dataset}/{labeller}/labeller.json",
         dataset="<resources>/datasets/{dataset}/dataset.json",
     output:
@@ -57,7 +57,7 @@ rule evaluate_labeller:
 
 rule map_landscape:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         model="<results>/train/{experiment}/choice.json",
         dataset=dataset_of_experiment,
     output:

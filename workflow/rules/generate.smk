@@ -1,7 +1,7 @@
 # Generative model, its samples in parts that can be made side by side, and their selection.
 rule fit_generator:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
     output:
         "<results>/generators/{dataset}/{generator}/generator.json",
@@ -25,7 +25,7 @@ rule fit_generator:
 
 rule sample_part:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         generator="<results>/generators/{dataset}/{generator}/generator.json",
     output:
         "<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
@@ -51,7 +51,7 @@ rule sample_part:
 
 rule select_samples:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         generator="<results>/generators/{dataset}/{generator}/generator.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
         parts=parts_of_selection,

@@ -1,7 +1,7 @@
 # The non-robust classifier f_NR and its pseudo-labels (section 3.3).
 rule train_labeller:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
     output:
         "<results>/labellers/{dataset}/{labeller}/labeller.json",
@@ -25,7 +25,7 @@ rule train_labeller:
 
 rule label_part:
     input:
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
         part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
     output:

@@ -2,7 +2,7 @@
 rule train_robust:
     input:
         unpack(training_inputs),
-        core=ancient("<resources>/core.txt"),
+        core=ancient("<resources>/core.built"),
     output:
         "<results>/train/{experiment}/seed{seed}/training.json",
     log:
