@@ -1,0 +1,145 @@
+"""What every generator is: fitted on a data set, sampled by image id, saved as a folder."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from pyrobust.config import parse_settings
+from pyrobust.config.data import GeneratorSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import ImageShape
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path, read_json, sha256_of, write_json
+from pyrobust.generators.tensors import map_tensors
+
+GENERATOR = "generator.json"
+WEIGHTS = "weights.safetensors"
+MADE_BY = "pyrobust fit-generator"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated images."""
+
+    images: np.ndarray  # (N, H, W, C) uint8
+    conditions: np.ndarray | None  # (N,) int64: the class that each was asked to be, if any
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """What defines a generator apart from its weights."""
+
+    settings: GeneratorSettings
+    dataset: str
+    dataset_sha256: str
+    class_names: tuple[str, ...]
+    image_shape: ImageShape
+
+    @classmethod
+    def of(cls, dataset: Dataset, settings: GeneratorSettings) -> Self:
+        """Return the spec of a generator that is fitted on `dataset`."""
+        return cls(settings, dataset.name, dataset.sha256, dataset.class_names, dataset.image_shape)
+
+
+class Generator(ABC):
+    """A fitted generative model.
+
+    Image i is a function of (weights, seed, i) alone. Floating-point results depend on the shape
+    of a batch, so images are always computed in the same aligned blocks: block b holds the ids
+    [b · block_size, (b + 1) · block_size), and is computed whole whichever of them are asked for.
+    """
+
+    conditional: ClassVar[bool]
+    """Whether each image is asked to be of one class."""
+
+    def __init__(self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray]) -> None:
+        self.spec = spec
+        self.weights = weights
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
+        """Fit on the training split.
+
+        Args:
+            state: folder for what a killed fit goes on from; the caller removes it.
+        """
+
+    @property
+    @abstractmethod
+    def block_size(self) -> int:
+        """Images that are computed at a time; fixed by the spec."""
+
+    @abstractmethod
+    def sample_block(self, block: int, seed: int) -> Samples:
+        """Return the `block_size` images of one block."""
+
+    def sample(self, ids: np.ndarray, seed: int) -> Samples:
+        """Return the images with these ids, in their order; blocks of ids are computed once."""
+        blocks, block_of_id = np.unique(ids // self.block_size, return_inverse=True)
+        images = np.empty((len(ids), *self.spec.image_shape), np.uint8)
+        conditions = np.empty(len(ids), np.int64) if self.conditional else None
+        for number, block in enumerate(blocks.tolist()):
+            rows = np.flatnonzero(block_of_id == number)
+            offsets = ids[rows] - block * self.block_size
+            samples = self.sample_block(block, seed)
+            images[rows] = samples.images[offsets]
+            if conditions is not None and samples.conditions is not None:
+                conditions[rows] = samples.conditions[offsets]
+        return Samples(images, conditions)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights, then generator.json."""
+        with atomic_path(folder / WEIGHTS) as temporary:
+            save_file(dict(self.weights), temporary)
+        facts = {
+            "settings": self.spec.settings.model_dump(mode="json"),
+            "dataset": self.spec.dataset,
+            "dataset_sha256": self.spec.dataset_sha256,
+            "class_names": list(self.spec.class_names),
+            "image_shape": list(self.spec.image_shape),
+            "conditional": self.conditional,
+            "weights_sha256": sha256_of(folder / WEIGHTS),
+        }
+        write_json(folder / GENERATOR, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Open what `save` wrote; the weights are mapped and checked against their hash.
+
+        Raises:
+            UserError: a file is missing or not what was written.
+        """
+        facts = read_generator_facts(folder)
+        weights = folder / WEIGHTS
+        if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
+            raise UserError(
+                f"{weights} is missing or does not match its SHA-256: "
+                f"'{MADE_BY}' run again rewrites it"
+            )
+        height, width, channels = facts["image_shape"]
+        spec = GeneratorSpec(
+            parse_settings(GeneratorSettings, facts["settings"]),
+            facts["dataset"],
+            facts["dataset_sha256"],
+            tuple(facts["class_names"]),
+            (height, width, channels),
+        )
+        return cls(spec, map_tensors(weights))
+
+
+def read_generator_facts(folder: Path) -> dict[str, Any]:
+    """Return the contents of generator.json.
+
+    Raises:
+        UserError: it is missing or is none.
+    """
+    facts = read_json(folder / GENERATOR, MADE_BY)
+    if not isinstance(facts, dict) or "weights_sha256" not in facts:
+        raise UserError(f"{folder / GENERATOR} does not describe a generator")
+    return facts

@@ -1,0 +1,155 @@
+"""The class-conditional Gaussian of section 3.2: one multivariate normal a class.
+
+All sums and products are in float64: with integers they are exact, and images rounded to 8 bits
+do not show the last bits that different processors disagree about.
+"""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pyrobust.config.data import GeneratorSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
+from pyrobust.generators.base import Generator, GeneratorSpec, Samples
+from pyrobust.generators.noise import standard_normals
+from pyrobust.generators.threads import num_threads
+from pyrobust.progress import counting
+
+# Images of each class in a block: enough rows to keep a matrix product busy.
+_ROWS = 100
+
+# Rows of images that are multiplied at a time while the covariance is summed.
+_FIT_ROWS = 1024
+
+# Strips that a triangular factor is cut into, so that its zeros are not multiplied.
+_STRIPS = 16
+
+
+class GaussianGenerator(Generator):
+    """Sample i is of class i mod K: mean + factor · noise, clipped and rounded to uint8.
+
+    The factor of a class with more images than pixel values is the Cholesky factor of its
+    covariance + jitter · I. With fewer images the covariance is singular and large, and the
+    centred images themselves are its factor; jitter then adds independent noise. Factors are
+    stored in float32, which halves the file and changes a pixel by far less than one shade.
+    """
+
+    conditional: ClassVar[bool] = True
+
+    @classmethod
+    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
+        """Estimate mean and covariance (divided by n: maximum likelihood) of each class.
+
+        Raises:
+            UserError: a covariance is not positive definite.
+        """
+        train, labels = dataset.train, dataset.train.labels()
+
+        def fit_class(label: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = np.flatnonzero(labels == label)
+            return _fit_class(train, rows, settings.jitter, dataset.class_names[label])
+
+        weights: dict[str, np.ndarray] = {}
+        means = []
+        with (
+            threadpool_limits(1),
+            ThreadPoolExecutor(num_threads()) as pool,
+            counting(dataset.num_classes, "gaussian", "classes") as advance,
+        ):
+            for label, (mean, factor) in enumerate(pool.map(fit_class, range(dataset.num_classes))):
+                means.append(mean)
+                weights[_factor_name(label)] = factor
+                advance(1)
+        weights["mean"] = np.stack(means)
+        return cls(GeneratorSpec.of(dataset, settings), weights)
+
+    @property
+    def block_size(self) -> int:
+        """100 images of each class."""
+        return _ROWS * len(self.spec.class_names)
+
+    def sample_block(self, block: int, seed: int) -> Samples:
+        """Return 100 images of each class, dealt out in turn."""
+        num_classes = len(self.spec.class_names)
+        ids = block * self.block_size + np.arange(self.block_size)
+        images = np.empty((self.block_size, *self.spec.image_shape), np.uint8)
+
+        def sample_class(label: int) -> None:
+            mine = slice(label, None, num_classes)
+            pixels = self._draw(label, ids[mine], seed)
+            images[mine] = pixels.reshape(-1, *self.spec.image_shape)
+
+        # One thread a class and one of BLAS in each: the bits do not depend on how many there are.
+        with threadpool_limits(1), ThreadPoolExecutor(num_threads()) as pool:
+            list(pool.map(sample_class, range(num_classes)))
+        return Samples(images, ids % num_classes)
+
+    def _draw(self, label: int, ids: np.ndarray, seed: int) -> np.ndarray:
+        """Return images (len(ids), D) uint8 of one class."""
+        mean, factor = self.weights["mean"][label], self.weights[_factor_name(label)]
+        dimension, rank = factor.shape
+        if rank == dimension:
+            pixels = _times_lower(standard_normals(seed, ids, dimension), factor)
+        else:
+            noise = standard_normals(seed, ids, rank + dimension)
+            pixels = noise[:, :rank] @ factor.T.astype(np.float64)
+            pixels += np.sqrt(self.spec.settings.jitter) * noise[:, rank:]
+        pixels += mean
+        pixels *= 255
+        return np.clip(np.rint(pixels, out=pixels), 0, 255, out=pixels).astype(np.uint8)
+
+
+def _factor_name(label: int) -> str:
+    return f"factor.{label}"
+
+
+def _fit_class(
+    store: SampleStore, rows: np.ndarray, jitter: float, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (D,) float64 and the factor (D, D) or (D, n) float32, pixels in [0, 1]."""
+    count, dimension = len(rows), math.prod(store.image_shape)
+    total = np.zeros(dimension)
+    products = np.zeros((dimension, dimension)) if count > dimension else None
+    for first in range(0, count, _FIT_ROWS):
+        pixels = store.gather(rows[first : first + _FIT_ROWS]).reshape(-1, dimension)
+        values = pixels.astype(np.float64)
+        total += values.sum(axis=0)
+        if products is not None:
+            products += values.T @ values
+    mean = total / (255 * count)
+    if products is None:
+        centred = store.gather(rows).reshape(count, dimension) / 255 - mean
+        return mean, np.ascontiguousarray(centred.T / np.sqrt(count), dtype=np.float32)
+    # count · products and the outer product are integers below 2^53, hence exact.
+    products *= count
+    products -= np.outer(total, total)
+    products /= (255 * count) ** 2
+    products[np.diag_indices(dimension)] += jitter
+    try:
+        return mean, np.linalg.cholesky(products).astype(np.float32)
+    except np.linalg.LinAlgError as error:
+        raise UserError(
+            f"the covariance of class '{name}' is singular with jitter {jitter:g}: "
+            f"raise jitter (--jitter {max(10 * jitter, 1e-6):g})"
+        ) from error
+
+
+def _times_lower(noise: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Return noise @ factor.T for a lower triangular factor (D, D), in strips of its rows."""
+    dimension = len(factor)
+    width = -(-dimension // _STRIPS)
+    product = np.empty((len(noise), dimension))
+    # One buffer for all strips: fresh memory for each would cost more than the conversion.
+    buffer = np.empty(width * dimension)
+    for first in range(0, dimension, width):
+        last = min(first + width, dimension)
+        strip = buffer[: (last - first) * last].reshape(last - first, last)
+        np.copyto(strip, factor[first:last, :last])
+        np.matmul(noise[:, :last], strip.T, out=product[:, first:last])
+    return product

@@ -1,0 +1,24 @@
+"""Generators by the name of their type."""
+
+from pathlib import Path
+
+from pyrobust.errors import UserError
+from pyrobust.generators.base import MADE_BY, Generator, read_generator_facts
+from pyrobust.generators.gaussian import GaussianGenerator
+
+GENERATORS: dict[str, type[Generator]] = {"gaussian": GaussianGenerator}
+
+
+def load_generator(folder: Path) -> Generator:
+    """Open the generator that `pyrobust fit-generator` wrote to `folder`.
+
+    Raises:
+        UserError: there is none, or it is of a type that this version does not know.
+    """
+    kind = read_generator_facts(folder)["settings"]["type"]
+    if kind not in GENERATORS:
+        raise UserError(
+            f"{folder} holds a generator of type '{kind}', expected one of "
+            f"{', '.join(GENERATORS)}: '{MADE_BY}' writes one"
+        )
+    return GENERATORS[kind].load(folder)
