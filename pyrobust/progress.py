@@ -3,14 +3,20 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
 
-Advance = Callable[[int], None]
 Item = TypeVar("Item")
+
+
+class Advance(Protocol):
+    """Counts units that were just finished; `note` is shown with them until the next one."""
+
+    def __call__(self, units: int, note: str = "") -> None: ...  # noqa: D102
+
 
 # Seconds between two lines in a log: rare enough to read, often enough to see that it lives.
 _LOG_INTERVAL = 10.0
@@ -55,15 +61,18 @@ def _bar(total: int, description: str, unit: str, done: int) -> Iterator[Advance
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     ) as progress:
-        task = progress.add_task(description, total=total, completed=done, unit=unit, rate="")
+        task = progress.add_task(
+            description, total=total, completed=done, unit=unit, rate="", note=""
+        )
 
-        def advance(units: int) -> None:
+        def advance(units: int, note: str = "") -> None:
             nonlocal count
             count += units
             rate = _rate(count - done, time.monotonic() - started)
-            progress.update(task, completed=count, rate=f"{rate:,.1f}/s")
+            progress.update(task, completed=count, rate=f"{rate:,.1f}/s", note=note)
 
         yield advance
 
@@ -73,18 +82,20 @@ def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advan
     started = shown = time.monotonic()
     count = done
 
-    def line() -> str:
+    def line(note: str = "") -> str:
         rate = _rate(count - done, time.monotonic() - started)
         left = f", {_duration((total - count) / rate)} left" if rate and count < total else ""
         of_total = f"/{total:,}" if total else ""
-        return f"{description}: {count:,}{of_total} {unit}, {rate:,.1f}/s{left}"
+        return (
+            f"{description}: {count:,}{of_total} {unit}, {rate:,.1f}/s{left}{note and '; '}{note}"
+        )
 
-    def advance(units: int) -> None:
+    def advance(units: int, note: str = "") -> None:
         nonlocal count, shown
         count += units
         if time.monotonic() - shown >= _LOG_INTERVAL:
             shown = time.monotonic()
-            logger.info(line())
+            logger.info(line(note))
 
     yield advance
     logger.info(line())
