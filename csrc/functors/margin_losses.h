@@ -1,0 +1,172 @@
+#pragma once
+
+#include <math.h>
+
+#include "reduction.h"
+#include "scalar.h"
+
+// Losses of a row of logits z that need only its largest entries, for the label y and, where the
+// attack aims at it, the target t. All of them grow as the attack succeeds. Among equal logits
+// the one of lowest index counts as the largest; NaN counts as larger than any number.
+namespace pyrobust {
+
+// The n largest logits in falling order.
+template <typename T, int n>
+struct Top {
+  T value[n];
+  int32_t index[n];
+
+  PYROBUST_HD Top() {
+    for (int i = 0; i < n; ++i) {
+      value[i] = -INFINITY;
+      index[i] = INT32_MAX;
+    }
+  }
+  PYROBUST_HD static bool above(T a, int32_t i, T b, int32_t j) {
+    const bool larger = a > b || (a != a && b == b);
+    const bool smaller = b > a || (b != b && a == a);
+    return larger || (!smaller && i < j);
+  }
+  PYROBUST_HD void insert(T z, int32_t j) {
+    for (int i = 0; i < n; ++i) {
+      const bool takes = above(z, j, value[i], index[i]);
+      const T pushed_value = takes ? value[i] : z;
+      const int32_t pushed_index = takes ? index[i] : j;
+      value[i] = takes ? z : value[i];
+      index[i] = takes ? j : index[i];
+      z = pushed_value;
+      j = pushed_index;
+    }
+  }
+};
+
+// The largest logits, and those of the label and of the target.
+template <typename T, int n>
+struct Ranking {
+  Top<T, n> top;
+  T label = T(0), target = T(0);
+
+  PYROBUST_HD Ranking combine(const Ranking& other) const {
+    Ranking result = *this;
+    for (int i = 0; i < n; ++i) {
+      result.top.insert(other.top.value[i], other.top.index[i]);
+    }
+    result.label += other.label;
+    result.target += other.target;
+    return result;
+  }
+};
+
+// A gradient that is zero but at a few logits.
+template <typename T, int n>
+struct SparseGradient {
+  int64_t index[n];
+  T slope[n];
+
+  PYROBUST_HD T at(int64_t j) const {
+    T sum = T(0);
+    for (int i = 0; i < n; ++i) {
+      sum += j == index[i] ? slope[i] : T(0);
+    }
+    return sum;
+  }
+};
+
+// max_{i != y} z_i - z_y
+template <typename T>
+struct Margin {
+  static constexpr int kTop = 2;
+  using Gradient = SparseGradient<T, 2>;
+
+  PYROBUST_HD T
+  operator()(const Ranking<T, kTop>& z, int64_t y, int64_t, Gradient& gradient) const {
+    const int other = z.top.index[0] == y ? 1 : 0;
+    gradient = {{z.top.index[other], y}, {T(1), T(-1)}};
+    return z.top.value[other] - z.label;
+  }
+};
+
+// z_t - z_y
+template <typename T>
+struct TargetedMargin {
+  static constexpr int kTop = 1;
+  using Gradient = SparseGradient<T, 2>;
+
+  PYROBUST_HD T
+  operator()(const Ranking<T, kTop>& z, int64_t y, int64_t t, Gradient& gradient) const {
+    gradient = {{t, y}, {T(1), T(-1)}};
+    return z.target - z.label;
+  }
+};
+
+// -(z_y - max_{i != y} z_i) / (z_(1) - z_(3) + 1e-12), z_(i) the i-th largest (Croce and Hein
+// 2020, Eq. 6, with the constant of AutoAttack).
+template <typename T>
+struct Dlr {
+  static constexpr int kTop = 3;
+  using Gradient = SparseGradient<T, 4>;
+
+  PYROBUST_HD T
+  operator()(const Ranking<T, kTop>& z, int64_t y, int64_t, Gradient& gradient) const {
+    const int other = z.top.index[0] == y ? 1 : 0;
+    const T inverse = T(1) / (z.top.value[0] - z.top.value[2] + T(1e-12));
+    const T loss = (z.top.value[other] - z.label) * inverse;
+    const T slope = loss * inverse;
+    gradient = {
+        {z.top.index[other], y, z.top.index[0], z.top.index[2]}, {inverse, -inverse, -slope, slope}};
+    return loss;
+  }
+};
+
+// -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12) (Croce and Hein 2020, Eq. 7)
+template <typename T>
+struct TargetedDlr {
+  static constexpr int kTop = 4;
+  using Gradient = SparseGradient<T, 5>;
+
+  PYROBUST_HD T
+  operator()(const Ranking<T, kTop>& z, int64_t y, int64_t t, Gradient& gradient) const {
+    const T tail = T(0.5) * (z.top.value[2] + z.top.value[3]);
+    const T inverse = T(1) / (z.top.value[0] - tail + T(1e-12));
+    const T loss = (z.target - z.label) * inverse;
+    const T slope = loss * inverse;
+    gradient = {
+        {t, y, z.top.index[0], z.top.index[2], z.top.index[3]},
+        {inverse, -inverse, -slope, T(0.5) * slope, T(0.5) * slope}};
+    return loss;
+  }
+};
+
+// Any of them as a row functor.
+template <typename T, typename Loss>
+struct RankedLoss {
+  static constexpr int kPasses = 1;
+
+  struct Row {
+    int64_t label, target;
+    T loss;
+    typename Loss::Gradient gradient;
+  };
+
+  PYROBUST_HD Row begin(T, int64_t label, int64_t target) const {
+    return {label, target};
+  }
+  PYROBUST_HD Ranking<T, Loss::kTop> term(Pass<0>, const Row& row, int64_t j, T, T z) const {
+    Ranking<T, Loss::kTop> ranking;
+    ranking.top.insert(z, static_cast<int32_t>(j));
+    ranking.label = j == row.label ? z : T(0);
+    ranking.target = j == row.target ? z : T(0);
+    return ranking;
+  }
+  PYROBUST_HD void finish(Pass<0>, Row& row, const Ranking<T, Loss::kTop>& ranking) const {
+    row.loss = Loss{}(ranking, row.label, row.target, row.gradient);
+  }
+  PYROBUST_HD void apply(const Row& row, int64_t j, T& grad, T) const {
+    grad = row.gradient.at(j);
+  }
+  PYROBUST_HD void end(const Row& row, T& loss, int64_t, int64_t) const {
+    loss = row.loss;
+  }
+};
+
+} // namespace pyrobust

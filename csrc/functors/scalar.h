@@ -1,0 +1,81 @@
+#pragma once
+
+#include <math.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "host_device.h"
+
+// Scalar building blocks. Only +, -, *, /, sqrt and integer operations are used below functors/,
+// each correctly rounded, and both compilers are told not to contract a * b + c: equal inputs
+// give equal bits on every device and instruction set.
+namespace pyrobust {
+
+template <typename To, typename From>
+PYROBUST_HD To bits_as(From value) {
+  static_assert(sizeof(To) == sizeof(From));
+  To result;
+  memcpy(&result, &value, sizeof(To));
+  return result;
+}
+
+// NaN stays NaN.
+template <typename T>
+PYROBUST_HD T clip(T value, T low, T high) {
+  return value < low ? low : (value > high ? high : value);
+}
+
+// Back into the range of pixels.
+template <typename T>
+PYROBUST_HD T clip_pixel(T value) {
+  return clip(value, T(0), T(1));
+}
+
+// -1, 0 or 1; the sign of NaN is 0.
+template <typename T>
+PYROBUST_HD T sign(T value) {
+  return static_cast<T>((value > T(0)) - (value < T(0)));
+}
+
+template <typename T>
+PYROBUST_HD T absolute(T value) {
+  return value < T(0) ? -value : value;
+}
+
+// A gradient that overflowed says nothing about its direction: it counts as no gradient.
+template <typename T>
+PYROBUST_HD T finite_or_zero(T value) {
+  return value - value == T(0) ? value : T(0);
+}
+
+PYROBUST_HD float square_root(float value) {
+  return sqrtf(value);
+}
+PYROBUST_HD double square_root(double value) {
+  return sqrt(value);
+}
+
+// The next number of larger value; for any value but -0.
+PYROBUST_HD float next_up(float value) {
+  return bits_as<float>(bits_as<uint32_t>(value) + (value < 0.0f ? ~0u : 1u));
+}
+PYROBUST_HD double next_up(double value) {
+  return bits_as<double>(bits_as<uint64_t>(value) + (value < 0.0 ? ~uint64_t(0) : uint64_t(1)));
+}
+
+// x + delta, rounded towards x: the result is no further from x than |delta| (1 + 2^-24) for
+// float, so that storing a projected point does not push it out of the ball again.
+template <typename T>
+PYROBUST_HD T add_towards(T x, T delta) {
+  const T sum = x + delta;
+  const T moved = sum - x;
+  const T low = -next_up(-sum);
+  const T high = next_up(sum);
+  if (delta > T(0)) {
+    return moved > delta ? low : sum;
+  }
+  return moved < delta ? high : sum;
+}
+
+} // namespace pyrobust

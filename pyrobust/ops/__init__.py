@@ -1,0 +1,44 @@
+"""The compiled core: every inner step fused, the same on CPU and CUDA.
+
+Each function is typed and documented in its module; the maths stands once in csrc/functors.
+"""
+
+from pyrobust.ops.apgd import ApgdState, apgd_step_, apgd_track_
+from pyrobust.ops.averaging import averaging_ramp, ema_update_, sgd_ema_step_
+from pyrobust.ops.core import WITH_CUDA
+from pyrobust.ops.loading import gather_augment
+from pyrobust.ops.losses import (
+    cross_entropy,
+    dlr,
+    margin,
+    targeted_dlr,
+    targeted_margin,
+    trades_kl,
+)
+from pyrobust.ops.sampling import normal, random_signs, random_start, uniform
+from pyrobust.ops.steps import l2_adam_step_, l2_step, linf_adam_step_, linf_step
+
+__all__ = [
+    "WITH_CUDA",
+    "ApgdState",
+    "apgd_step_",
+    "apgd_track_",
+    "averaging_ramp",
+    "cross_entropy",
+    "dlr",
+    "ema_update_",
+    "gather_augment",
+    "l2_adam_step_",
+    "l2_step",
+    "linf_adam_step_",
+    "linf_step",
+    "margin",
+    "normal",
+    "random_signs",
+    "random_start",
+    "sgd_ema_step_",
+    "targeted_dlr",
+    "targeted_margin",
+    "trades_kl",
+    "uniform",
+]
