@@ -8,6 +8,7 @@ from pyrobust.config.base import Settings
 from pyrobust.config.fields import (
     Architecture,
     Epsilon,
+    Fraction,
     NonNegativeFloat,
     NonNegativeInt,
     Norm,
@@ -32,6 +33,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "zero_logits": False,
     },
 }
+
+# What a recipe changes for l2: 2 × epsilon / attack_steps at the published radius of 128/255.
+_RECIPES_L2: dict[str, dict[str, Any]] = {"wang23": {"attack_step_size": "25.6/255"}}
 
 
 class TrainSettings(Settings):
@@ -58,7 +62,8 @@ class TrainSettings(Settings):
     """Rate for batches of up to 256; larger batches scale it by batch_size / 256."""
 
     schedule: Literal["cosine", "cyclic"] = "cosine"
-    """cosine: per-step linear warm-up, then to zero; cyclic: one cycle from rate / 25."""
+    """cosine: per-step linear warm-up, then to zero; cyclic: one cycle from rate / 25, while the
+    momentum goes from momentum + 0.05 to momentum - 0.05 and back (OneCycleLR)."""
 
     warmup: Share = 0.025
     """Share of the steps that the learning rate rises."""
@@ -80,14 +85,18 @@ class TrainSettings(Settings):
     """adam: rate attack_step_size, a tenth of it in the second half (authors); sign: sign-PGD.
     For l2, sign is the gradient divided by its l2 norm."""
 
-    attack_step_size: Epsilon = "0.1"
+    attack_step_size: Fraction = "0.1"
+    """In the [0, 1] pixel range. wang23: 2/255 for linf, 25.6/255 for l2."""
+
     attack_steps: NonNegativeInt = 10
+    """Steps of the inner attack; 0 leaves the random start."""
 
     batch_norm_updates: Literal["adversarial", "both"] = "adversarial"
     """Which passes move the running statistics of batch norm."""
 
     virtual_batch: NonNegativeInt = 0
-    """Images that share batch statistics; 0 is the whole batch of a process."""
+    """Images that share batch statistics; 0 is the whole batch of a process. It divides the
+    batch; the authors' machines had 32."""
 
     emulated_workers: PositiveInt = 1
     """Times that each original image appears in a batch, as on the authors' machines (4)."""
@@ -106,11 +115,18 @@ class TrainSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _start_from_recipe(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**RECIPES.get(values.get("recipe", "gowal21"), {}), **values}
+        recipe = values.get("recipe", "gowal21")
+        of_norm = _RECIPES_L2.get(recipe, {}) if values.get("norm") == "l2" else {}
+        return {**RECIPES.get(recipe, {}), **of_norm, **values}
 
     @model_validator(mode="after")
-    def _check_epsilon(self) -> "TrainSettings":
+    def _check(self) -> "TrainSettings":
         check_epsilon(self.norm, self.epsilon)
+        if self.virtual_batch and self.batch_size % self.virtual_batch:
+            raise ValueError(
+                f"virtual_batch is {self.virtual_batch}, expected a divisor of batch_size, "
+                f"{self.batch_size}"
+            )
         return self
 
 

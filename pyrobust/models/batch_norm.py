@@ -47,7 +47,7 @@ class BatchNorm(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         if self.virtual_batch in (0, len(input)):
             return self._normalize(input, self.momentum or 0.0)
-        parts = input.split(self.virtual_batch)
+        parts = torch.split(input, self.virtual_batch)
         shares = _sequential_shares(self.momentum or 0.0, len(parts))
         return torch.cat([self._normalize(*pair) for pair in zip(parts, shares, strict=True)])
 
@@ -59,19 +59,21 @@ class BatchNorm(nn.BatchNorm2d):
         assert self.running_var is not None
         # torch averages the unbiased variance, n / (n - 1) times the biased one; scaling the old
         # average by the same factor before, and the sum back after, leaves the biased average.
+        # A new tensor, since autograd keeps the one that was passed.
         count = input.numel() / input.shape[1]
-        self.running_var.mul_(count / max(count - 1, 1))
+        unbiased = count / max(count - 1, 1)
+        variance = self.running_var * unbiased
         output = F.batch_norm(
             input,
             self.running_mean,
-            self.running_var,
+            variance,
             self.weight,
             self.bias,
             training=True,
             momentum=momentum,
             eps=self.eps,
         )
-        self.running_var.mul_(max(count - 1, 1) / count)
+        self.running_var.copy_(variance).div_(unbiased)
         return output
 
 
@@ -116,6 +118,12 @@ def set_virtual_batch(model: nn.Module, virtual_batch: int) -> None:
 def batch_norms(model: nn.Module) -> list[BatchNorm]:
     """Return the batch-norm layers in the order of the state dict."""
     return [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Return all running means and variances."""
+    pairs = [(layer.running_mean, layer.running_var) for layer in batch_norms(model)]
+    return [statistic for pair in pairs for statistic in pair if statistic is not None]
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from pyrobust.models.wide_resnet import WideResNet
 def build_model(spec: ModelSpec) -> ImageClassifier:
     """Return the network of `spec` in evaluation mode, with arbitrary weights."""
     channels = spec.image_shape[2]
-    rest = (spec.num_classes, channels, spec.activation, spec.mean, spec.std)
+    of_task = (spec.num_classes, channels, spec.activation, spec.mean, spec.std)
     wide = parse_wide(spec.architecture)
     if wide is not None:
-        return WideResNet(*wide, *rest).eval()
-    return PreActResNet(int(spec.architecture.removeprefix("resnet-")), *rest).eval()
+        depth, width = wide
+        return WideResNet(depth, width, *of_task).eval()
+    return PreActResNet(int(spec.architecture.removeprefix("resnet-")), *of_task).eval()
 
 
 @torch.no_grad()

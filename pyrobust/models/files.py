@@ -1,22 +1,18 @@
-"""Weights on the disk: safetensors with the spec in the metadata."""
+"""Weights on the disk: safetensors with the spec beside them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path
 from pyrobust.models.build import build_model
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.spec import ModelSpec
+from pyrobust.tensors import read_tensors, write_tensors
 
-# One key only: the format stores metadata in no fixed order, and equal models are equal bytes.
-_METADATA_KEY = "pyrobust"
+_FORMAT = {"format": "pyrobust-model", "version": 1}
 
 
 def save_model(path: Path, model: nn.Module | Mapping[str, Tensor], spec: ModelSpec) -> None:
@@ -26,10 +22,7 @@ def save_model(path: Path, model: nn.Module | Mapping[str, Tensor], spec: ModelS
         model: a network, or its state dict in the published layout.
     """
     state = model.state_dict() if isinstance(model, nn.Module) else model
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    metadata = {"format": "pyrobust-model", "version": 1, "spec": spec.to_json()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    write_tensors(path, state, {**_FORMAT, "spec": spec.to_json()})
 
 
 def load_model(path: Path, device: str | torch.device) -> tuple[ImageClassifier, ModelSpec]:
@@ -40,21 +33,11 @@ def load_model(path: Path, device: str | torch.device) -> tuple[ImageClassifier,
     """
     if not path.is_file():
         raise UserError(f"{path} is missing: 'pyrobust train' or 'pyrobust convert' writes it")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_METADATA_KEY)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} is no whole safetensors file ({error}): a published .pt file becomes one by "
-            f"'pyrobust convert IN {path.name}'"
-        ) from error
-    metadata = json.loads(text) if text else {}
-    if (metadata.get("format"), metadata.get("version")) != ("pyrobust-model", 1):
-        raise UserError(
-            f"{path} holds no model specification of version 1: write it by 'pyrobust convert'"
-        )
-    spec = ModelSpec.from_json(metadata["spec"])
+    state, facts = read_tensors(path, f"'pyrobust convert IN {path.name}' makes it from a .pt file")
+    found = {key: facts.get(key) for key in _FORMAT}
+    if found != _FORMAT:
+        raise UserError(f"{path} holds {found}, expected {_FORMAT}: 'pyrobust convert' writes it")
+    spec = ModelSpec.from_json(facts["spec"])
     model = build_model(spec)
     load_strictly(model, state, str(path))
     return model.to(device), spec

@@ -32,6 +32,7 @@ class ModelSpec:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        """Check the values."""
         check_architecture(self.architecture)
         if self.activation not in ("silu", "relu"):
             raise UserError(f"activation is '{self.activation}', expected silu or relu")
@@ -56,12 +57,10 @@ class ModelSpec:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in values.items()
-            }
-        )
+        read: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**read)
 
 
 def check_architecture(architecture: str) -> None:

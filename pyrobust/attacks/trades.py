@@ -1,0 +1,94 @@
+"""The inner attack of TRADES (Zhang et al. 2019): away from the network's own clean prediction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyrobust import ops
+from pyrobust.attacks.gradients import LogitsFn
+from pyrobust.attacks.threat import ThreatModel
+
+# The second half of the steps uses a tenth of the rate, as in the authors' code.
+_LATE_FACTOR = 0.1
+
+
+@dataclass(frozen=True)
+class TradesAttackSettings:
+    """How far and how the attack goes.
+
+    Args:
+        optimizer: adam (Kingma and Ba 2015, ascending; rate step_size, then a tenth of it), or
+            sign (steps of length step_size along the gradient's sign, for l2 along the gradient).
+        step_size: in the [0, 1] pixel range.
+    """
+
+    threat: ThreatModel
+    num_steps: int
+    optimizer: str
+    step_size: float
+
+    def rate(self, step: int) -> float:
+        """Return the rate of inner step `step`, from 0."""
+        late = self.optimizer == "adam" and step >= (self.num_steps + 1) // 2
+        return self.step_size * (_LATE_FACTOR if late else 1.0)
+
+
+def trades_attack(
+    logits_fn: LogitsFn,
+    x: Tensor,
+    clean_probs: Tensor,
+    sample_ids: Tensor,
+    settings: TradesAttackSettings,
+    seed: int,
+    step: int,
+) -> Tensor:
+    """Maximise the cross-entropy of the logits to `clean_probs`, which is KL up to a constant.
+
+    Only the gradient of the input is computed. The start is uniform in the perturbation set.
+
+    Args:
+        x: (N, C, H, W) in [0, 1], float32; so is all state of the attack.
+        clean_probs: (N, K), predictions on x.
+        sample_ids: (N,) int64; with (seed, step) they name the random start.
+
+    Returns:
+        x_adv of the shape of x, in the perturbation set and in [0, 1].
+    """
+    threat = settings.threat
+    x_adv = ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
+    move = _adam(x, settings) if settings.optimizer == "adam" else _steepest(x, settings)
+    for inner_step in range(settings.num_steps):
+        x_adv.requires_grad_()
+        logits = logits_fn(x_adv)
+        _, grad_logits = ops.cross_entropy(logits.detach(), clean_probs)
+        (grad,) = torch.autograd.grad(logits, x_adv, grad_logits)
+        x_adv = move(x_adv.detach(), grad, inner_step)
+    return x_adv
+
+
+Move = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def _adam(x: Tensor, settings: TradesAttackSettings) -> Move:
+    update = ops.linf_adam_step_ if settings.threat.norm == "linf" else ops.l2_adam_step_
+    exp_avg, exp_avg_sq = torch.zeros_like(x), torch.zeros_like(x)
+    epsilon = settings.threat.epsilon
+
+    def move(x_adv: Tensor, grad: Tensor, inner_step: int) -> Tensor:
+        rate = settings.rate(inner_step)
+        update(x_adv, x, grad, exp_avg, exp_avg_sq, inner_step + 1, rate, epsilon)
+        return x_adv
+
+    return move
+
+
+def _steepest(x: Tensor, settings: TradesAttackSettings) -> Move:
+    update = ops.linf_step if settings.threat.norm == "linf" else ops.l2_step
+    epsilon = settings.threat.epsilon
+
+    def move(x_adv: Tensor, grad: Tensor, inner_step: int) -> Tensor:
+        return update(x_adv, x, grad, settings.rate(inner_step), epsilon)
+
+    return move

@@ -1,0 +1,76 @@
+"""Verbs of training: `train-labeller`, `train` and `choose`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrobust.cli.options import takes_settings
+from pyrobust.config.training import LabellerSettings, TrainSettings
+
+DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
+Output = Annotated[Path, typer.Option(help="Folder to write.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ResidentMb = Annotated[
+    int,
+    typer.Option(help="Stores up to this size stay in the device's memory; the rest is mapped."),
+]
+SaveSteps = Annotated[int, typer.Option(help="Steps after which the state is saved, at most.")]
+SaveSeconds = Annotated[float, typer.Option(help="Seconds after which it is saved, at most.")]
+Deterministic = Annotated[
+    bool, typer.Option(help="Bit-equal results on CUDA, by slower algorithms.")
+]
+Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")]
+
+
+@takes_settings(LabellerSettings)
+def train_labeller(
+    dataset: DatasetFolder,
+    output: Output,
+    settings: LabellerSettings,
+    device: Device = "auto",
+    resident_mb: ResidentMb = 4096,
+    save_steps: SaveSteps = 1000,
+    save_seconds: SaveSeconds = 120.0,
+    deterministic: Deterministic = False,
+    curves: Curves = True,
+) -> None:
+    """Train the non-robust classifier that labels generated images."""
+    from pyrobust.training.runtime import Runtime
+    from pyrobust.training.standard import train_labeller as train
+
+    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
+    train(dataset, output, settings, runtime)
+
+
+@takes_settings(TrainSettings)
+def train(
+    dataset: DatasetFolder,
+    output: Output,
+    settings: TrainSettings,
+    samples: Annotated[
+        Path | None, typer.Option(help="Store of labelled generated images.")
+    ] = None,
+    device: Device = "auto",
+    resident_mb: ResidentMb = 4096,
+    save_steps: SaveSteps = 1000,
+    save_seconds: SaveSeconds = 120.0,
+    deterministic: Deterministic = False,
+    curves: Curves = True,
+) -> None:
+    """Train a robust classifier by TRADES on original and generated images."""
+    from pyrobust.training.robust import train_robust
+    from pyrobust.training.runtime import Runtime
+
+    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
+    train_robust(dataset, samples, output, settings, runtime)
+
+
+def choose(
+    runs: Annotated[list[Path], typer.Option(help="Folder of a run; give it for each run.")],
+    output: Output,
+) -> None:
+    """Keep the run that is most robust on the validation split."""
+    from pyrobust.training.choose import choose_run
+
+    choose_run(runs, output)

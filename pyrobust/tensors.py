@@ -1,0 +1,55 @@
+"""Tensors on the disk: one safetensors file with JSON beside the tensors, and never a pickle."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path
+
+# One key only: the format stores its metadata in no fixed order, and equal contents must give
+# equal bytes.
+_KEY = "pyrobust"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and JSON values atomically; equal contents give equal bytes."""
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(held, temporary, {_KEY: json.dumps(facts, sort_keys=True)})
+        # The library makes files that only their owner may read.
+        temporary.chmod(0o666 & ~_umask())
+
+
+def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Args:
+        mended_by: what to do about a damaged file, for the message.
+
+    Raises:
+        UserError: the file is damaged or of another kind.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no whole safetensors file ({error}): {mended_by}") from error
+    if text is None:
+        raise UserError(f"{path} was not written by pyrobust: {mended_by}")
+    return tensors, json.loads(text)
+
+
+def _umask() -> int:
+    """Return the process's mask for new files; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,58 @@
+"""The choice among runs of one experiment, by validation alone (appendix A): the verb `choose`."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyrobust.errors import UserError
+from pyrobust.files import atomic_path, read_json, write_json
+
+
+def choose_run(runs: Sequence[Path], output: Path) -> None:
+    """Copy the weights of the most robust run to `output` and write `choice.json`.
+
+    Args:
+        runs: folders that `pyrobust train` wrote, equal in all settings but the seed. The lower
+            seed wins among equals.
+
+    Raises:
+        UserError: a run is not finished, or the runs are not comparable.
+    """
+    records = [read_json(run / "training.json", "pyrobust train") for run in runs]
+    _check_comparable(runs, records)
+    order = sorted(range(len(runs)), key=lambda i: _seed(records[i]))
+    best = max(order, key=lambda i: records[i]["validation"]["robust_accuracy"])
+    with atomic_path(output / "model.safetensors") as temporary:
+        shutil.copyfile(runs[best] / "model.safetensors", temporary)
+    choice = {
+        "chosen_seed": _seed(records[best]),
+        "runs": [
+            {
+                "seed": _seed(records[i]),
+                "best_step": records[i]["best_step"],
+                "validation": records[i]["validation"],
+            }
+            for i in order
+        ],
+    }
+    write_json(output / "choice.json", choice)
+
+
+def _seed(record: dict[str, Any]) -> int:
+    seed: int = record["settings"]["seed"]
+    return seed
+
+
+def _check_comparable(runs: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
+    seeds = [_seed(record) for record in records]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"the runs have the seeds {seeds}, expected one run a seed")
+    first = records[0]["settings"]
+    for run, record in zip(runs, records, strict=True):
+        for key, value in record["settings"].items():
+            if key != "seed" and value != first.get(key):
+                raise UserError(
+                    f"{run} was trained with {key} {value} and {runs[0]} with {first.get(key)}: "
+                    "give runs that differ in their seed only"
+                )

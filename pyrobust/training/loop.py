@@ -1,0 +1,279 @@
+"""The training loop of every network: steps, log, validation, state, progress.
+
+It knows nothing about what is trained. A killed run that starts again with the same identity goes
+on from its last state, and ends with the same weights, log and history as one that was not
+killed, since a step depends on its number and on the state alone.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from pyrobust.errors import UserError
+from pyrobust.progress import Advance, counting
+from pyrobust.training.interruption import Interrupted, Interruption, noting_signals
+from pyrobust.training.log import JsonLog, open_log
+from pyrobust.training.processes import Processes
+from pyrobust.training.state import StateFolder
+
+logger = logging.getLogger(__name__)
+
+# A loss above this is lost: cross-entropy at chance is the logarithm of the number of classes.
+_DIVERGED = 1e4
+
+# Steps between two agreements of several processes on whether one was asked to stop.
+_AGREE_STEPS = 10
+
+_PENDING = "loop.pending"
+
+Metrics = dict[str, float]
+
+
+class Task(Protocol):
+    """What the loop trains."""
+
+    @property
+    def metric_names(self) -> Sequence[str]:
+        """Names of the numbers that `step` returns; the first is the loss."""
+
+    def step(self, step: int) -> Tensor:
+        """Make update `step` (from 0) and return its metrics, (len(metric_names),) float32."""
+
+    def log_facts(self, step: int) -> Metrics:
+        """Return what else a log line holds after `step` updates, such as the learning rate."""
+
+    def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
+        """Measure the network; None if `stopping` turned true on the way."""
+
+    def keep(self) -> None:
+        """Keep the present weights as the best so far."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on, and those kept."""
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a run is cut up; only `total_steps` and `validations` move its result.
+
+    Args:
+        validations: times that the network is validated, evenly spread, the end included.
+        best_by: metric of `validate` by which weights are kept, the later of equals.
+        log_steps: steps that one line of the log averages over.
+        save_steps, save_seconds: the state is saved after either.
+        curves: whether TensorBoard curves are written beside the log.
+    """
+
+    total_steps: int
+    batch_size: int
+    validations: int = 0
+    best_by: str = "robust_accuracy"
+    log_steps: int = 10
+    save_steps: int = 1000
+    save_seconds: float = 120.0
+    curves: bool = True
+
+    @property
+    def validation_steps(self) -> frozenset[int]:
+        """Numbers of updates after which the network is validated."""
+        count = min(self.validations, self.total_steps)
+        return frozenset(round(self.total_steps * (k + 1) / count) for k in range(count))
+
+
+@dataclass
+class Run:
+    """Where a run stands; all of it is saved.
+
+    Attributes:
+        step: updates made.
+        history: one entry a validation: its step and metrics.
+        seconds, training_seconds: of work so far; the second without validation.
+        log_position: bytes of the log that belong to it.
+    """
+
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    log_position: int = 0
+
+    def best(self, metric: str) -> dict[str, Any]:
+        """Return the best entry of the history, the later one of equals."""
+        return max(self.history, key=lambda entry: (entry[metric], entry["step"]))
+
+
+def run_loop(
+    task: Task,
+    settings: LoopSettings,
+    folder: Path,
+    identity: Mapping[str, Any],
+    description: str,
+    processes: Processes,
+) -> Run:
+    """Train `task` to the end.
+
+    Args:
+        folder: takes `log.jsonl`, `tensorboard/` and, until `remove_state`, `state/`.
+        identity: JSON values that name all that the result depends on.
+        description: what is trained, for the progress line.
+
+    Raises:
+        UserError: the loss is not finite or diverges; the last good state is kept.
+        Interrupted: a scheduler asked for it; the state is saved.
+    """
+    loop = _Loop(task, settings, folder, identity, processes)
+    with ExitStack() as stack:
+        loop.interruption = stack.enter_context(noting_signals())
+        if processes.is_main:
+            resumed = loop.run
+            log = open_log(folder, resumed.log_position, resumed.step, settings.curves)
+            loop.log = stack.enter_context(log)
+            loop.advance = stack.enter_context(
+                counting(
+                    settings.total_steps * settings.batch_size,
+                    description,
+                    "images",
+                    done=loop.run.step * settings.batch_size,
+                )
+            )
+        loop.go()
+    return loop.run
+
+
+def remove_state(folder: Path) -> None:
+    """Remove the state of a run whose results are written."""
+    StateFolder(folder, {}).remove()
+
+
+class _Loop:
+    log: JsonLog | None = None
+    advance: Advance | None = None
+    interruption: Interruption
+
+    def __init__(
+        self,
+        task: Task,
+        settings: LoopSettings,
+        folder: Path,
+        identity: Mapping[str, Any],
+        processes: Processes,
+    ) -> None:
+        self._task, self._settings, self._processes = task, settings, processes
+        self._state = StateFolder(folder, identity)
+        self._pending: list[Tensor] = []  # metrics of the steps since the last line of the log
+        self.run = Run()
+        self._clock = time.monotonic()
+        self._resume()
+        self._saved_step, self._saved_at = self.run.step, self._clock
+
+    def go(self) -> None:
+        while True:
+            self._validate_where_due()
+            if self.run.step == self._settings.total_steps:
+                break
+            self._step()
+        self._save()
+
+    def _step(self) -> None:
+        run, settings = self.run, self._settings
+        self._pending.append(self._task.step(run.step))
+        run.step += 1
+        if run.step % settings.log_steps == 0 or run.step == settings.total_steps:
+            self._write_log()
+        if self._asked_to_stop():
+            self._save()
+            raise Interrupted
+        steps_since, seconds_since = run.step - self._saved_step, time.monotonic() - self._saved_at
+        if steps_since >= settings.save_steps or seconds_since >= settings.save_seconds:
+            self._save()
+
+    def _asked_to_stop(self) -> bool:
+        if self._processes.world_size > 1 and self.run.step % _AGREE_STEPS:
+            return False
+        return self._processes.any(self.interruption.requested)
+
+    def _validate_where_due(self) -> None:
+        run = self.run
+        if run.step not in self._settings.validation_steps:
+            return
+        if run.history and run.history[-1]["step"] == run.step:
+            return
+        self._account(training=True)
+        metrics = self._task.validate(lambda: self.interruption.requested)
+        self._account(training=False)
+        if metrics is None:
+            self._save()
+            raise Interrupted
+        run.history.append({"step": run.step, **metrics})
+        if run.best(self._settings.best_by) is run.history[-1]:
+            self._task.keep()
+        if self.log is not None:
+            epoch = self._task.log_facts(run.step)["epoch"]
+            self.log.write({"step": run.step, "epoch": epoch, "split": "validation", **metrics})
+            logger.info("step %d, validation: %s", run.step, _told(metrics))
+
+    def _write_log(self) -> None:
+        means = self._checked_pending().mean(0).tolist()
+        count = len(self._pending)
+        self._pending.clear()
+        metrics = dict(zip(self._task.metric_names, means, strict=True))
+        if self.log is None or self.advance is None:
+            return
+        step = self.run.step
+        self.log.write({"step": step, **self._task.log_facts(step), **metrics})
+        self.advance(count * self._settings.batch_size, _told(metrics))
+
+    def _checked_pending(self) -> Tensor:
+        """Return the pending metrics, (steps, metrics), after a look at each loss."""
+        values = torch.stack(self._pending).double().cpu()
+        first = self.run.step - len(self._pending)
+        for offset, loss in enumerate(values[:, 0].tolist()):
+            if not math.isfinite(loss) or loss > _DIVERGED:
+                raise UserError(
+                    f"training diverged: the loss of step {first + offset} is {loss:.4g}; try a "
+                    f"lower --learning-rate (the state before it is kept in {self._state.path})"
+                )
+        return values
+
+    def _resume(self) -> None:
+        saved = self._state.load()
+        if saved is None:
+            return
+        self.run = Run(**saved.facts)
+        self._pending = list(saved.tensors.pop(_PENDING, torch.empty(0)))
+        self._task.load_state(saved.tensors)
+        logger.info("going on from step %d", self.run.step)
+
+    def _save(self) -> None:
+        if self._pending:
+            self._checked_pending()
+        self._account(training=True)
+        self._saved_step, self._saved_at = self.run.step, time.monotonic()
+        if self.log is None:
+            return
+        self.run.log_position = self.log.position()
+        tensors = self._task.state()
+        if self._pending:
+            tensors[_PENDING] = torch.stack(self._pending)
+        self._state.save(tensors, asdict(self.run))
+
+    def _account(self, training: bool) -> None:
+        now = time.monotonic()
+        self.run.seconds += now - self._clock
+        self.run.training_seconds += (now - self._clock) if training else 0.0
+        self._clock = now
+
+
+def _told(metrics: Metrics) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in metrics.items())

@@ -1,0 +1,100 @@
+"""Data parallelism: one process a device, started by torchrun.
+
+Each process takes its slice of every batch, and gradients, running statistics and metrics are
+averaged in one all-reduce a step. Schedule, composition and order of the batches do not depend
+on the number of processes. Batch norm uses the statistics of the slice (or of virtual batches
+within it): with a virtual batch that divides the slice, the number of processes does not matter
+up to rounding.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pyrobust.errors import UserError
+from pyrobust.files import exclusive
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    @contextmanager
+    def writing(self, folder: Path, result: str) -> Iterator[None]:
+        """Hold `folder` for this run and remove an old `result`, which says that a run is over."""
+        if not self.is_main:
+            yield
+            return
+        with exclusive(folder):
+            (folder / result).unlink(missing_ok=True)
+            yield
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float32 tensors by their mean over all processes."""
+        if self.world_size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` over all processes."""
+        if self.world_size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any process holds True."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[Processes]:
+    """Join the processes of torchrun for the block, or stand alone without it.
+
+    Args:
+        device: auto, cpu or cuda.
+
+    Raises:
+        UserError: cuda is asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is '{device}', expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is 'cuda', but torch finds no GPU: use --device cpu")
+    mine = torch.device("cpu")
+    if device != "cpu" and torch.cuda.is_available():
+        mine = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(mine)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes(mine)
+        return
+    backend = "nccl" if mine.type == "cuda" else "gloo"
+    # The others wait while the first process writes its files.
+    dist.init_process_group(backend, timeout=timedelta(hours=1))
+    try:
+        yield Processes(mine, dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,181 @@
+"""Robust training with generated data: the verb `train`."""
+
+from pathlib import Path
+from typing import Any
+
+from pyrobust.attacks.pgd import pgd40
+from pyrobust.attacks.threat import ThreatModel
+from pyrobust.attacks.trades import TradesAttackSettings
+from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.training import TrainSettings
+from pyrobust.cost import write_cost
+from pyrobust.errors import UserError
+from pyrobust.files import write_json
+from pyrobust.models import ModelSpec, save_model
+from pyrobust.models.batch_norm import set_virtual_batch
+from pyrobust.training.batches import BatchPlan
+from pyrobust.training.inputs import TrainingInputs
+from pyrobust.training.loader import Loader
+from pyrobust.training.loop import Run, remove_state, run_loop
+from pyrobust.training.optimizer import AveragedSgd
+from pyrobust.training.processes import Processes, joined_processes
+from pyrobust.training.runtime import Runtime
+from pyrobust.training.schedules import Schedule, count_steps, scaled_rate
+from pyrobust.training.task import ClassifierTask, new_model
+from pyrobust.training.trades import METRICS, TradesSettings, TradesStep
+from pyrobust.training.validation import RobustValidation
+
+VALIDATION_ATTACK = "pgd40"
+
+
+def train_robust(
+    dataset: Path, samples: Path | None, output: Path, settings: TrainSettings, runtime: Runtime
+) -> None:
+    """Train a robust classifier and write it with its record to `output`.
+
+    Writes `model.safetensors` (the averaged weights that were best on the validation split, later
+    ones among equals), `log.jsonl`, `cost.json` and, last, `training.json`. The test split is not
+    looked at.
+
+    Raises:
+        UserError: inputs that are missing or do not fit, or a loss that diverges.
+        Interrupted: a scheduler asked for it; the same call goes on from there.
+    """
+    uses_generated = round(settings.mixing_factor * settings.batch_size) < settings.batch_size
+    inputs = TrainingInputs.open(dataset, samples if uses_generated else None)
+    plan = plan_batches(inputs, settings)
+    spec = inputs.spec(settings.architecture, settings.activation)
+    runtime.prepare()
+    steps = count_steps(settings.epochs, settings.epoch_size, settings.batch_size)
+    with (
+        joined_processes(runtime.device) as processes,
+        processes.writing(output, result="training.json"),
+    ):
+        _check_slices(settings, processes)
+        task = robust_task(inputs, plan, spec, settings, steps, runtime.resident_mb, processes)
+        run = run_loop(
+            task,
+            runtime.loop_settings(steps, settings.batch_size, settings.validations),
+            output,
+            {"settings": settings.model_dump(mode="json"), **inputs.identity()},
+            f"train seed {settings.seed}",
+            processes,
+        )
+        if processes.is_main:
+            save_model(output / "model.safetensors", task.kept(), spec)
+            rate = settings.batch_size * run.step / run.training_seconds
+            write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
+            write_json(output / "training.json", _record(run, inputs, spec, settings))
+            remove_state(output)
+
+
+def plan_batches(inputs: TrainingInputs, settings: TrainSettings) -> BatchPlan:
+    """Return the composition of every batch.
+
+    Raises:
+        UserError: the mixing factor needs generated images and there are none.
+    """
+    return BatchPlan(
+        batch_size=settings.batch_size,
+        mixing_factor=settings.mixing_factor,
+        num_original=inputs.dataset.train.count,
+        num_generated=inputs.generated.count if inputs.generated is not None else 0,
+        seed=settings.seed,
+        emulated_workers=settings.emulated_workers,
+    )
+
+
+def robust_task(
+    inputs: TrainingInputs,
+    plan: BatchPlan,
+    spec: ModelSpec,
+    settings: TrainSettings,
+    steps: int,
+    resident_mb: int,
+    processes: Processes,
+) -> ClassifierTask:
+    """Return TRADES on mixed batches as a task of the training loop."""
+    device = processes.device
+    model = new_model(spec, settings.seed, settings.zero_logits, settings.channels_last, device)
+    set_virtual_batch(model, settings.virtual_batch)
+    optimizer = AveragedSgd(model, settings.weight_decay)
+    of_originals = settings.label_smoothing if settings.label_smoothing_on == "all" else 0.0
+    loader = Loader(
+        plan,
+        inputs.dataset.train,
+        inputs.generated,
+        inputs.augmentation,
+        smoothing=(of_originals, settings.label_smoothing),
+        processes=processes,
+        resident_bytes=resident_mb << 20,
+        channels_last=settings.channels_last,
+    )
+    schedule = Schedule(
+        settings.schedule,
+        scaled_rate(settings.learning_rate, settings.batch_size),
+        settings.momentum,
+        settings.warmup,
+        steps,
+        settings.epoch_size / settings.batch_size,
+    )
+    threat = ThreatModel(settings.norm, parse_epsilon(settings.epsilon))
+    step = TradesStep(
+        model,
+        optimizer,
+        loader,
+        schedule,
+        TradesSettings(
+            attack=TradesAttackSettings(
+                threat=threat,
+                num_steps=settings.attack_steps,
+                optimizer=settings.attack_optimizer,
+                step_size=parse_epsilon(settings.attack_step_size),
+            ),
+            beta=settings.trades_beta,
+            batch_norm_updates=settings.batch_norm_updates,
+            averaging_decay=settings.averaging_decay,
+            averaging_start=int(settings.averaging_start * steps),
+            precision=settings.precision,
+            seed=settings.seed,
+        ),
+        processes,
+    )
+    validation = RobustValidation(
+        inputs.dataset.validation,
+        pgd40(threat),
+        settings.batch_size,
+        settings.seed,
+        processes,
+    )
+    return ClassifierTask(step, METRICS, schedule.log_facts, optimizer, validation)
+
+
+def _check_slices(settings: TrainSettings, processes: Processes) -> None:
+    """Refuse a number of processes that does not divide the batch."""
+    unit = processes.world_size * max(1, settings.virtual_batch)
+    if settings.batch_size % unit:
+        raise UserError(
+            f"{processes.world_size} processes cannot share batches of {settings.batch_size} "
+            f"in virtual batches of {settings.virtual_batch}: expected a divisor"
+        )
+
+
+def _record(
+    run: Run, inputs: TrainingInputs, spec: ModelSpec, settings: TrainSettings
+) -> dict[str, Any]:
+    best = dict(run.best("robust_accuracy"))
+    best_step = best.pop("step")
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "spec": spec.to_json(),
+        "steps": run.step,
+        "best_step": best_step,
+        "validation": {
+            **best,
+            "num_images": inputs.dataset.validation.count,
+            "attack": VALIDATION_ATTACK,
+        },
+        "history": run.history,
+        "num_original": inputs.dataset.train.count,
+        "num_generated": inputs.generated.count if inputs.generated is not None else 0,
+    }
