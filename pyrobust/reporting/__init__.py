@@ -1,1 +1,1 @@
-
+"""The record of an experiment, its cost, and the page that shows it."""
