@@ -1,0 +1,128 @@
+"""The record of an experiment: everything that was measured, and nothing of where or when."""
+
+import statistics
+from dataclasses import asdict
+from typing import Any
+
+from pyrobust.reporting.comparison import compare
+from pyrobust.reporting.experiment import Experiment
+from pyrobust.reporting.paper import PaperResult, result_of
+from pyrobust.reporting.protocol import attack_departures, training_departures
+from pyrobust.reporting.scores import interval_of, scores_of
+from pyrobust.reporting.stages import Stages
+
+# An attack that leaves the non-robust labeller more than this does not do its work.
+ATTACK_CHECK_LIMIT = 0.05
+
+
+def build_record(
+    experiment: Experiment, stages: Stages, baseline: Experiment | None
+) -> dict[str, Any]:
+    """Return the record: equal inputs give equal records.
+
+    Raises:
+        UserError: the stages disagree with each other or with the baseline.
+    """
+    scores = scores_of(stages.chosen.summary)
+    training = dict(stages.runs[stages.chosen_seed]["settings"])
+    training.pop("seed")
+    paper = _paper_result(experiment)
+    num_test = stages.dataset["counts"]["test"]
+    return {
+        "experiment": experiment.name,
+        "settings": experiment.as_json(),
+        "training": training,
+        "dataset": {
+            key: stages.dataset[key] for key in ("name", "counts", "image_shape", "sources")
+        },
+        **scores,
+        "attack_departures": attack_departures(
+            experiment.sections["evaluation"], scores["num_images"], num_test
+        ),
+        "training_departures": training_departures(training),
+        "chosen_seed": stages.chosen_seed,
+        "runs": [_run(stages, seed) for seed in sorted(stages.runs)],
+        "spread": _spread(stages),
+        "labeller": _labeller(stages),
+        "generator": _generator(stages),
+        "baseline": baseline
+        and stages.baseline
+        and compare(experiment, stages.chosen, baseline, stages.baseline),
+        "paper": paper and asdict(paper),
+        "checks": stages.chosen.summary["checks"],
+        "notes": stages.chosen.summary["notes"],
+    }
+
+
+def _paper_result(experiment: Experiment) -> PaperResult | None:
+    settings = experiment.settings
+    uses_generated = experiment.uses_generated
+    return result_of(
+        settings.dataset,
+        settings.norm,
+        settings.epsilon,
+        settings.architecture,
+        experiment.sections["generator"]["type"] if uses_generated else None,
+        settings.num_samples if uses_generated else 0,
+    )
+
+
+def _run(stages: Stages, seed: int) -> dict[str, Any]:
+    """Return one training run; its test scores only where it met the test split."""
+    training = stages.runs[seed]
+    evaluation = stages.evaluations.get(seed)
+    return {
+        "seed": seed,
+        "chosen": seed == stages.chosen_seed,
+        **{
+            key: training[key]
+            for key in ("steps", "best_step", "validation", "num_original", "num_generated")
+        },
+        "test": evaluation and scores_of(evaluation.summary),
+    }
+
+
+def _spread(stages: Stages) -> dict[str, Any] | None:
+    """Return the spread over the runs, if all of several met the test split."""
+    if len(stages.runs) < 2 or set(stages.runs) != set(stages.evaluations):
+        return None
+    keys = {"clean_accuracy": "clean_accuracy", "robust_accuracy": "worst"}
+    spread: dict[str, Any] = {"num_runs": len(stages.runs)}
+    for name, key in keys.items():
+        values = [stages.evaluations[seed].summary[key] for seed in sorted(stages.runs)]
+        spread[name] = {
+            "mean": statistics.fmean(values),
+            "std": statistics.stdev(values),
+            "min": min(values),
+            "max": max(values),
+        }
+    return spread
+
+
+def _labeller(stages: Stages) -> dict[str, Any]:
+    """Return the labeller's accuracy, and what the attack leaves of it."""
+    labeller = stages.labeller
+    scores = scores_of(stages.labeller_evaluation.summary)
+    return {
+        "test_accuracy": labeller["test_accuracy"],
+        "test_interval": interval_of(labeller["test_accuracy"], labeller["num_test_images"]),
+        "validation_accuracy": labeller["validation_accuracy"],
+        "num_test_images": labeller["num_test_images"],
+        "attack_check": {
+            **scores,
+            "limit": ATTACK_CHECK_LIMIT,
+            "passed": scores["robust_accuracy"] <= ATTACK_CHECK_LIMIT,
+        },
+    }
+
+
+def _generator(stages: Stages) -> dict[str, Any] | None:
+    """Return where the generated images come from and how good they are."""
+    if stages.generated is None:
+        return None
+    neighbours = stages.generated.neighbours
+    return {
+        "weights_sha256": stages.generated.generator["weights_sha256"],
+        "quality": stages.generated.quality,
+        "neighbours": {key: value for key, value in neighbours.items() if key != "per_class"},
+    }

@@ -1,0 +1,46 @@
+"""Accuracies of one evaluation with their 95 % intervals."""
+
+from typing import Any
+
+from pyrobust.evaluation.intervals import wilson_interval
+
+
+def share(count: int, total: int) -> tuple[float, list[float]]:
+    """Return a share and its 95 % Wilson interval."""
+    return count / total, list(wilson_interval(count, total))
+
+
+def interval_of(accuracy: float, num_images: int) -> list[float]:
+    """Return the 95 % Wilson interval of an accuracy over `num_images` images."""
+    return share(round(accuracy * num_images), num_images)[1]
+
+
+def scores_of(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return clean and robust accuracy, and every attack stage, of one `evaluation.json`.
+
+    `robust_accuracy` is the lower of AA+MT and AutoAttack, as in Table 2 of the paper.
+    """
+    num_images = evaluation["num_images"]
+    autoattack = evaluation["autoattack"]
+    return {
+        "num_images": num_images,
+        "clean_accuracy": evaluation["clean_accuracy"],
+        "clean_interval": interval_of(evaluation["clean_accuracy"], num_images),
+        "robust_accuracy": evaluation["worst"],
+        "robust_interval": interval_of(evaluation["worst"], num_images),
+        "aa_mt": {
+            "robust_accuracy": evaluation["robust_accuracy"],
+            "stages": _with_intervals(evaluation["stages"], num_images),
+        },
+        "autoattack": autoattack
+        and {
+            "robust_accuracy": autoattack["robust_accuracy"],
+            "stages": _with_intervals(autoattack["stages"], num_images),
+        },
+    }
+
+
+def _with_intervals(stages: list[dict[str, Any]], num_images: int) -> list[dict[str, Any]]:
+    return [
+        {**stage, "interval": interval_of(stage["robust_accuracy"], num_images)} for stage in stages
+    ]
