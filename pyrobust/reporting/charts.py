@@ -1,0 +1,117 @@
+"""Charts of results: accuracies, attack stages, nearest neighbours."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from pyrobust.reporting.palette import LIGHT
+from pyrobust.reporting.svg import as_svg, drawing, percent_axis
+from pyrobust.reporting.wording import stage_name
+
+_WIDTH = 4.4
+_ROW = 0.34
+
+
+def attack_chart(scores: dict[str, Any], labeller: dict[str, Any], title: str) -> str:
+    """Draw what each attack stage leaves of the classifier and of the non-robust labeller."""
+    stages = scores["aa_mt"]["stages"]
+    names = ["Clean", *(stage_name(stage["name"]) for stage in stages)]
+    with drawing(_WIDTH, 0.8 + _ROW * len(names)) as (figure, (axes,)):
+        for series, label, colour, offset in (
+            (scores, "robust classifier", LIGHT["robust"], -0.14),
+            (labeller, "labeller (not robust)", LIGHT["attacked"], 0.14),
+        ):
+            _draw_intervals(axes, series, label, colour, offset)
+        _label_rows(axes, names)
+        axes.set_xlabel("accuracy left, 95% interval")
+        figure.legend(loc="outside upper left", ncols=2)
+        return as_svg(figure, title)
+
+
+def _draw_intervals(
+    axes: Axes, scores: dict[str, Any], label: str, colour: str, offset: float
+) -> None:
+    stages = scores["aa_mt"]["stages"]
+    values = [scores["clean_accuracy"], *(stage["robust_accuracy"] for stage in stages)]
+    intervals = [scores["clean_interval"], *(stage["interval"] for stage in stages)]
+    rows = [row + offset for row in range(len(values))]
+    axes.hlines(
+        rows, [low for low, _ in intervals], [high for _, high in intervals], colors=colour, lw=2.2
+    )
+    axes.plot(values, rows, "o", color=colour, markersize=5, label=label)
+
+
+def accuracy_chart(rows: list[dict[str, Any]], title: str) -> str:
+    """Draw clean and robust accuracy of each row, joined by a line.
+
+    Args:
+        rows: `name`, `clean_accuracy` and `robust_accuracy`, which may be None, and
+            `robust_interval`, which is drawn where it is not None.
+    """
+    with drawing(_WIDTH, 0.8 + 0.26 * len(rows)) as (figure, (axes,)):
+        for place, row in enumerate(rows):
+            robust, clean = row["robust_accuracy"], row["clean_accuracy"]
+            if clean is not None:
+                axes.hlines(place, robust, clean, colors=LIGHT["rule"], lw=3)
+            if row["robust_interval"] is not None:
+                low, high = row["robust_interval"]
+                axes.hlines(place, low, high, colors=LIGHT["robust"], lw=2.2)
+        for key, label in (("clean", "clean"), ("robust", "robust, 95% interval")):
+            known = [
+                (row[f"{key}_accuracy"], place)
+                for place, row in enumerate(rows)
+                if row[f"{key}_accuracy"] is not None
+            ]
+            axes.plot(*zip(*known, strict=True), "o", color=LIGHT[key], markersize=5.5, label=label)
+        _label_rows(axes, [row["name"] for row in rows])
+        figure.legend(loc="outside upper left", ncols=2)
+        return as_svg(figure, title)
+
+
+def _label_rows(axes: Axes, names: list[str]) -> None:
+    """Name the rows of a chart, the first on top, over an axis of accuracy."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(-0.02, 1.02)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    percent_axis(axes, "x")
+    axes.set_xlabel("accuracy")
+
+
+def neighbour_chart(complementarity: dict[str, float], title: str) -> str:
+    """Draw the shares of nearest neighbours as one bar, above the ideal of a third each."""
+    colours = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
+    bars = {
+        "these samples": complementarity,
+        "ideal": dict.fromkeys(colours, 1 / 3),
+    }
+    with drawing(_WIDTH, 1.55) as (figure, (axes,)):
+        for row, shares in enumerate(bars.values()):
+            left = 0.0
+            for name, colour in colours.items():
+                axes.barh(
+                    row,
+                    shares[name],
+                    left=left,
+                    color=colour,
+                    height=0.7,
+                    label=name if row == 0 else None,
+                )
+                if shares[name] > 0.08:
+                    axes.text(
+                        left + shares[name] / 2,
+                        row,
+                        f"{shares[name]:.0%}",
+                        ha="center",
+                        va="center",
+                        color=LIGHT["page"],
+                    )
+                left += shares[name]
+        axes.set_yticks(range(len(bars)), list(bars))
+        axes.invert_yaxis()
+        axes.grid(visible=False)
+        axes.set_xlim(0, 1)
+        percent_axis(axes, "x")
+        figure.legend(loc="outside upper left", ncols=3)
+        return as_svg(figure, title)

@@ -1,0 +1,84 @@
+"""Figures as inline SVG: the same bytes each time, and text that stays text."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from pyrobust.reporting.palette import LIGHT, with_variables
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": LIGHT["muted"],
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+    "text.color": LIGHT["ink"],
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+    "svg.fonttype": "none",
+}
+_POINTS_PER_INCH = 72
+_FONT = re.compile(r"font(?:-family)?: ?[^;\"]*(?=[;\"])")
+_OVERHEAD = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", re.DOTALL)
+_SIZE = re.compile(r"([0-9.]+)px")
+
+
+@contextmanager
+def drawing(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure of `width` × `height` inches with one axes a column, in the page's style."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+        yield figure, list(axes)
+
+
+def percent_axis(axes: Axes, which: str = "y") -> None:
+    """Label an axis of fractions in percent."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def as_svg(figure: Figure, title: str) -> str:
+    """Return a figure as an `<svg>` element that a screen reader calls `title`."""
+    buffer = StringIO()
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = _FONT.sub(_size_only, _OVERHEAD.sub("", svg))
+    width, height = (size * _POINTS_PER_INCH for size in figure.get_size_inches())
+    head = (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    svg = re.sub(r"<svg[^>]*>", head, svg, count=1)
+    return with_variables(_without_unused_ids(svg))
+
+
+def _size_only(match: re.Match[str]) -> str:
+    """Keep the size of a font; the family is that of the page."""
+    size = _SIZE.search(match.group(0))
+    return f"font-size: {size.group(1)}px" if size else ""
+
+
+def _without_unused_ids(svg: str) -> str:
+    """Drop ids that nothing refers to: several figures on a page would share them."""
+    used = set(re.findall(r"#([\w-]+)", svg))
+    return re.sub(
+        r' id="([^"]+)"', lambda match: match.group(0) if match.group(1) in used else "", svg
+    )
