@@ -1,0 +1,145 @@
+"""What the record says, in plain sentences."""
+
+from typing import Any
+
+from pyrobust.reporting.wording import (
+    architecture_name,
+    generator_name,
+    interval,
+    norm_name,
+    percent,
+    points,
+    points_interval,
+)
+
+Record = dict[str, Any]
+
+_PROTOCOLS = {
+    "until_full": "the first of each class, until all classes were full",
+    "top_k": "those of each class that the labeller was surest of",
+}
+
+
+def headline(record: Record) -> str:
+    """Return the result in one sentence."""
+    settings, n = record["settings"], record["num_images"]
+    model = architecture_name(settings["architecture"])
+    clean, robust = (percent(record[f"{key}_accuracy"], n) for key in ("clean", "robust"))
+    return (
+        f"A {model} classifies {clean} of {n:,} {record['dataset']['name']} test images correctly, "
+        f"and {robust} ({interval(record['robust_interval'], n)}, 95% interval) under the worst "
+        f"perturbation found inside the {norm_name(settings['norm'])} ball of radius "
+        f"{settings['epsilon']}."
+    )
+
+
+def gain(record: Record) -> str:
+    """Return, in one sentence, what the comparison with the baseline shows."""
+    baseline = record["baseline"]
+    if baseline is None:
+        return "The experiment names no baseline, so this page makes no claim about a gain."
+    n = baseline["num_images"]
+    robust = baseline["robust_accuracy"]
+    found = f"{points(robust['difference'], n)} points {points_interval(robust['interval'], n)}"
+    clean = baseline["clean_accuracy"]
+    and_clean = (
+        f" Clean accuracy changes by {points(clean['difference'], n)} points "
+        f"{points_interval(clean['interval'], n)}."
+    )
+    cause = _cause(record)
+    low, high = robust["interval"]
+    if low > 0:
+        return f"{cause} raised robust accuracy by {found}.{and_clean}"
+    if high < 0:
+        return f"{cause} did not help: robust accuracy fell by {found}.{and_clean}"
+    return (
+        f"{cause} made no difference to robust accuracy that {n:,} images can show: {found}."
+        f"{and_clean}"
+    )
+
+
+def gain_name(record: Record) -> str:
+    """Return what the difference from the baseline is called."""
+    return "Gain from generated data" if _is_about_data(record) else "Against the baseline"
+
+
+def _is_about_data(record: Record) -> bool:
+    """Return whether the baseline differs in generated data and in nothing else."""
+    baseline = record["baseline"]
+    return baseline["differs_in"] == ["mixing_factor"] and not baseline["uses_generated"]
+
+
+def _cause(record: Record) -> str:
+    """Name what differs between the experiment and its baseline."""
+    baseline = record["baseline"]
+    if _is_about_data(record):
+        return "Generated data"
+    if not baseline["differs_in"]:
+        return "Another draw of the same settings"
+    return f"What differs from {baseline['experiment']} ({', '.join(baseline['differs_in'])})"
+
+
+def labeller_under_attack(record: Record) -> str:
+    """Return whether the attack works, judged by the classifier that nothing protects."""
+    labeller = record["labeller"]
+    check = labeller["attack_check"]
+    n = check["num_images"]
+    found = (
+        f"The same attack leaves {percent(check['robust_accuracy'], n)} of the non-robust "
+        f"labeller, which is {percent(check['clean_accuracy'], n)} accurate on clean images"
+    )
+    if check["passed"]:
+        return f"{found}: the attack works."
+    return (
+        f"{found}. That is above {percent(check['limit'])}: the attack is too weak to trust, "
+        "and the robust accuracy on this page is an upper bound only."
+    )
+
+
+def fid_caveat(quality: dict[str, Any]) -> str:
+    """Return what the Fréchet distance can be compared with."""
+    if quality["comparable_with_published"]:
+        found = "Features of FID-Inception: comparable with published FID and Inception scores."
+    else:
+        found = (
+            f"Features of {quality['extractor']}, not of FID-Inception: the distance and the score "
+            "compare generators of this data set with each other, and not with published FID."
+        )
+    return " ".join([found, *(f"{note[0].upper()}{note[1:]}." for note in quality["notes"])])
+
+
+def steps_in_words(record: Record) -> list[str]:
+    """Return how the classifier was made, a sentence a step."""
+    settings, counts = record["settings"], record["dataset"]["counts"]
+    labeller = record["labeller"]
+    steps = [
+        f"{record['dataset']['name']}: {counts['train']:,} training images, "
+        f"{counts['validation']:,} held out for validation, {counts['test']:,} test images.",
+        f"The labeller, a non-robust {architecture_name(settings['labeller']['architecture'])}, "
+        "learned the training images and is "
+        f"{percent(labeller['test_accuracy'], counts['test'])} accurate on the test images.",
+    ]
+    if record["generator"] is not None:
+        steps.append(
+            f"A {generator_name(settings['generator']['type'])} learned the training images; "
+            f"the labeller labelled its samples, and {settings['num_samples']:,} were kept "
+            f"({_PROTOCOLS[settings['selection']['protocol']]})."
+        )
+    share = settings["mixing_factor"]
+    mixed = (
+        "original images only"
+        if record["generator"] is None
+        else f"batches of {share:.0%} original and {1 - share:.0%} generated images"
+    )
+    runs = record["runs"]
+    steps.append(
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of TRADES "
+        f"({settings['norm']}, ε = {settings['epsilon']}) learned from {mixed}; each kept its best "
+        f"step and the best run was chosen, by PGD-40 on the validation images alone "
+        f"(seed {record['chosen_seed']})."
+    )
+    steps.append(
+        f"AA+MT attacked the chosen run on {record['num_images']:,} test images"
+        + (", and AutoAttack as well." if record["autoattack"] else ".")
+    )
+    return steps

@@ -1,0 +1,160 @@
+"""The page of an experiment: one HTML file that needs nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pyrobust import __version__
+from pyrobust.config import parse_epsilon
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore
+from pyrobust.reporting import claims, palette, tables, wording
+from pyrobust.reporting.charts import accuracy_chart, attack_chart, neighbour_chart
+from pyrobust.reporting.curves import accuracy_curves, loss_curves, read_log
+from pyrobust.reporting.landscapes import landscape
+from pyrobust.reporting.paper import QUALITY
+from pyrobust.reporting.rows import read_rows
+from pyrobust.reporting.samples import class_grid, nearest_originals
+from pyrobust.reporting.stages import Stages
+
+# Classes that the chart shows; the table beside it has them all.
+_MAX_CHARTED = 20
+
+Record = dict[str, Any]
+
+
+def build_page(record: Record, stages: Stages, cost: dict[str, Any]) -> str:
+    """Return the page; equal inputs give equal pages.
+
+    Raises:
+        UserError: a file that the page shows is missing or damaged.
+    """
+    class_names = stages.dataset["class_names"]
+    classes = tables.class_rows(read_rows(stages.chosen), class_names)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            record=record,
+            claims=claims,
+            version=__version__,
+            record_json=json.dumps(record["settings"], indent=2, sort_keys=True),
+            css=_css(),
+            attack_rows=tables.attack_rows(record),
+            attack_chart=attack_chart(
+                record,
+                record["labeller"]["attack_check"],
+                "Accuracy left after each attack stage, of the classifier and of the labeller",
+            ),
+            published_rows=tables.published_rows(record),
+            setting_groups=tables.setting_rows(record),
+            class_rows=classes,
+            headline_chart=accuracy_chart(
+                tables.headline_rows(record), "Clean and robust accuracy beside the labeller's"
+            ),
+            num_charted=min(len(classes), _MAX_CHARTED),
+            class_chart=accuracy_chart(
+                tables.weakest(classes, _MAX_CHARTED), "Clean and robust accuracy of each class"
+            ),
+            runs=_runs(record, stages),
+            landscapes=_landscapes(stages),
+            sources=stages.dataset["sources"],
+            cost=cost,
+            **_images(record, stages),
+        )
+    )
+
+
+def _images(record: Record, stages: Stages) -> dict[str, Any]:
+    """Return what the page shows of original and of generated images."""
+    original = Dataset.open(stages.folders.dataset).train
+    folders = stages.folders.generated
+    if folders is None:
+        return {
+            "class_grid": class_grid(original, None),
+            "num_classes": len(original.class_names),
+            "nearest": None,
+            "neighbour_chart": None,
+            "paper_quality": None,
+        }
+    generated = SampleStore.open(folders.samples)
+    settings = record["settings"]
+    quality = record["generator"]["quality"]
+    return {
+        "class_grid": class_grid(original, generated),
+        "num_classes": len(original.class_names),
+        "nearest": nearest_originals(
+            folders.neighbours.with_suffix(".parquet"), original, generated
+        ),
+        "neighbour_chart": neighbour_chart(
+            record["generator"]["neighbours"]["complementarity"],
+            "Where the nearest neighbours of generated images lie, beside the ideal",
+        ),
+        "paper_quality": QUALITY.get((settings["dataset"], settings["generator"]["type"]))
+        if quality["comparable_with_published"]
+        else None,
+    }
+
+
+def _runs(record: Record, stages: Stages) -> list[dict[str, Any]]:
+    """Return each run with its curves."""
+    folders = dict(zip(stages.runs, stages.folders.runs, strict=True))
+    runs = []
+    for run in record["runs"]:
+        seed = run["seed"]
+        log = read_log(folders[seed] / "log.jsonl")
+        title = f"of the run with seed {seed}"
+        runs.append(
+            {
+                **run,
+                "accuracy_curves": accuracy_curves(
+                    log, run["best_step"], f"Clean and robust accuracy during training {title}"
+                ),
+                "loss_curves": loss_curves(log, f"Loss during training {title}"),
+            }
+        )
+    return runs
+
+
+def _landscapes(stages: Stages) -> list[dict[str, Any]]:
+    names = stages.dataset["class_names"]
+    epsilon = parse_epsilon(stages.landscape["epsilon"])
+    return [
+        {
+            "image": image["image"],
+            "label": names[image["label"]],
+            "uri": landscape(image, epsilon),
+            "lowest": min(min(row) for row in image["margin"]),
+        }
+        for image in stages.landscape["images"]
+    ]
+
+
+def _css() -> str:
+    style = (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
+    return (
+        f":root {{ {palette.as_css(palette.LIGHT)} }}\n"
+        "@media screen and (prefers-color-scheme: dark) "
+        f"{{ :root {{ {palette.as_css(palette.DARK)} }} }}\n{style}"
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pyrobust.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=wording.percent,
+        interval=wording.interval,
+        points=wording.points,
+        points_interval=wording.points_interval,
+        duration=wording.duration,
+        norm_name=wording.norm_name,
+    )
+    return environment

@@ -1,0 +1,84 @@
+"""How names and numbers of the record read in a sentence."""
+
+_STAGES = {
+    "apgd_ce": "APGD-CE",
+    "apgd_dlr": "APGD-DLR",
+    "apgd_t": "APGD-T",
+    "multitargeted": "MultiTargeted",
+    "fab_t": "FAB-T",
+    "square": "Square",
+}
+
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+
+_GENERATORS = {
+    "gaussian": "class-conditional Gaussian",
+    "ddpm": "DDPM",
+    "biggan": "BigGAN",
+    "vdvae": "VDVAE",
+    "stylegan2": "StyleGAN2",
+}
+
+# From this many images on, the second decimal of a percentage is more than one image.
+_MANY_IMAGES = 10_000
+
+
+def stage_name(name: str) -> str:
+    """Return the published name of an attack stage, such as APGD-CE for apgd_ce."""
+    return _STAGES.get(name.replace("-", "_"), name)
+
+
+def norm_name(norm: str) -> str:
+    """Return the norm's symbol."""
+    return _NORMS[norm]
+
+
+def generator_name(kind: str) -> str:
+    """Return the name of a kind of generative model."""
+    return _GENERATORS.get(kind, kind)
+
+
+def architecture_name(architecture: str) -> str:
+    """Return the name of an architecture as papers print it, such as WRN-28-10."""
+    return architecture.upper().replace("RESNET", "ResNet")
+
+
+def amount(count: int) -> str:
+    """Return a number of samples, in millions where it is whole millions."""
+    return f"{count // 1_000_000}M" if count and count % 1_000_000 == 0 else f"{count:,}"
+
+
+def percent(fraction: float, num_images: int = 0) -> str:
+    """Return a fraction as percent, with the decimals that `num_images` support."""
+    return f"{fraction:.{_decimals(num_images)}%}"
+
+
+def interval(bounds: list[float], num_images: int = 0) -> str:
+    """Return an interval of a fraction in percent, as in "57.1 to 70.4%"."""
+    decimals = _decimals(num_images)
+    low, high = (f"{100 * bound:.{decimals}f}" for bound in bounds)
+    return f"{low} to {high}%"
+
+
+def points(difference: float, num_images: int = 0) -> str:
+    """Return a difference of fractions in percentage points, with its sign."""
+    return f"{100 * difference:+.{_decimals(num_images)}f}".replace("-", "−")
+
+
+def points_interval(bounds: list[float], num_images: int = 0) -> str:
+    """Return an interval of a difference in percentage points, as in "[+6.3, +25.7]"."""
+    low, high = (points(bound, num_images) for bound in bounds)
+    return f"[{low}, {high}]"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the unit that suits it, as in "1 min 35 s" or "7.9 h"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _decimals(num_images: int) -> int:
+    return 2 if num_images >= _MANY_IMAGES else 1
