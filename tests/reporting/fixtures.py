@@ -1,0 +1,343 @@
+"""A complete small tree of stage outputs with plausible values, made in a second."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.datasets import load_digits
+
+from pyrobust.config.training import TrainSettings
+from pyrobust.data.store import StoreWriter
+from pyrobust.files import write_json
+from pyrobust.reporting.stages import GeneratedFolders, StageFolders
+
+CLASS_NAMES = tuple("0123456789")
+COUNTS = {"train": 400, "validation": 100, "test": 200}
+NUM_GENERATED = 300
+STAGES = ("apgd_ce", "apgd_dlr", "multitargeted")
+SMALL_ATTACK = {
+    f"{attack}_{key}": value for attack in STAGES for key, value in (("steps", 20), ("restarts", 1))
+}
+
+
+def experiment_json(**changes: Any) -> str:
+    """Return settings as the workflow passes them to the verb."""
+    settings: dict[str, Any] = {
+        "dataset": "digits",
+        "norm": "linf",
+        "epsilon": "32/255",
+        "architecture": "wrn-10-2",
+        "mixing_factor": 0.3,
+        "num_samples": NUM_GENERATED,
+        "seeds": [0, 1],
+        "test_runs": "all",
+        "generator": {"name": "gaussian_small", "type": "gaussian", "jitter": 1e-4},
+        "selection": {"name": "until_full"},
+        "labeller": {"name": "digits", "architecture": "wrn-10-2", "epochs": 1},
+        "evaluation": {"name": "small", **SMALL_ATTACK},
+        "analysis": {"name": "small", "num_samples": 200},
+    }
+    return json.dumps({**settings, **changes})
+
+
+def make_stages(root: Path) -> StageFolders:
+    """Write every stage of one experiment and of its baseline under `root`."""
+    random = np.random.default_rng(0)
+    labels = _make_dataset(root / "dataset", random)
+    _make_labeller(root / "labeller")
+    _make_generated(root, random)
+    for seed in (0, 1):
+        _make_run(root / f"train/seed{seed}", seed, random)
+    _make_choice(root / "train", 1)
+    _make_choice(root / "baseline/train", 0)
+    _make_evaluation(root / "evaluate/labeller", labels, [0.96, 0.03, 0.01, 0.0], random)
+    _make_evaluation(root / "evaluate/seed0", labels, [0.93, 0.60, 0.58, 0.57], random)
+    _make_evaluation(root / "evaluate/seed1", labels, [0.94, 0.66, 0.63, 0.62], random)
+    _make_evaluation(root / "baseline/evaluate/seed0", labels, [0.95, 0.5, 0.48, 0.46], random)
+    _make_landscape(root / "landscape")
+    return StageFolders(
+        dataset=root / "dataset",
+        labeller=root / "labeller",
+        labeller_evaluation=root / "evaluate/labeller",
+        runs=(root / "train/seed0", root / "train/seed1"),
+        choice=root / "train",
+        evaluations=(root / "evaluate/seed0", root / "evaluate/seed1"),
+        landscape=root / "landscape",
+        generated=GeneratedFolders(
+            generator=root / "generator",
+            samples=root / "samples",
+            neighbours=root / "analysis/neighbours.json",
+            quality=root / "analysis/quality.json",
+        ),
+        baseline_choice=root / "baseline/train",
+        baseline_evaluations=(root / "baseline/evaluate/seed0",),
+    )
+
+
+def _make_cost(folder: Path, seconds: float, name: str = "cost.json", **more: float) -> None:
+    cost = {
+        "seconds": seconds,
+        "peak_memory_mb": 512.0,
+        "device": "cpu",
+        "versions": {"pyrobust": "0.1.0", "torch": "2.14.1"},
+    }
+    write_json(folder / name, cost | more)
+
+
+def _make_dataset(folder: Path, random: np.random.Generator) -> np.ndarray:
+    """Write the three splits; return the labels of the test split."""
+    digits = load_digits()
+    images = (digits.images * 255 / 16).astype(np.uint8)[..., None]
+    order = random.permutation(len(images))
+    start = 0
+    for split, count in COUNTS.items():
+        rows = order[start : start + count]
+        _make_store(folder / split, images[rows], digits.target[rows])
+        start += count
+    write_json(
+        folder / "dataset.json",
+        {
+            "name": "digits",
+            "settings": {"layout": "digits", "validation_size": 100, "test_size": 200},
+            "class_names": CLASS_NAMES,
+            "image_shape": [8, 8, 1],
+            "counts": COUNTS,
+            "mean": [0.3],
+            "std": [0.35],
+            "sources": {"digits.csv.gz": "ab" * 32},
+        },
+    )
+    _make_cost(folder, 0.6)
+    return digits.target[rows]
+
+
+def _make_store(
+    folder: Path, images: np.ndarray, labels: np.ndarray, scores: np.ndarray | None = None
+) -> None:
+    writer = StoreWriter(
+        folder,
+        image_shape=(8, 8, 1),
+        class_names=CLASS_NAMES,
+        total=len(images),
+        provenance={},
+        made_by="pyrobust dataset",
+        scored=scores is not None,
+    )
+    writer.append(images, labels, scores)
+    writer.finish()
+
+
+def _make_labeller(folder: Path) -> None:
+    write_json(
+        folder / "labeller.json",
+        {
+            "settings": {"architecture": "wrn-10-2", "epochs": 1.0},
+            "spec": {"architecture": "wrn-10-2"},
+            "test_accuracy": 0.96,
+            "validation_accuracy": 0.97,
+            "num_test_images": 200,
+        },
+    )
+    _make_cost(folder, 21.0, images_per_second=2400.0)
+
+
+def _make_generated(root: Path, random: np.random.Generator) -> None:
+    digits = load_digits()
+    rows = random.integers(len(digits.images), size=NUM_GENERATED)
+    noisy = digits.images[rows] * 15 + random.normal(0, 40, (NUM_GENERATED, 8, 8))
+    _make_store(
+        root / "samples",
+        noisy.clip(0, 255).astype(np.uint8)[..., None],
+        digits.target[rows],
+        random.uniform(0.5, 1, NUM_GENERATED).astype(np.float32),
+    )
+    write_json(
+        root / "generator/generator.json",
+        {
+            "settings": {"type": "gaussian", "jitter": 1e-4},
+            "dataset": "digits",
+            "class_names": CLASS_NAMES,
+            "image_shape": [8, 8, 1],
+            "weights_sha256": "cd" * 32,
+        },
+    )
+    write_json(
+        root / "analysis/quality.json",
+        {
+            "extractor": "labeller",
+            "comparable_with_published": False,
+            "num_images": NUM_GENERATED,
+            "manifold": {
+                "precision": 0.71,
+                "recall": 0.64,
+                "density": 0.8,
+                "coverage": 0.75,
+                "nearest_k": 5,
+            },
+            "notes": [],
+            "fid": 31.4,
+            "inception_score": {"mean": 7.9, "std": 0.2, "splits": 10},
+        },
+    )
+    per_class = {name: {"train": 0.3, "test": 0.2, "self": 0.5} for name in CLASS_NAMES}
+    write_json(
+        root / "analysis/neighbours.json",
+        {
+            "extractor": "labeller",
+            "num_samples": 200,
+            "components": 100,
+            "complementarity": {"train": 0.31, "test": 0.24, "self": 0.45},
+            "coverage": {"train": 0.42, "test": 0.4},
+            "per_class": {
+                name: {"complementarity": shares, "coverage": {"train": 0.4, "test": 0.4}}
+                for name, shares in per_class.items()
+            },
+            "reference": {"train_covers_test": 0.53, "test_covers_train": 0.52},
+        },
+    )
+    distances = {f"{s}_distance": random.uniform(1, 9, 200) for s in ("train", "test", "self")}
+    table = {
+        "index": np.arange(200),
+        "train": random.integers(COUNTS["train"], size=200),
+        "test": random.integers(COUNTS["test"], size=200),
+        "self": random.integers(NUM_GENERATED, size=200),
+        **distances,
+    }
+    pq.write_table(pa.table(table), root / "analysis/neighbours.parquet")
+    _make_cost(root / "generator", 0.4)
+    _make_cost(root / "samples", 1.1, images_per_second=9000.0)
+    _make_cost(root / "analysis", 2.0, "neighbours.cost.json")
+    _make_cost(root / "analysis", 3.0, "quality.cost.json")
+
+
+def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
+    steps = np.arange(10, 410, 10)
+    rise = 1 - np.exp(-steps / 120)
+    validations = [
+        {
+            "step": int(step),
+            "clean_accuracy": float(0.95 * level),
+            "robust_accuracy": float(0.66 * level),
+        }
+        for step, level in zip(steps[3::4], rise[3::4], strict=True)
+    ]
+    best = validations[-2 + seed]
+    settings = TrainSettings(
+        architecture="wrn-10-2", epsilon="32/255", epochs=4, batch_size=128, seed=seed
+    )
+    write_json(
+        folder / "training.json",
+        {
+            "settings": settings.model_dump(mode="json"),
+            "spec": {"architecture": "wrn-10-2"},
+            "steps": 400,
+            "best_step": best["step"],
+            "validation": {
+                "clean_accuracy": best["clean_accuracy"],
+                "robust_accuracy": best["robust_accuracy"],
+                "num_images": COUNTS["validation"],
+                "attack": "pgd40",
+            },
+            "history": validations,
+            "num_original": COUNTS["train"],
+            "num_generated": NUM_GENERATED,
+        },
+    )
+    lines = [
+        {
+            "step": int(step),
+            "epoch": float(step / 100),
+            "learning_rate": float(0.1 * (1 - step / 400)),
+            "loss": float(2.3 - 1.5 * level + random.normal(0, 0.05)),
+            "clean_loss": float(1.2 - level),
+            "robust_loss": float(1.1 - 0.5 * level),
+            "clean_accuracy": float(0.9 * level + random.normal(0, 0.02)),
+            "robust_accuracy": float(0.6 * level + random.normal(0, 0.02)),
+        }
+        for step, level in zip(steps, rise, strict=True)
+    ]
+    lines += [{**v, "split": "validation", "epoch": v["step"] / 100} for v in validations]
+    lines.sort(key=lambda line: line["step"])
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _make_cost(folder, 95.0, images_per_second=540.0)
+
+
+def _make_choice(folder: Path, seed: int) -> None:
+    runs = [{"seed": s, "best_step": 400, "validation": {}} for s in (0, 1)]
+    write_json(folder / "choice.json", {"chosen_seed": seed, "runs": runs})
+
+
+def _make_evaluation(
+    folder: Path, labels: np.ndarray, levels: list[float], random: np.random.Generator
+) -> None:
+    """Write an evaluation that leaves `levels` of the images: clean, then after every stage."""
+    count = len(labels)
+    left = [round(level * count) for level in levels]
+    rank = random.permutation(count)
+    wrong = (labels + 1 + random.integers(9, size=count)) % 10
+    broken_by = [
+        next((name for name, n in zip(STAGES, left[1:], strict=True) if rank[i] >= n), None)
+        if rank[i] < left[0]
+        else None
+        for i in range(count)
+    ]
+    rows = {
+        "image": np.arange(count),
+        "label": labels,
+        "clean_prediction": np.where(rank < left[0], labels, wrong),
+        "clean_correct": rank < left[0],
+        "broken_by": broken_by,
+        "adversarial_prediction": np.where(rank < left[-1], labels, wrong),
+        "margin": random.normal(0, 1, count).astype(np.float32),
+        "perturbation_norm": np.full(count, 32 / 255, np.float32),
+    }
+    stages = [
+        {
+            "name": name,
+            "attack": "1 × 20",
+            "robust_accuracy": n / count,
+            "num_standing": n,
+            "seed": 0,
+        }
+        for name, n in zip(STAGES, left[1:], strict=True)
+    ]
+    write_json(
+        folder / "evaluation.json",
+        {
+            "norm": "linf",
+            "epsilon": "32/255",
+            "settings": SMALL_ATTACK,
+            "num_images": count,
+            "clean_accuracy": left[0] / count,
+            "stages": stages,
+            "robust_accuracy": left[-1] / count,
+            "autoattack": None,
+            "worst": left[-1] / count,
+            "checks": [
+                {"name": "perturbations stay inside the ball", "passed": True, "seen": "0.12549"}
+            ],
+            "notes": [],
+        },
+    )
+    pq.write_table(pa.table(rows), folder / "rows.parquet")
+    _make_cost(folder, 12.0, images_per_second=16.0)
+
+
+def _make_landscape(folder: Path) -> None:
+    axis = np.linspace(-0.25, 0.25, 21)
+    u, v = np.meshgrid(axis, axis)
+    images = [
+        {
+            "image": image,
+            "label": label,
+            "u": axis.tolist(),
+            "v": axis.tolist(),
+            "margin": (1.5 - 6 * u - image - 8 * v**2 + 5 * u**2).tolist(),
+        }
+        for image, label in ((0, 3), (1, 7))
+    ]
+    write_json(folder / "landscape.json", {"images": images, "norm": "linf", "epsilon": "32/255"})
+    _make_cost(folder, 3.0)

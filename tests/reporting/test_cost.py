@@ -1,0 +1,29 @@
+"""Costs add up, and a stage without one is not hidden."""
+
+from pathlib import Path
+
+from pyrobust.files import write_json
+from pyrobust.reporting.cost import gather_cost
+
+
+def cost_file(path: Path, seconds: float, device: str = "cpu") -> Path:
+    cost = {"seconds": seconds, "peak_memory_mb": 10 * seconds, "device": device}
+    write_json(path, cost | {"versions": {"torch": "2.14.1"}, "images_per_second": 100 * seconds})
+    return path
+
+
+def test_jobs_of_a_stage_are_summed(tmp_path: Path) -> None:
+    parts = [cost_file(tmp_path / f"{part}/cost.json", seconds=part) for part in (1, 3)]
+    cost = gather_cost({"sample": parts, "train": [cost_file(tmp_path / "c.json", 5, "gpu")]})
+    assert cost["stages"]["sample"]["jobs"] == 2
+    assert cost["stages"]["sample"]["seconds"] == 4
+    assert cost["stages"]["sample"]["images_per_second"] == 200
+    assert cost["seconds"] == 9
+    assert cost["peak_memory_mb"] == 50
+    assert cost["devices"] == ["cpu", "gpu"]
+
+
+def test_a_stage_without_a_cost_is_shown_as_such(tmp_path: Path) -> None:
+    cost = gather_cost({"dataset": [tmp_path / "cost.json"]})
+    assert cost["stages"] == {"dataset": None}
+    assert cost["seconds"] == 0

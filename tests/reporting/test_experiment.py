@@ -1,0 +1,47 @@
+"""Experiments are read with their sections, and compared by what shapes a model."""
+
+import json
+
+import pytest
+
+from pyrobust.errors import UserError
+from pyrobust.reporting.experiment import differences, parse_experiment
+from tests.reporting.fixtures import experiment_json
+
+
+def test_sections_keep_their_name_and_get_their_defaults() -> None:
+    experiment = parse_experiment("x", experiment_json())
+    generator = experiment.as_json()["generator"]
+    assert generator["name"] == "gaussian_small"
+    assert generator["part_size"] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", "the settings of experiment 'x' are not JSON"),
+        ("[]", r"are \[\], expected a JSON object"),
+        (experiment_json(generator="gaussian"), 'generator of experiment .x. is "gaussian"'),
+        (experiment_json(mixing_factor=1.5), "mixing_factor is 1.5"),
+        (experiment_json(selection={"name": "a", "protocol": "best"}), "protocol is 'best'"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        parse_experiment("x", text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"mixing_factor": 1}, ["mixing_factor"]),
+        ({"seeds": [7], "test_runs": "chosen", "baseline": "y"}, []),
+        ({"selection": {"name": "until_full", "min_score": 0.5}}, ["selection"]),
+    ],
+)
+def test_only_settings_that_shape_the_model_count(
+    changes: dict[str, object], expected: list[str]
+) -> None:
+    one = parse_experiment("x", experiment_json())
+    other = parse_experiment("y", json.dumps(json.loads(experiment_json()) | changes))
+    assert differences(one, other) == expected

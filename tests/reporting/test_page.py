@@ -1,0 +1,168 @@
+"""The page is whole, accessible and needs nothing from outside."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pyrobust.errors import UserError
+from pyrobust.reporting.experiment import parse_experiment
+from pyrobust.reporting.report import Outputs, write_report
+from pyrobust.reporting.stages import StageFolders
+from tests.reporting.fixtures import experiment_json
+
+VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect"}
+EXPERIMENT = parse_experiment("digits_linf", experiment_json())
+BASELINE = parse_experiment("digits_linf_no_generated", experiment_json(mixing_factor=1))
+
+
+class Page(HTMLParser):
+    """Collects elements and notes tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.mistakes: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        self.mistakes += [f"<{tag}> is not closed" for tag in self._open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self._open or self._open.pop() != tag:
+            self.mistakes.append(f"</{tag}> closes something else at {self.getpos()}")
+
+    def having(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def write(folders: StageFolders, target: Path) -> Outputs:
+    outputs = Outputs(target / "x.json", target / "x.cost.json", target / "x.html")
+    write_report(EXPERIMENT, folders, BASELINE, {}, outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def html(finished: StageFolders, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(finished, tmp_path_factory.mktemp("page")).page.read_text(encoding="utf-8")
+
+
+def test_two_builds_are_equal_byte_for_byte(finished: StageFolders, tmp_path: Path) -> None:
+    first, second = (write(finished, tmp_path / name) for name in ("first", "second"))
+    for key in ("record", "cost", "page"):
+        assert getattr(first, key).read_bytes() == getattr(second, key).read_bytes(), key
+
+
+def test_every_tag_is_closed_where_it_was_opened(html: str) -> None:
+    assert Page(html).mistakes == []
+
+
+def test_the_page_loads_nothing_from_outside(html: str) -> None:
+    page = Page(html)
+    sources = [
+        value
+        for _, attributes in page.elements
+        for key, value in attributes.items()
+        if key in ("src", "href", "xlink:href", "srcset", "data") and value
+    ]
+    assert sources
+    assert all(source.startswith(("#", "data:image/png;base64,")) for source in sources)
+    assert not page.having("script") and not page.having("link")
+    assert not re.search(r"url\((?!#)|@import", html)
+
+
+def test_every_picture_has_words_for_those_who_do_not_see_it(html: str) -> None:
+    page = Page(html)
+    assert page.having("img") and all(image.get("alt") for image in page.having("img"))
+    figures = page.having("svg")
+    assert figures and all(svg["role"] == "img" and svg["aria-label"] for svg in figures)
+
+
+def test_tables_name_their_rows_and_columns(html: str) -> None:
+    page = Page(html)
+    assert page.having("table")
+    assert all(header.get("scope") in ("row", "col") for header in page.having("th"))
+
+
+def test_ids_are_unique_and_links_find_them(html: str) -> None:
+    page = Page(html)
+    ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(ids) == len(set(ids))
+    for link in page.having("a"):
+        assert link["href"].removeprefix("#") in ids
+    assert set(re.findall(r"url\(#([\w-]+)\)", html)) <= set(ids)
+
+
+def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
+    page = Page(html)
+    assert page.having("html")[0]["lang"] == "en"
+    assert any(meta.get("name") == "viewport" for meta in page.having("meta"))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "62.0%",
+        "Generated data raised robust accuracy by +16.0 points",
+        "This is not the paper's attack.",
+        "not of FID-Inception",
+        "snakemake --cores all results/digits_linf.json",
+        "Against digits_linf_no_generated",
+    ],
+)
+def test_the_page_says(html: str, sentence: str) -> None:
+    said = html.replace("&#39;", "'")
+    assert sentence.lower() in said.lower()
+
+
+def test_an_experiment_without_generated_data_has_a_page(
+    finished: StageFolders, tmp_path: Path
+) -> None:
+    outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
+    alone = replace(finished, generated=None, baseline_choice=None, baseline_evaluations=())
+    write_report(BASELINE, alone, None, {}, outputs)
+    page = Page(outputs.page.read_text(encoding="utf-8"))
+    assert page.mistakes == []
+    assert not any(attributes.get("id") == "generator" for _, attributes in page.elements)
+
+
+@pytest.mark.parametrize(
+    ("missing", "verb"),
+    [
+        ("dataset/dataset.json", "pyrobust dataset"),
+        ("labeller/labeller.json", "pyrobust train-labeller"),
+        ("train/seed0/training.json", "pyrobust train"),
+        ("train/seed1/log.jsonl", "pyrobust train"),
+        ("train/choice.json", "pyrobust choose"),
+        ("evaluate/seed1/evaluation.json", "pyrobust evaluate"),
+        ("evaluate/seed1/rows.parquet", "pyrobust evaluate"),
+        ("evaluate/labeller/evaluation.json", "pyrobust evaluate"),
+        ("landscape/landscape.json", "pyrobust landscape"),
+        ("generator/generator.json", "pyrobust fit-generator"),
+        ("samples/manifest.json", "pyrobust dataset, sample or select"),
+        ("analysis/neighbours.json", "pyrobust neighbours"),
+        ("analysis/neighbours.parquet", "pyrobust neighbours"),
+        ("analysis/quality.json", "pyrobust quality"),
+    ],
+)
+def test_a_missing_file_is_one_sentence_that_names_the_verb(
+    folders: StageFolders, tmp_path: Path, missing: str, verb: str
+) -> None:
+    (tmp_path / missing).unlink()
+    with pytest.raises(UserError) as refusal:
+        write(folders, tmp_path / "results")
+    assert verb in str(refusal.value)
+    assert missing.rsplit("/", 1)[1] in str(refusal.value)
+    assert not (tmp_path / "results").exists()
