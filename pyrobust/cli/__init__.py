@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pyrobust.cli import data
+from pyrobust.cli import analyse, data, generate, report
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,17 @@ app = typer.Typer(
 
 app.command("dataset")(data.dataset)
 app.command("info")(data.info)
+
+app.command("fit-generator")(generate.fit_generator)
+app.command("sample")(generate.sample)
+app.command("label")(generate.label)
+app.command("select")(generate.select)
+
+app.command("features")(analyse.features)
+app.command("neighbours")(analyse.neighbours)
+app.command("quality")(analyse.quality)
+
+app.command("report")(report.report)
 
 
 def main() -> None:
