@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from pyrobust.cli.options import takes_settings
+from pyrobust.cli.stage import writes_folder
 from pyrobust.config.data import DatasetSettings
 
 
 @takes_settings(DatasetSettings)
+@writes_folder
 def dataset(
     name: Annotated[str, typer.Argument(help="Name of the data set, such as cifar10.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],

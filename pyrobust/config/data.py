@@ -65,10 +65,14 @@ class SelectionSettings(Settings):
     of each class among all samples (BigGAN, VDVAE)."""
 
     oversampling: Annotated[float, Field(ge=1)] = 1.25
-    """Samples drawn before selection, as a multiple of the number kept."""
+    """Samples as a multiple of the number kept: for top_k those that compete, for until_full
+    those that are drawn before it looks which class is short."""
 
     max_oversampling: Annotated[float, Field(ge=1)] = 20.0
     """until_full goes on sampling up to this multiple, then names the class that stays short."""
 
     min_score: Share = 0.0
     """Labeller confidence below which a sample is never kept."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the order of the kept images, which decides nothing else."""

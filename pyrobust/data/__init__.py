@@ -1,1 +1,6 @@
 """Images on disk: data sets in their published layouts, sample stores, selection."""
+
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore, StoreWriter
+
+__all__ = ["Dataset", "SampleStore", "StoreWriter"]

@@ -57,9 +57,15 @@ class Generator(ABC):
     conditional: ClassVar[bool]
     """Whether each image is asked to be of one class."""
 
-    def __init__(self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray]) -> None:
+    device: str = "cpu"
+    """Where images are computed, as torch names it."""
+
+    def __init__(
+        self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray], sha256: str | None = None
+    ) -> None:
         self.spec = spec
         self.weights = weights
+        self._sha256 = sha256
 
     @classmethod
     @abstractmethod
@@ -93,10 +99,22 @@ class Generator(ABC):
                 conditions[rows] = samples.conditions[offsets]
         return Samples(images, conditions)
 
+    def provenance(self) -> dict[str, Any]:
+        """Return all that decides the images, for the manifests of stores."""
+        if self._sha256 is None:
+            raise ValueError("the generator must be saved before its samples are")
+        return {
+            "generator": self.spec.settings.type,
+            "generator_sha256": self._sha256,
+            "dataset": self.spec.dataset,
+            "seed": self.spec.settings.seed,
+        }
+
     def save(self, folder: Path) -> None:
         """Write the weights, then generator.json."""
         with atomic_path(folder / WEIGHTS) as temporary:
             save_file(dict(self.weights), temporary)
+            self._sha256 = sha256_of(temporary)
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,
@@ -104,7 +122,7 @@ class Generator(ABC):
             "class_names": list(self.spec.class_names),
             "image_shape": list(self.spec.image_shape),
             "conditional": self.conditional,
-            "weights_sha256": sha256_of(folder / WEIGHTS),
+            "weights_sha256": self._sha256,
         }
         write_json(folder / GENERATOR, facts)
 
@@ -117,7 +135,8 @@ class Generator(ABC):
         """
         facts = read_generator_facts(folder)
         weights = folder / WEIGHTS
-        if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
+        sha256 = sha256_of(weights) if weights.is_file() else None
+        if sha256 != facts["weights_sha256"]:
             raise UserError(
                 f"{weights} is missing or does not match its SHA-256: "
                 f"'{MADE_BY}' run again rewrites it"
@@ -130,7 +149,7 @@ class Generator(ABC):
             tuple(facts["class_names"]),
             (height, width, channels),
         )
-        return cls(spec, map_tensors(weights))
+        return cls(spec, map_tensors(weights), sha256)
 
 
 def read_generator_facts(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Which labelled samples are kept: exact, and the same however the samples were cut into parts.
+
+Everything here works on labels and scores alone, indexed by the global id of a sample.
+"""
+
+import numpy as np
+
+
+def class_quotas(num_samples: int, num_classes: int) -> np.ndarray:
+    """Return how many samples of each class are kept, (K,) int64.
+
+    Classes get num_samples // K each; a remainder goes to the first classes, one each.
+    """
+    quotas = np.full(num_classes, num_samples // num_classes, np.int64)
+    quotas[: num_samples % num_classes] += 1
+    return quotas
+
+
+def class_counts(labels: np.ndarray, eligible: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return how many eligible samples each class has, (K,) int64."""
+    return np.bincount(labels[eligible], minlength=num_classes)
+
+
+def first_of_each_class(labels: np.ndarray, eligible: np.ndarray, quotas: np.ndarray) -> np.ndarray:
+    """Return the ids of the first eligible samples of each class, ascending.
+
+    The protocol of DDPM and of the Gaussian: sample until every class is full (appendix D).
+
+    Args:
+        labels: (N,) classes.
+        eligible: (N,) bool.
+        quotas: (K,) samples to keep; a class that is short gives all that it has.
+    """
+    kept = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(quotas.tolist()):
+        kept[np.flatnonzero(eligible & (labels == label))[:quota]] = True
+    return np.flatnonzero(kept)
+
+
+def best_of_each_class(
+    labels: np.ndarray, scores: np.ndarray, eligible: np.ndarray, quotas: np.ndarray
+) -> np.ndarray:
+    """Return the ids of the eligible samples of each class with the best scores, ascending.
+
+    The protocol of BigGAN and VDVAE (appendix D). Of equal scores the smaller id is kept.
+
+    Args:
+        scores: (N,) confidences; otherwise as `first_of_each_class`.
+    """
+    kept = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(quotas.tolist()):
+        ids = np.flatnonzero(eligible & (labels == label))
+        kept[ids[_best(scores[ids], quota)]] = True
+    return np.flatnonzero(kept)
+
+
+def _best(scores: np.ndarray, quota: int) -> np.ndarray:
+    """Return a mask of the `quota` best scores; of equal ones the first."""
+    if quota >= len(scores):
+        return np.ones(len(scores), dtype=bool)
+    if quota == 0:
+        return np.zeros(len(scores), dtype=bool)
+    threshold = np.partition(scores, len(scores) - quota)[len(scores) - quota]
+    best: np.ndarray = scores > threshold
+    best[np.flatnonzero(scores == threshold)[: quota - best.sum()]] = True
+    return best

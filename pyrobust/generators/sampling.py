@@ -1,0 +1,86 @@
+"""One part of the samples: ids [part · size, (part + 1) · size) of a generator, as a store."""
+
+import logging
+import math
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pyrobust.cost import write_cost
+from pyrobust.data.store import StoreWriter
+from pyrobust.errors import UserError
+from pyrobust.generators.base import Generator
+from pyrobust.generators.registry import load_generator
+from pyrobust.progress import counting
+
+logger = logging.getLogger(__name__)
+
+MADE_BY = "pyrobust sample"
+
+
+def sample_part(
+    generator_folder: Path, part: int, part_size: int, output: Path, count: int | None = None
+) -> None:
+    """Write the images of one part as a store without labels; a killed run goes on.
+
+    Args:
+        count: samples in all parts together; it cuts the last part short.
+
+    Raises:
+        UserError: the generator is missing or damaged, the part is beyond `count`, or the disk
+            is too small.
+    """
+    first_id = part * part_size
+    size = part_size if count is None else min(part_size, count - first_id)
+    if size < 1:
+        raise UserError(
+            f"part {part} of {part_size} samples starts at id {first_id}, expected below {count}"
+        )
+    sample_ids(load_generator(generator_folder), first_id, size, output)
+
+
+def sample_ids(generator: Generator, first_id: int, count: int, output: Path) -> None:
+    """Write the images with ids [first_id, first_id + count) to a store."""
+    spec, seed = generator.spec, generator.spec.settings.seed
+    started = time.monotonic()
+    writer = StoreWriter(
+        output,
+        spec.image_shape,
+        spec.class_names,
+        count,
+        generator.provenance(),
+        made_by=MADE_BY,
+        labelled=False,
+        first_id=first_id,
+    )
+    done = writer.count
+    _check_disk(output, (count - done) * math.prod(spec.image_shape))
+    with counting(count, f"sample {spec.settings.type}", "images", done=done) as advance:
+        while writer.count < count:
+            first = first_id + writer.count
+            # To the end of the generator's block, which is computed whole in any case.
+            last = min((first // generator.block_size + 1) * generator.block_size, first_id + count)
+            writer.append(generator.sample(np.arange(first, last), seed).images)
+            advance(last - first)
+    writer.finish()
+    if done < count:
+        seconds = time.monotonic() - started
+        write_cost(output / "cost.json", seconds, generator.device, (count - done) / seconds)
+
+
+def _check_disk(folder: Path, num_bytes: int) -> None:
+    """Say what will be written, and refuse where it cannot fit."""
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    logger.info("%s will hold %s more, %s are free", folder, _size(num_bytes), _size(free))
+    if num_bytes > free:
+        raise UserError(
+            f"{folder} needs {_size(num_bytes)} and its disk has {_size(free)} free: name a "
+            "folder on another disk with --output, or make parts smaller with --part-size"
+        )
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"

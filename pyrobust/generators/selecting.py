@@ -1,0 +1,187 @@
+"""From labelled parts to a training set: a class-balanced, shuffled store (appendix D)."""
+
+import logging
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pyrobust.config.data import SelectionSettings
+from pyrobust.cost import write_cost
+from pyrobust.data.permutation import permute
+from pyrobust.data.selection import (
+    best_of_each_class,
+    class_counts,
+    class_quotas,
+    first_of_each_class,
+)
+from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
+from pyrobust.errors import UserError
+from pyrobust.generators.labelling import Labeller
+from pyrobust.generators.pool import SamplePool
+from pyrobust.generators.registry import load_generator
+from pyrobust.progress import counting
+
+logger = logging.getLogger(__name__)
+
+MADE_BY = "pyrobust select"
+
+# Images that are gathered at a time.
+_BLOCK = 4096
+
+
+def select_parts(
+    generator_folder: Path,
+    labeller_folder: Path,
+    parts: Path,
+    labels: Path,
+    num_parts: int,
+    num_samples: int,
+    output: Path,
+    settings: SelectionSettings,
+    device: str,
+) -> None:
+    """Write a store of `num_samples` images with pseudo-labels and scores, shuffled over classes.
+
+    The result depends on the generator, the labeller and the settings, and not on the parts that
+    the samples came in: more are drawn and labelled where those are too few. A killed run goes on.
+
+    Args:
+        parts, labels: folders of the parts 0 to num_parts - 1 and of their pseudo-labels.
+
+    Raises:
+        UserError: inputs are missing or do not fit, or a class stays short of its quota.
+    """
+    generator = load_generator(generator_folder)
+    spec = generator.spec
+    labeller = Labeller.load(labeller_folder, spec.image_shape, len(spec.class_names), device)
+    inputs = {
+        **generator.provenance(),
+        "labeller_sha256": labeller.sha256,
+        "selection": settings.model_dump(mode="json"),
+    }
+    more = output / "more"
+    if not _is_complete(output, num_samples, inputs):
+        pool = SamplePool(generator, labeller, parts, labels, num_parts, more)
+        _select(pool, num_samples, output, settings, inputs)
+    shutil.rmtree(more, ignore_errors=True)
+
+
+def _is_complete(output: Path, num_samples: int, inputs: dict[str, Any]) -> bool:
+    """Tell whether an earlier run wrote the same result and it is still whole."""
+    if not (output / MANIFEST).is_file():
+        return False
+    try:
+        store = SampleStore.open(output)
+        store.verify()
+    except UserError:
+        return False
+    return store.count == num_samples and store.provenance.items() >= inputs.items()
+
+
+def _select(
+    pool: SamplePool,
+    num_samples: int,
+    output: Path,
+    settings: SelectionSettings,
+    inputs: dict[str, Any],
+) -> None:
+    started = time.monotonic()
+    spec = pool.generator.spec
+    quotas = class_quotas(num_samples, len(spec.class_names))
+    choose = _until_full if settings.protocol == "until_full" else _top_k
+    kept, num_sampled = choose(pool, quotas, settings)
+    labels, scores = pool.labels(), pool.scores()
+    provenance = {
+        **inputs,
+        "sampled": _summary(labels[:num_sampled], scores[:num_sampled], spec.class_names),
+        "kept": _summary(labels[kept], scores[kept], spec.class_names),
+    }
+    writer = StoreWriter(
+        output,
+        spec.image_shape,
+        spec.class_names,
+        num_samples,
+        provenance,
+        made_by=MADE_BY,
+        scored=True,
+    )
+    with counting(num_samples, "select", "images", done=writer.count) as advance:
+        while (first := writer.count) < num_samples:
+            rows = np.arange(first, min(first + _BLOCK, num_samples))
+            ids = kept[permute(rows, num_samples, settings.seed)]
+            writer.append(pool.gather(ids), labels[ids], scores[ids])
+            advance(len(ids))
+    writer.finish()
+    seconds = time.monotonic() - started
+    write_cost(output / "cost.json", seconds, pool.labeller.device, num_samples / seconds)
+
+
+def _until_full(
+    pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
+) -> tuple[np.ndarray, int]:
+    """Return the ids to keep, and how many samples it took: up to the last id that is kept."""
+    limit = math.ceil(int(quotas.sum()) * settings.max_oversampling)
+    while True:
+        labels, scores = pool.labels()[:limit], pool.scores()[:limit]
+        eligible = scores >= settings.min_score
+        counts = class_counts(labels, eligible, len(quotas))
+        if (counts >= quotas).all():
+            kept = first_of_each_class(labels, eligible, quotas)
+            return kept, int(kept[-1]) + 1
+        if pool.count >= limit:
+            raise _short(pool, counts, quotas, settings, "max_oversampling")
+        logger.info("%s", _shortest(pool, counts, quotas))
+        pool.grow(min(pool.generator.spec.settings.part_size, limit - pool.count))
+
+
+def _top_k(
+    pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
+) -> tuple[np.ndarray, int]:
+    """Return the ids to keep, and how many samples competed."""
+    competing = math.ceil(int(quotas.sum()) * settings.oversampling)
+    while pool.count < competing:
+        pool.grow(min(pool.generator.spec.settings.part_size, competing - pool.count))
+    labels, scores = pool.labels()[:competing], pool.scores()[:competing]
+    eligible = scores >= settings.min_score
+    counts = class_counts(labels, eligible, len(quotas))
+    if (counts < quotas).any():
+        raise _short(pool, counts, quotas, settings, "oversampling")
+    return best_of_each_class(labels, scores, eligible, quotas), competing
+
+
+def _shortest(pool: SamplePool, counts: np.ndarray, quotas: np.ndarray) -> str:
+    """Tell which class lacks most of its quota."""
+    worst = int(np.argmin(counts / np.maximum(quotas, 1)))
+    name = pool.generator.spec.class_names[worst]
+    return f"class '{name}' has {counts[worst]:,} of the {quotas[worst]:,} samples it needs"
+
+
+def _short(
+    pool: SamplePool,
+    counts: np.ndarray,
+    quotas: np.ndarray,
+    settings: SelectionSettings,
+    setting: str,
+) -> UserError:
+    floor = f" with a score of {settings.min_score:g} or more" if settings.min_score else ""
+    factor = getattr(settings, setting)
+    return UserError(
+        f"{_shortest(pool, counts, quotas)}{floor} among the "
+        f"{math.ceil(int(quotas.sum()) * factor):,} samples that {setting} = {factor:g} allows: "
+        f"raise it (--{setting.replace('_', '-')} {2 * factor:g}), or lower num_samples"
+    )
+
+
+def _summary(
+    labels: np.ndarray, scores: np.ndarray, class_names: tuple[str, ...]
+) -> dict[str, Any]:
+    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    return {
+        "count": len(labels),
+        "class_counts": dict(zip(class_names, counts, strict=True)),
+        "mean_score": float(scores.mean(dtype=np.float64)),
+    }
