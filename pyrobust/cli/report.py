@@ -103,7 +103,7 @@ def report(
         parse_experiment(name, experiment),
         folders,
         baseline,
-        dict(_stage_and_folder(text) for text in cost_of or ()),
+        [_stage_and_folder(text) for text in cost_of or ()],
         Outputs(record=output, cost=cost, page=page),
     )
 

@@ -38,6 +38,7 @@ def compare(
         )
     return {
         "experiment": baseline.name,
+        "attack": "aa_mt",
         "differs_in": differences(experiment, baseline),
         "uses_generated": baseline.uses_generated,
         "num_images": len(ours.image),

@@ -76,9 +76,11 @@ def parse_experiment(name: str, text: str) -> Experiment:
 def differences(first: Experiment, second: Experiment) -> list[str]:
     """Return the names of the settings in which two experiments differ.
 
-    The number of seeds, which of them meet the test, the baseline and the analysis change no
-    model, so they do not count.
+    Settings that change no model do not count, nor does where generated images would come from
+    if one of the two uses none.
     """
     no_matter = {"seeds", "test_runs", "baseline", "analysis"}
+    if not (first.uses_generated and second.uses_generated):
+        no_matter |= {"generator", "num_samples", "selection", "labeller"}
     one, other = first.as_json(), second.as_json()
     return sorted(key for key in one if key not in no_matter and one[key] != other[key])

@@ -1,6 +1,6 @@
 """From the folders of the stages to record, cost and page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,13 @@ def write_report(
     experiment: Experiment,
     folders: StageFolders,
     baseline: Experiment | None,
-    jobs: Mapping[str, Path],
+    jobs: Sequence[tuple[str, Path]],
     outputs: Outputs,
 ) -> None:
     """Build record, cost and page, then write them, the record last.
 
     Args:
-        jobs: for each stage of many jobs, the folder below which their `cost.json` lie.
+        jobs: stages of many jobs, with the folders below which their `cost.json` lie.
 
     Raises:
         UserError: a stage is missing or disagrees with the experiment; nothing is written then.
@@ -52,7 +52,7 @@ def write_report(
     write_json(outputs.record, record)
 
 
-def _cost_files(folders: StageFolders, jobs: Mapping[str, Path]) -> dict[str, Sequence[Path]]:
+def _cost_files(folders: StageFolders, jobs: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
     """Return the `cost.json` files by verb."""
     generated = folders.generated
     of_folders: dict[str, Sequence[Path]] = {
@@ -65,7 +65,7 @@ def _cost_files(folders: StageFolders, jobs: Mapping[str, Path]) -> dict[str, Se
         "evaluate (labeller)": [folders.labeller_evaluation],
         "landscape": [folders.landscape],
     }
-    files: dict[str, Sequence[Path]] = {
+    files = {
         name: [folder / "cost.json" for folder in group]
         for name, group in of_folders.items()
         if group
@@ -73,4 +73,6 @@ def _cost_files(folders: StageFolders, jobs: Mapping[str, Path]) -> dict[str, Se
     if generated:
         for file in (generated.neighbours, generated.quality):
             files[file.stem] = [file.with_suffix(".cost.json")]
-    return files | {name: sorted(folder.rglob("cost.json")) for name, folder in jobs.items()}
+    for name, folder in jobs:
+        files.setdefault(name, []).extend(sorted(folder.rglob("cost.json")))
+    return files

@@ -44,12 +44,12 @@ def attack_rows(record: Record) -> list[Row]:
     labeller = record["labeller"]["attack_check"]
     rows = [
         _attack_row("Clean", "", record, labeller, "clean_accuracy", "clean_interval", paper),
-        *_stage_rows("AA+MT", record["aa_mt"], labeller["aa_mt"], {}),
+        *_stage_rows("AA+MT: ", record["aa_mt"], labeller["aa_mt"], {}),
     ]
     rows[-1]["paper"] = paper.get("aa_mt")
     if record["autoattack"]:
         rows += _stage_rows(
-            "AutoAttack",
+            "AutoAttack: ",
             record["autoattack"],
             labeller["autoattack"],
             paper["autoattack_stages"],
@@ -90,8 +90,8 @@ def _stage_rows(
     }
     return [
         {
-            "name": f"{'+ ' if number else ''}{stage_name(stage['name'])}",
-            "attack": f"{cascade}, {stage['attack']}",
+            "name": f"{'+ ' if number else cascade}{stage_name(stage['name'])}",
+            "attack": stage["attack"],
             "accuracy": stage["robust_accuracy"],
             "interval": stage["interval"],
             "labeller": of_labeller.get(stage["name"]),

@@ -297,7 +297,7 @@ def _make_evaluation(
     stages = [
         {
             "name": name,
-            "attack": "1 × 20",
+            "attack": "APGD on cross entropy, 1 × 20 steps",
             "robust_accuracy": n / count,
             "num_standing": n,
             "seed": 0,
@@ -316,9 +316,7 @@ def _make_evaluation(
             "robust_accuracy": left[-1] / count,
             "autoattack": None,
             "worst": left[-1] / count,
-            "checks": [
-                {"name": "perturbations stay inside the ball", "passed": True, "seen": "0.12549"}
-            ],
+            "checks": [{"name": "finite_logits", "passed": True, "seen": "0 of 64 images without"}],
             "notes": [],
         },
     )

@@ -35,6 +35,8 @@ def test_wrong_settings_are_refused_in_one_sentence(text: str, sentence: str) ->
     ("changes", "expected"),
     [
         ({"mixing_factor": 1}, ["mixing_factor"]),
+        ({"mixing_factor": 1, "num_samples": 5}, ["mixing_factor"]),
+        ({"mixing_factor": 0.5, "num_samples": 5}, ["mixing_factor", "num_samples"]),
         ({"seeds": [7], "test_runs": "chosen", "baseline": "y"}, []),
         ({"selection": {"name": "until_full", "min_score": 0.5}}, ["selection"]),
     ],

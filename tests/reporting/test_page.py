@@ -50,7 +50,7 @@ class Page(HTMLParser):
 
 def write(folders: StageFolders, target: Path) -> Outputs:
     outputs = Outputs(target / "x.json", target / "x.cost.json", target / "x.html")
-    write_report(EXPERIMENT, folders, BASELINE, {}, outputs)
+    write_report(EXPERIMENT, folders, BASELINE, [], outputs)
     return outputs
 
 
@@ -132,7 +132,7 @@ def test_an_experiment_without_generated_data_has_a_page(
 ) -> None:
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
     alone = replace(finished, generated=None, baseline_choice=None, baseline_evaluations=())
-    write_report(BASELINE, alone, None, {}, outputs)
+    write_report(BASELINE, alone, None, [], outputs)
     page = Page(outputs.page.read_text(encoding="utf-8"))
     assert page.mistakes == []
     assert not any(attributes.get("id") == "generator" for _, attributes in page.elements)

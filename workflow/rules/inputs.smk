@@ -1,6 +1,7 @@
 # Paths, inputs and flags that rules derive from an experiment's settings; no rules here.
 import json
 import math
+import shlex
 from pathlib import Path
 
 CORE_SOURCES = sorted(
@@ -181,9 +182,8 @@ def report_inputs(wildcards):
     return inputs
 
 
-def experiment_as_json(wildcards):
-    """Return the experiment's settings with those of the sections that it names."""
-    experiment = experiment_of(wildcards)
+def as_json(experiment):
+    """Return an experiment's settings with those of the sections that it names."""
     sections = ("generator", "selection", "labeller", "evaluation", "analysis")
     named = {
         section: {
@@ -195,6 +195,24 @@ def experiment_as_json(wildcards):
         for section in sections
     }
     return json.dumps({**experiment, **named}, sort_keys=True)
+
+
+def experiment_as_json(wildcards):
+    return as_json(experiment_of(wildcards))
+
+
+def cost_flags(experiment, samples):
+    """Return the folders of the stages whose many jobs are no inputs of the report."""
+    made, results = Path(samples).parents[4], Path(samples).parents[7]
+    folders = {
+        "sample": made / "parts",
+        "label": made / "labels/{labeller}",
+        "features": results / "features/{dataset}/{labeller}/{analysis}",
+    }
+    return [
+        f"--cost-of {stage}={folder}".format_map(experiment)
+        for stage, folder in folders.items()
+    ]
 
 
 def report_flags(wildcards, input):
@@ -209,6 +227,13 @@ def report_flags(wildcards, input):
         for name in ("neighbours", "quality")
         if input.get(name)
     ]
-    baseline = experiment_of(wildcards)["baseline"]
-    named = [f"--baseline-name {baseline}"] if baseline else []
-    return " ".join([folder_flags(*names)(wildcards, input), *files, *named])
+    experiment = experiment_of(wildcards)
+    if uses_generated(experiment):
+        files += cost_flags(experiment, input.samples)
+    if experiment["baseline"]:
+        baseline = as_json(config["experiments"][experiment["baseline"]])
+        files += [
+            f"--baseline-name {experiment['baseline']}",
+            f"--baseline-experiment {shlex.quote(baseline)}",
+        ]
+    return " ".join([folder_flags(*names)(wildcards, input), *files])
