@@ -1,0 +1,92 @@
+"""Which pass moves which statistics."""
+
+import pytest
+import torch
+from torch import nn
+
+from pyrobust.models import batch_statistics, tracked_statistics
+from pyrobust.models.batch_norm import BatchNorm, running_momentum, set_virtual_batch
+
+GENERATOR_SEED = 0
+
+
+def make_layer() -> BatchNorm:
+    generator = torch.Generator().manual_seed(GENERATOR_SEED)
+    layer = BatchNorm(3).eval()
+    with torch.no_grad():
+        layer.weight.copy_(torch.rand(3, generator=generator) + 0.5)
+        layer.bias.copy_(torch.rand(3, generator=generator))
+    return layer
+
+
+def make_input(count: int = 8) -> torch.Tensor:
+    return torch.rand(count, 3, 2, 2, generator=torch.Generator().manual_seed(1)) * 3 - 1
+
+
+def test_a_frozen_pass_uses_the_batch_and_changes_nothing() -> None:
+    layer, x = make_layer(), make_input()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with batch_statistics(layer):
+        out = layer(x)
+    centred = (x - x.mean((0, 2, 3), keepdim=True)) / (
+        x.var((0, 2, 3), unbiased=False, keepdim=True) + 1e-5
+    ).sqrt()
+    expected = centred * layer.weight.view(3, 1, 1) + layer.bias.view(3, 1, 1)
+    torch.testing.assert_close(out, expected)
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_the_running_statistics_are_the_debiased_averages_of_the_authors() -> None:
+    layer = make_layer()
+    mean, variance = torch.zeros(3), torch.zeros(3)
+    for update in range(1, 4):
+        x = make_input() * update
+        with tracked_statistics(layer, running_momentum(update)):
+            layer(x)
+        mean = 0.99 * mean + 0.01 * x.mean((0, 2, 3))
+        variance = 0.99 * variance + 0.01 * x.var((0, 2, 3), unbiased=False)
+    correction = 1 - 0.99**3
+    torch.testing.assert_close(layer.running_mean, mean / correction)
+    torch.testing.assert_close(layer.running_var, variance / correction)
+    assert layer.num_batches_tracked == 3
+
+
+@pytest.mark.parametrize(("update", "momentum"), [(1, 1.0), (2, 0.502513), (10**6, 0.01)])
+def test_the_first_batch_counts_fully_and_the_last_by_a_hundredth(
+    update: int, momentum: float
+) -> None:
+    assert running_momentum(update) == pytest.approx(momentum, rel=1e-5)
+
+
+def test_each_virtual_batch_has_its_own_statistics_and_the_running_ones_are_their_mean() -> None:
+    layer, x = make_layer(), make_input()
+    set_virtual_batch(layer, 4)
+    with tracked_statistics(layer, momentum=0.5):
+        out = layer(x)
+    plain = make_layer()
+    with batch_statistics(plain):
+        torch.testing.assert_close(out, torch.cat([plain(x[:4]), plain(x[4:])]))
+    means = torch.stack([x[:4].mean((0, 2, 3)), x[4:].mean((0, 2, 3))])
+    torch.testing.assert_close(layer.running_mean, 0.5 * means.mean(0))
+    variances = torch.stack([part.var((0, 2, 3), unbiased=False) for part in (x[:4], x[4:])])
+    torch.testing.assert_close(layer.running_var, 0.5 + 0.5 * variances.mean(0))
+    assert layer.num_batches_tracked == 1
+
+
+def test_the_mode_before_a_context_returns_after_it_even_on_an_error() -> None:
+    network = nn.Sequential(make_layer(), make_layer().train())
+    with pytest.raises(RuntimeError), batch_statistics(network):
+        raise RuntimeError
+    assert [layer.training for layer in network] == [False, True]
+    assert all(layer.tracking for layer in network)
+
+
+def test_two_passes_before_one_backward_are_allowed() -> None:
+    layer, x = make_layer(), make_input().requires_grad_()
+    with tracked_statistics(layer, momentum=1.0):
+        first = layer(x)
+    with tracked_statistics(layer, momentum=0.5):
+        second = layer(x + 1)
+    (first.square().sum() + second.square().sum()).backward()
+    assert x.grad is not None

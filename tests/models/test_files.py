@@ -1,0 +1,231 @@
+"""Models on the disk, published checkpoints and their conversion."""
+
+import collections
+import hashlib
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from pyrobust.cli import app
+from pyrobust.errors import UserError
+from pyrobust.models import ImageClassifier, ModelSpec, build_model, load_model, save_model
+from pyrobust.models.checkpoints import architecture_of, read_checkpoint
+from pyrobust.models.convert import convert_checkpoint
+from pyrobust.models.download import download
+from pyrobust.models.registry import PUBLISHED, published_model
+
+SPEC = ModelSpec(
+    "wrn-10-1", "silu", 10, (32, 32, 3), (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+)
+
+
+@pytest.fixture
+def model() -> ImageClassifier:
+    torch.manual_seed(0)
+    return build_model(SPEC)
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert list(first) == list(second)
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_a_saved_model_comes_back_with_its_specification(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "model.safetensors", model, SPEC)
+    loaded, spec = load_model(tmp_path / "model.safetensors", "cpu")
+    assert spec == SPEC
+    assert not loaded.training
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_equal_models_are_equal_bytes_in_any_memory_format(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "a.safetensors", model, SPEC)
+    save_model(tmp_path / "b.safetensors", model.to(memory_format=torch.channels_last), SPEC)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_a_missing_a_torn_and_a_foreign_file_are_refused(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(UserError, match="is missing: 'pyrobust train'"):
+        load_model(path, "cpu")
+    save_model(path, model, SPEC)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="no whole safetensors file"):
+        load_model(path, "cpu")
+
+
+def test_weights_of_another_architecture_are_refused_with_the_keys(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    state = model.state_dict()
+    state["extra.weight"] = state.pop("logits.bias")
+    save_model(tmp_path / "m.safetensors", state, SPEC)
+    with pytest.raises(UserError, match=r"missing: logits.bias; unexpected: extra.weight"):
+        load_model(tmp_path / "m.safetensors", "cpu")
+    save_model(tmp_path / "n.safetensors", model, replace(SPEC, num_classes=7))
+    with pytest.raises(UserError, match=r"logits.bias \(10,\) instead of \(7,\)"):
+        load_model(tmp_path / "n.safetensors", "cpu")
+
+
+def nested_as_dm_improves_at(state: dict[str, Tensor]) -> object:
+    prefixed = collections.OrderedDict((f"module.0.{key}", value) for key, value in state.items())
+    worse = collections.OrderedDict((key, value + 1) for key, value in prefixed.items())
+    return {
+        "model_state_dict": prefixed,
+        "unaveraged_model_state_dict": worse,
+        "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]},
+        "epoch": 400,
+    }
+
+
+WRAPPINGS = {
+    "bare": lambda state: state,
+    "robustbench": lambda state: {"state_dict": state},
+    "dm_improves_at": nested_as_dm_improves_at,
+    "data_parallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_published_wrappings_give_the_same_state(
+    wrapping: str, model: ImageClassifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(WRAPPINGS[wrapping](model.state_dict()), path)
+    state = read_checkpoint(path)
+    assert_same(state, model.state_dict())
+    assert architecture_of(state, str(path)) == ("wrn-10-1", 10, 3)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code of the file runs",))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.pt"
+    torch.save({"state_dict": Malicious()}, path)
+    with pytest.raises(UserError, match="without running its code"):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(UserError, match="without running its code"):
+        read_checkpoint(path)
+    path.write_text("<html>moved</html>")
+    with pytest.raises(UserError, match="no web page"):
+        read_checkpoint(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_without_a_state_dict_or_of_an_unknown_network_is_refused(tmp_path: Path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match=r"found \['epoch'\]"):
+        read_checkpoint(tmp_path / "a.pt")
+    torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "b.pt")
+    with pytest.raises(UserError, match="neither a WideResNet nor"):
+        architecture_of(read_checkpoint(tmp_path / "b.pt"), "b.pt")
+
+
+@pytest.mark.parametrize("architecture", ["wrn-16-2", "resnet-18", "resnet-34"])
+def test_the_architecture_is_read_from_the_keys(architecture: str) -> None:
+    spec = replace(SPEC, architecture=architecture, num_classes=7)
+    with torch.device("meta"):
+        state = build_model(spec).state_dict()
+    assert architecture_of(state, "file") == (architecture, 7, 3)
+
+
+def test_the_command_line_converts_there_and_back(model: ImageClassifier, tmp_path: Path) -> None:
+    torch.save(nested_as_dm_improves_at(model.state_dict()), tmp_path / "dmi.pt")
+    steps = [
+        ["convert", "dmi.pt", "ours.safetensors", "--dataset", "cifar10"],
+        ["convert", "ours.safetensors", "bare.pt"],
+    ]
+    for step in steps:
+        arguments = [step[0], *(str(tmp_path / name) for name in step[1:3]), *step[3:]]
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0
+    assert load_model(tmp_path / "ours.safetensors", "cpu")[1] == SPEC
+    bare = torch.load(tmp_path / "bare.pt", weights_only=True)
+    assert isinstance(bare, collections.OrderedDict)
+    assert_same(bare, model.state_dict())
+
+
+def convert(source: Path, target: Path, dataset: str | None = None) -> None:
+    convert_checkpoint(str(source), target, dataset, "silu", 32, source.parent)
+
+
+def test_conversion_asks_for_what_the_file_does_not_tell(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(UserError, match="give --dataset with one of cifar10"):
+        convert(tmp_path / "weights.pt", tmp_path / "out.safetensors")
+    with pytest.raises(UserError, match=r"expected .safetensors or .pt"):
+        convert(tmp_path / "weights.pt", tmp_path / "out.bin", "cifar10")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_normalisation_stored_by_robustbench_is_used(
+    model: ImageClassifier, tmp_path: Path
+) -> None:
+    state = {
+        "mean": torch.tensor([0.5071, 0.4865, 0.4409]).view(3, 1, 1),
+        "std": torch.tensor([0.2673, 0.2564, 0.2762]).view(3, 1, 1),
+        **model.state_dict(),
+    }
+    torch.save(state, tmp_path / "weights.pt")
+    convert(tmp_path / "weights.pt", tmp_path / "out.safetensors")
+    spec = load_model(tmp_path / "out.safetensors", "cpu")[1]
+    assert (spec.mean, spec.std) == ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+
+def test_the_registry_holds_the_corrected_rows() -> None:
+    model = published_model("cifar10_linf_wrn28-10_ddpm_100m")
+    assert (model.architecture, model.clean_accuracy) == ("wrn-28-10", 0.8750)
+    model = published_model("cifar10_l2_wrn70-16_ddpm_v2")
+    assert (model.norm, model.epsilon) == ("l2", "128/255")
+    assert model.url.endswith("/cifar10_l2_wrn70-16_ddpm_v2.pt")
+    assert published_model("cifar100_linf_wrn28-10_ddpm").spec.num_classes == 100
+    assert published_model("cifar10_linf_wrn28-10_edm").url.endswith("/cifar10_linf_wrn28-10.pt")
+    assert len(PUBLISHED) == 15
+    with pytest.raises(UserError, match="is no published model; expected one of cifar10_linf"):
+        published_model("cifar10_linf_vgg")
+
+
+def test_a_download_pins_its_hash(model: ImageClassifier, tmp_path: Path) -> None:
+    source = tmp_path / "server.pt"
+    torch.save(model.state_dict(), source)
+    published = replace(PUBLISHED["cifar10_linf_wrn28-10_ddpm_v2"], url=source.as_uri())
+    path = download(published, tmp_path / "downloads")
+    seen = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert path.with_name(f"{path.name}.sha256").read_text() == f"{seen}\n"
+    assert download(published, tmp_path / "downloads") == path
+    path.write_bytes(b"changed")
+    with pytest.raises(UserError, match=f"expected {seen}"):
+        download(published, tmp_path / "downloads")
+
+
+def test_a_dead_link_is_told_apart_from_a_checkpoint(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<!doctype html>")
+    published = replace(PUBLISHED["cifar10_linf_wrn28-10_ddpm_v2"], url=page.as_uri())
+    with pytest.raises(UserError, match="a web page, not a checkpoint"):
+        download(published, tmp_path / "downloads")
+    published = replace(published, url=(tmp_path / "absent").as_uri())
+    with pytest.raises(UserError, match="put the file at"):
+        download(published, tmp_path / "downloads")
+    assert not list((tmp_path / "downloads").glob("*.pt"))
