@@ -19,7 +19,7 @@ rule extract_original_features:
         dataset=subpath(input.dataset, parent=True),
         labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
-        flags=section_flags("analyses"),
+        flags=analysis_flags("features"),
     shell:
         "python -m pyrobust features --store {params.dataset:q}/{wildcards.split}"
         " --labeller {params.labeller:q} --output {params.folder:q} {params.flags} > {log} 2>&1"
@@ -45,7 +45,7 @@ rule extract_generated_features:
         samples=subpath(input.samples, parent=True),
         labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
-        flags=section_flags("analyses"),
+        flags=analysis_flags("features"),
     shell:
         "python -m pyrobust features --store {params.samples:q} --labeller {params.labeller:q}"
         " --output {params.folder:q} {params.flags} > {log} 2>&1"
@@ -69,7 +69,7 @@ rule find_neighbours:
     params:
         features=folder_flags("train", "test", "generated"),
         folder=subpath(output[0], parent=True),
-        flags=section_flags("analyses"),
+        flags=analysis_flags("neighbours"),
     shell:
         "python -m pyrobust neighbours {params.features} --output {params.folder:q}"
         " {params.flags} > {log} 2>&1"
@@ -92,5 +92,7 @@ rule measure_quality:
     params:
         features=folder_flags("original", "generated"),
         folder=subpath(output[0], parent=True),
+        flags=analysis_flags("quality"),
     shell:
-        "python -m pyrobust quality {params.features} --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust quality {params.features} --output {params.folder:q} {params.flags}"
+        " > {log} 2>&1"

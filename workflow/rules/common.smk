@@ -2,6 +2,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from pyrobust.config.analysis import ANALYSIS_VERBS
 from pyrobust.config.experiment import check_config
 from pyrobust.errors import UserError
 
@@ -42,8 +43,18 @@ def flags(settings):
 
 def section_flags(section):
     """Return a function from wildcards to the flags of `config[section][<its wildcard>]`."""
-    wildcard = {"analyses": "analysis"}.get(section, section.removesuffix("s"))
+    wildcard = section.removesuffix("s")
     return lambda wildcards: flags(config[section][wildcards[wildcard]])
+
+
+def analysis_flags(verb):
+    """Return a function to the flags of one verb of the analysis: those that it reads."""
+
+    def flags_of(wildcards):
+        settings = config["analyses"][wildcards.analysis]
+        return flags({key: settings[key] for key in ANALYSIS_VERBS[verb].model_fields})
+
+    return flags_of
 
 
 def experiment_of(wildcards):

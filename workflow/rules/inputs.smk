@@ -2,6 +2,7 @@
 import json
 import math
 import shlex
+import shlex
 from pathlib import Path
 
 CORE_SOURCES = sorted(
@@ -197,22 +198,24 @@ def as_json(experiment):
     return json.dumps({**experiment, **named}, sort_keys=True)
 
 
-def experiment_as_json(wildcards):
-    return as_json(experiment_of(wildcards))
-
-
-def cost_flags(experiment, samples):
-    """Return the folders of the stages whose many jobs are no inputs of the report."""
-    made, results = Path(samples).parents[4], Path(samples).parents[7]
-    folders = {
-        "sample": made / "parts",
-        "label": made / "labels/{labeller}",
-        "features": results / "features/{dataset}/{labeller}/{analysis}",
+def as_json(name):
+    """Return an experiment's settings with those of the sections that it names."""
+    experiment = config["experiments"][name]
+    sections = ("generator", "selection", "labeller", "evaluation", "analysis")
+    named = {
+        section: {
+            "name": experiment[section],
+            **config["analyses" if section == "analysis" else f"{section}s"][
+                experiment[section]
+            ],
+        }
+        for section in sections
     }
-    return [
-        f"--cost-of {stage}={folder}".format_map(experiment)
-        for stage, folder in folders.items()
-    ]
+    return json.dumps({**experiment, **named}, sort_keys=True)
+
+
+def experiment_as_json(wildcards):
+    return as_json(wildcards.experiment)
 
 
 def report_flags(wildcards, input):
@@ -227,13 +230,29 @@ def report_flags(wildcards, input):
         for name in ("neighbours", "quality")
         if input.get(name)
     ]
-    experiment = experiment_of(wildcards)
-    if uses_generated(experiment):
-        files += cost_flags(experiment, input.samples)
-    if experiment["baseline"]:
-        baseline = as_json(config["experiments"][experiment["baseline"]])
-        files += [
-            f"--baseline-name {experiment['baseline']}",
-            f"--baseline-experiment {shlex.quote(baseline)}",
-        ]
     return " ".join([folder_flags(*names)(wildcards, input), *files])
+
+
+def baseline_flags(wildcards):
+    """Return the experiment that the record compares with, where there is one."""
+    name = experiment_of(wildcards)["baseline"]
+    return (
+        f"--baseline-name {name} --baseline-experiment {shlex.quote(as_json(name))}"
+        if name
+        else ""
+    )
+
+
+def cost_flags(wildcards, input):
+    """Return where the costs of the stages of many jobs lie."""
+    if not input.get("samples"):
+        return ""
+    generated = Path(input.samples).parents[
+        4
+    ]  # <results>/samples/{dataset}/{generator}
+    features = Path(input.quality).parent / "features"
+    return (
+        f"--cost-of sample={generated / 'parts'}"
+        f" --cost-of label={generated / 'labels' / experiment_of(wildcards)['labeller']}"
+        f" --cost-of features={features}"
+    )

@@ -24,7 +24,9 @@ rule report_experiment:
     params:
         experiment=experiment_as_json,
         inputs=report_flags,
+        baseline=baseline_flags,
+        costs=cost_flags,
     shell:
         "python -m pyrobust report {wildcards.experiment} --experiment {params.experiment:q}"
-        " {params.inputs} --output {output.record:q} --cost {output.cost:q} --page {output.page:q}"
+        " {params.inputs} {params.baseline} {params.costs} --output {output.record:q} --cost {output.cost:q} --page {output.page:q}"
         " > {log} 2>&1"
