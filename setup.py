@@ -38,4 +38,10 @@ def core_extension() -> Extension:
     )
 
 
-setup(ext_modules=[core_extension()], cmdclass={"build_ext": BuildExtension})
+# PYROBUST_CORE=0 installs the Python half alone; `build_ext --inplace` then builds the core,
+# and builds again only what changed.
+with_core = os.environ.get("PYROBUST_CORE", "1") == "1"
+setup(
+    ext_modules=[core_extension()] if with_core else [],
+    cmdclass={"build_ext": BuildExtension},
+)
