@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pyrobust.cli import analyse, data, generate, report
+from pyrobust.cli import analyse, convert, data, generate, report, train
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,11 @@ app = typer.Typer(
 
 app.command("dataset")(data.dataset)
 app.command("info")(data.info)
+
+app.command("train-labeller")(train.train_labeller)
+app.command("train")(train.train)
+app.command("choose")(train.choose)
+app.command("convert")(convert.convert)
 
 app.command("fit-generator")(generate.fit_generator)
 app.command("sample")(generate.sample)
