@@ -61,7 +61,8 @@ def report(
     cost_of: Annotated[
         list[str] | None,
         typer.Option(
-            help="STAGE=FOLDER: a stage of many jobs, whose cost.json lie in folders below FOLDER."
+            help="STAGE=FOLDER, where STAGE is sample, label or features: its jobs' cost.json lie "
+            "below FOLDER."
         ),
     ] = None,
 ) -> None:
@@ -109,7 +110,10 @@ def report(
 
 
 def _stage_and_folder(text: str) -> tuple[str, Path]:
-    stage, separator, folder = text.partition("=")
-    if not separator or not folder:
-        raise UserError(f"--cost-of is '{text}', expected STAGE=FOLDER")
+    from pyrobust.reporting.report import STAGES_OF_MANY_JOBS
+
+    stage, _, folder = text.partition("=")
+    if stage not in STAGES_OF_MANY_JOBS or not folder:
+        known = ", ".join(STAGES_OF_MANY_JOBS)
+        raise UserError(f"--cost-of is '{text}', expected STAGE=FOLDER with STAGE one of {known}")
     return stage, Path(folder)

@@ -10,7 +10,10 @@ from pyrobust.reporting.cost import gather_cost
 from pyrobust.reporting.experiment import Experiment
 from pyrobust.reporting.page import build_page
 from pyrobust.reporting.record import build_record
-from pyrobust.reporting.stages import StageFolders, load_stages
+from pyrobust.reporting.stages import GeneratedFolders, StageFolders, load_stages
+
+# Their jobs are no inputs of a report, except for their cost.
+STAGES_OF_MANY_JOBS = ("sample", "label", "features")
 
 
 @dataclass(frozen=True)
@@ -52,27 +55,42 @@ def write_report(
     write_json(outputs.record, record)
 
 
-def _cost_files(folders: StageFolders, jobs: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
-    """Return the `cost.json` files by verb."""
-    generated = folders.generated
-    of_folders: dict[str, Sequence[Path]] = {
-        "dataset": [folders.dataset],
-        "train-labeller": [folders.labeller],
-        "fit-generator": [generated.generator] if generated else [],
-        "select": [generated.samples] if generated else [],
-        "train": folders.runs,
-        "evaluate": folders.evaluations,
-        "evaluate (labeller)": [folders.labeller_evaluation],
-        "landscape": [folders.landscape],
+def _cost_files(
+    folders: StageFolders, jobs: Sequence[tuple[str, Path]]
+) -> dict[str, Sequence[Path]]:
+    """Return the `cost.json` files by verb, in the order of the flow."""
+    return {
+        "dataset": _costs_in(folders.dataset),
+        "train-labeller": _costs_in(folders.labeller),
+        **(_generated_cost_files(folders.generated, jobs) if folders.generated else {}),
+        "train": _costs_in(*folders.runs),
+        "evaluate": _costs_in(*folders.evaluations),
+        "evaluate (labeller)": _costs_in(folders.labeller_evaluation),
+        "landscape": _costs_in(folders.landscape),
     }
-    files = {
-        name: [folder / "cost.json" for folder in group]
-        for name, group in of_folders.items()
-        if group
+
+
+def _generated_cost_files(
+    folders: GeneratedFolders, jobs: Sequence[tuple[str, Path]]
+) -> dict[str, Sequence[Path]]:
+    of_jobs = {
+        stage: [file for name, folder in jobs if name == stage for file in _costs_below(folder)]
+        for stage in STAGES_OF_MANY_JOBS
     }
-    if generated:
-        for file in (generated.neighbours, generated.quality):
-            files[file.stem] = [file.with_suffix(".cost.json")]
-    for name, folder in jobs:
-        files.setdefault(name, []).extend(sorted(folder.rglob("cost.json")))
-    return files
+    return {
+        "fit-generator": _costs_in(folders.generator),
+        "sample": of_jobs["sample"],
+        "label": of_jobs["label"],
+        "select": _costs_in(folders.samples),
+        "features": of_jobs["features"],
+        "neighbours": [folders.neighbours.with_suffix(".cost.json")],
+        "quality": [folders.quality.with_suffix(".cost.json")],
+    }
+
+
+def _costs_in(*folders: Path) -> list[Path]:
+    return [folder / "cost.json" for folder in folders]
+
+
+def _costs_below(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("cost.json"))

@@ -44,7 +44,7 @@ def run_report(monkeypatch: pytest.MonkeyPatch, options: list[str]) -> int:
 def test_the_verb_writes_record_cost_and_page(
     finished: StageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = ["--cost-of", f"train={finished.choice}"]
+    parts = ["--cost-of", f"sample={finished.choice}"]
     assert run_report(monkeypatch, [*arguments(finished, tmp_path), *parts]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"x.json", "x.cost.json", "x.html"}
 
