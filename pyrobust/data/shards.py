@@ -58,7 +58,8 @@ class ShardWriter:
         self._columns = dict(columns)
         self._total = total
         self._shard_size = shard_size
-        self._identity = _digest({**_described(columns), "total": total, **identity})
+        cut = {"total": total, "shard_size": shard_size}
+        self._identity = _digest({**_described(columns), **cut, **identity})
         self._shards = self._shards_that_hold()
         try:
             self._clean()

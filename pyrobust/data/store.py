@@ -66,7 +66,7 @@ class StoreWriter:
             _columns(image_shape, labelled, scored),
             total,
             size,
-            {**self._head, "shard_size": size, "provenance": self._provenance},
+            {**self._head, "provenance": self._provenance},
         )
 
     @property
