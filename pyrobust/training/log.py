@@ -42,6 +42,7 @@ def open_log(folder: Path, position: int, step: int, curves: bool) -> Iterator[J
         curves: whether to write TensorBoard curves to `tensorboard/` beside the log.
     """
     path, curve_folder = folder / "log.jsonl", folder / "tensorboard"
+    folder.mkdir(parents=True, exist_ok=True)
     if step == 0:
         shutil.rmtree(curve_folder, ignore_errors=True)
     with path.open("r+b" if path.exists() else "w+b") as file:
