@@ -1,1 +1,21 @@
+"""Attacks on a logits function: pure functions of images, labels, settings and seed."""
 
+from pyrobust.attacks.apgd import ApgdSettings, apgd
+from pyrobust.attacks.ascent import AscentSettings
+from pyrobust.attacks.gradients import LogitsFn
+from pyrobust.attacks.multitargeted import MultitargetedSettings, multitargeted
+from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
+from pyrobust.attacks.threat import ThreatModel
+
+__all__ = [
+    "ApgdSettings",
+    "AscentSettings",
+    "LogitsFn",
+    "MultitargetedSettings",
+    "PgdSettings",
+    "ThreatModel",
+    "apgd",
+    "multitargeted",
+    "pgd",
+    "pgd40",
+]
