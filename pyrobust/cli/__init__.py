@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pyrobust.cli import analyse, convert, data, generate, report, train
+from pyrobust.cli import analyse, convert, data, evaluate, generate, report, train
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command("select")(generate.select)
 app.command("features")(analyse.features)
 app.command("neighbours")(analyse.neighbours)
 app.command("quality")(analyse.quality)
+
+app.command("evaluate")(evaluate.evaluate)
+app.command("landscape")(evaluate.landscape)
 
 app.command("report")(report.report)
 

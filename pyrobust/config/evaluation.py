@@ -1,7 +1,24 @@
-"""Settings of the evaluation."""
+"""Settings of the evaluation and of the loss landscapes."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from pyrobust.config.base import Settings
-from pyrobust.config.fields import NonNegativeInt, PositiveInt
+from pyrobust.config.fields import Epsilon, NonNegativeInt, Norm, PositiveFloat, PositiveInt
+from pyrobust.config.training import check_epsilon
+
+
+class ThreatSettings(Settings):
+    """The perturbation set."""
+
+    norm: Norm
+    epsilon: Epsilon
+
+    @model_validator(mode="after")
+    def _check_epsilon(self) -> Self:
+        check_epsilon(self.norm, self.epsilon)
+        return self
 
 
 class EvaluationSettings(Settings):
@@ -11,10 +28,20 @@ class EvaluationSettings(Settings):
     """Test images attacked, the first of the test split; all of them where not given."""
 
     apgd_ce_steps: PositiveInt = 100
+    """Steps of AutoPGD on cross-entropy."""
+
     apgd_ce_restarts: PositiveInt = 5
+    """Its random starts."""
+
     apgd_dlr_steps: PositiveInt = 100
+    """Steps of AutoPGD on the difference of logits ratio."""
+
     apgd_dlr_restarts: PositiveInt = 5
+    """Its random starts."""
+
     multitargeted_steps: PositiveInt = 200
+    """Steps of the multi-targeted attack on the margin."""
+
     multitargeted_restarts: PositiveInt = 10
     """Restarts of the multi-targeted attack, for each target unless shared."""
 
@@ -28,4 +55,27 @@ class EvaluationSettings(Settings):
     """Whether AutoAttack (standard) runs as well; the result is then the worst of both."""
 
     batch_size: PositiveInt = 256
+    """Images attacked together; the state is saved after each stage of a batch."""
+
+    pass_size: PositiveInt = 64
+    """Images of every network pass, the last one filled up: an image's result is then the same
+    whatever else is attacked. Another value may change the last bits."""
+
     seed: NonNegativeInt = 0
+    """Seed of all random starts; they are a function of it and of the number of the image."""
+
+
+class LandscapeSettings(Settings):
+    """Loss landscapes around test images (Figure 11)."""
+
+    num_images: PositiveInt = 2
+    """Images drawn, the first of the test split."""
+
+    extent: PositiveFloat = 2.0
+    """How far the axes reach to both sides, in epsilon."""
+
+    resolution: Annotated[int, Field(ge=3)] = 41
+    """Points along each axis; an odd number puts the image itself on the grid."""
+
+    seed: NonNegativeInt = 0
+    """Seed of the attack's start and of the random direction."""

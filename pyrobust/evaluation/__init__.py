@@ -1,1 +1,1 @@
-
+"""Clean and robust accuracy by cascades of attacks, image by image."""

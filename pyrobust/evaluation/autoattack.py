@@ -1,0 +1,91 @@
+"""AutoAttack, standard version (Croce and Hein 2020): our APGD, and the public FAB-T and Square."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from pyautoattack.fab_pt import FABAttack_PT
+from pyautoattack.square import SquareAttack
+from torch import Tensor
+
+from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.evaluation.stages import Cascade, Stage, apgd_stage
+
+_NORMS = {"linf": "Linf", "l2": "L2"}
+_NUM_STEPS = 100
+_NUM_QUERIES = 5000
+_MAX_TARGETS = 9
+
+
+def autoattack(threat: ThreatModel, num_classes: int, seed: int) -> Cascade:
+    """Return APGD on cross-entropy, targeted APGD, targeted FAB and Square, in this order."""
+    first = 100 * seed + 10
+    ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, 1, _NUM_STEPS, first)
+    targeted = apgd_stage("apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, first + 1)
+    fab, square = _fab_stage(threat, num_classes, first + 2), _square_stage(threat, first + 3)
+    return Cascade("autoattack", (ce, targeted, fab, square))
+
+
+def _fab_stage(threat: ThreatModel, num_classes: int, seed: int) -> Stage:
+    """Return targeted FAB (Croce and Hein 2020b), which draws nothing at random."""
+    num_targets = min(_MAX_TARGETS, num_classes - 1)
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        attack = FABAttack_PT(
+            logits_fn,
+            norm=_NORMS[threat.norm],
+            n_restarts=1,
+            n_iter=_NUM_STEPS,
+            eps=threat.epsilon,
+            seed=seed,
+            targeted=True,
+            device=x.device,
+            n_target_classes=num_targets,
+        )
+        with _global_seed_restored(x.device):
+            return attack.perturb(x, labels)  # type: ignore[no-any-return]
+
+    words = f"FAB, 1 × {_NUM_STEPS} steps for each of {num_targets} targets"
+    return Stage("fab_t", words, seed, run)
+
+
+def _square_stage(threat: ThreatModel, seed: int) -> Stage:
+    """Return Square (Andriushchenko et al. 2020)."""
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        attack = _SharedSquare(
+            logits_fn,
+            norm=_NORMS[threat.norm],
+            n_queries=_NUM_QUERIES,
+            eps=threat.epsilon,
+            p_init=0.8,
+            n_restarts=1,
+            seed=seed,
+            resc_schedule=False,
+            device=x.device,
+        )
+        with _global_seed_restored(x.device), torch.no_grad():
+            return attack.perturb(x, labels)  # type: ignore[no-any-return]
+
+    return Stage("square", f"Square, {_NUM_QUERIES:,} queries", seed, run)
+
+
+class _SharedSquare(SquareAttack):  # type: ignore[misc]
+    """Square whose random signs are the same for all images, as its windows already are.
+
+    The public version draws signs for the batch as a whole, so that an image's result depends
+    on how many images are still attacked beside it.
+    """
+
+    def random_choice(self, shape: list[int]) -> Tensor:
+        """Return random signs of `shape`; a shape of four begins with the images."""
+        of_one = [1, *shape[1:]] if len(shape) == 4 else shape
+        return super().random_choice(of_one).expand(shape)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _global_seed_restored(device: torch.device) -> Iterator[None]:
+    """Keep the seeds that the public attacks set to themselves."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield

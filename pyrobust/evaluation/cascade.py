@@ -1,0 +1,62 @@
+"""Runs cascades of attacks over batches of images, and goes on where a killed run stopped."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.evaluation.outcome import Outcome
+from pyrobust.evaluation.stages import Cascade
+
+# Rows of a batch -> images (N, C, H, W) in [0, 1] and labels (N,) int64.
+LoadBatch = Callable[[range], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class CascadeRun:
+    """All that the attacks of one evaluation have in common.
+
+    Args:
+        logits_fn: the plain network, which also judges every point.
+        folder: of the state, which belongs to this model, these images and these settings.
+    """
+
+    logits_fn: LogitsFn
+    threat: ThreatModel
+    load: LoadBatch
+    folder: Path
+    keep_adversarial: bool
+
+    def attack(self, cascade: Cascade, rows: range, advance: Callable[[int], None]) -> Outcome:
+        """Return the outcome of the images at `rows` under all stages of a cascade.
+
+        It is saved after every stage; stages that an earlier run saved are not run again.
+
+        Args:
+            advance: told of the images that one more stage is done with.
+        """
+        path = self.folder / f"{cascade.name}-{rows.start:08d}.npz"
+        saved = Outcome.load(path) if path.is_file() else None
+        if saved and saved.stages_done == len(cascade.stages):
+            advance(len(rows) * saved.stages_done)
+            return saved
+        x, labels = self.load(rows)
+        ids = torch.arange(rows.start, rows.stop, device=x.device)
+        outcome = saved or Outcome.before_attack(self.logits_fn, x, labels, self.keep_adversarial)
+        advance(len(rows) * outcome.stages_done)
+        for stage in cascade.stages[outcome.stages_done :]:
+            started = time.monotonic()
+            standing = torch.from_numpy(outcome.standing).to(x.device)
+            images, their_labels = x[standing], labels[standing]
+            x_adv = images
+            if len(images):
+                x_adv = stage.run(self.logits_fn, images, their_labels, ids[standing])
+            seconds = time.monotonic() - started
+            outcome.judge(self.logits_fn, images, their_labels, x_adv, self.threat, seconds)
+            outcome.save(path)
+            advance(len(rows))
+        return outcome

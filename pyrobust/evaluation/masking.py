@@ -1,0 +1,89 @@
+"""Signs of masked gradients: attacks by gradient that are weaker than they ought to be.
+
+After Athalye et al. (2018, section 3.1) and Carlini et al. (2019, section 4). A model passes by
+being attackable: a larger ball must break more, the whole range of pixels must break everything,
+and neither random points nor a single step nor queries alone may beat forty steps of gradient.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pyrobust import ops
+from pyrobust.attacks import AscentSettings, LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
+from pyrobust.attacks.threat import is_broken
+from pyrobust.evaluation.checks import Check
+from pyrobust.evaluation.outcome import Outcome
+from pyrobust.evaluation.stages import Cascade
+
+_RANDOM_POINTS = 20
+# Any pixel can become grey at this radius, so no image keeps what tells its class.
+_WHOLE_RANGE = 0.5
+# Of the images that a ball of the whole range must break.
+_NEARLY_ALL = 0.95
+# Of all images, but at least one: what Square may add to the other attacks (the public bound).
+_SQUARE_GAIN = 0.002
+
+
+def check_masking(
+    logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatModel, seed: int
+) -> list[Check]:
+    """Attack a few correctly classified images x (N, C, H, W) in ways of known order.
+
+    Returns no check where there are no such images.
+    """
+    if not len(x):
+        return []
+    ids = torch.arange(len(x), device=x.device)
+
+    def broken(settings: PgdSettings) -> int:
+        x_adv = pgd(logits_fn, x, labels, ids, settings, seed)
+        return _count_broken(logits_fn, x_adv, labels)
+
+    whole = _WHOLE_RANGE * (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1.0)
+    one_step = AscentSettings(threat, 1, ((0, threat.epsilon),), "steepest")
+    forty = broken(pgd40(threat))
+    double = broken(pgd40(replace(threat, epsilon=2 * threat.epsilon)))
+    everything = broken(pgd40(replace(threat, epsilon=whole)))
+    single = broken(PgdSettings(one_step))
+    drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
+
+    def check(name: str, passed: bool, other: str, count: int) -> Check:
+        seen = f"PGD-40 breaks {forty} of {len(x)} images, {other} {count}"
+        return Check(name, passed, seen)
+
+    grows = double > forty or forty == len(x)
+    nearly_all = everything >= _NEARLY_ALL * len(x)
+    return [
+        check("larger_epsilon_breaks_more", grows, "with twice epsilon", double),
+        check("whole_range_breaks_all", nearly_all, f"with epsilon {whole:.3g}", everything),
+        check("many_steps_beat_one", single <= forty, "one step", single),
+        check("gradient_beats_chance", drawn <= forty, f"{_RANDOM_POINTS} random points", drawn),
+    ]
+
+
+def check_square(cascade: Cascade, outcome: Outcome) -> Check:
+    """Compare Square, which sees no gradient, with the stages before it."""
+    stage = [s.name for s in cascade.stages].index("square")
+    found = int((outcome.broken_by == stage).sum())
+    seen = f"Square broke {found} of {len(outcome.broken_by)} images that gradients did not"
+    passed = found <= max(1, _SQUARE_GAIN * len(outcome.broken_by))
+    return Check("gradient_beats_queries", passed, seen)
+
+
+def _count_broken(logits_fn: LogitsFn, x_adv: Tensor, labels: Tensor) -> int:
+    with torch.no_grad():
+        return int(is_broken(logits_fn(x_adv), labels).sum())
+
+
+def _broken_at_random(
+    logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor, threat: ThreatModel, seed: int
+) -> int:
+    found = torch.zeros_like(labels, dtype=torch.bool)
+    for point in range(_RANDOM_POINTS):
+        x_adv = ops.random_start(x, ids, threat.epsilon, threat.norm, seed, point, on_boundary=True)
+        with torch.no_grad():
+            found |= is_broken(logits_fn(x_adv), labels)
+    return int(found.sum())

@@ -1,0 +1,101 @@
+"""What a cascade of attacks is made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pyrobust.attacks import (
+    ApgdSettings,
+    LogitsFn,
+    MultitargetedSettings,
+    ThreatModel,
+    apgd,
+    multitargeted,
+)
+from pyrobust.attacks.gradients import Loss, TargetedLoss
+
+# (logits_fn, x, labels, sample_ids) -> x_adv: a point for each image, misclassified where found.
+Attack = Callable[[LogitsFn, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack; it meets only the images that stood up to all stages before it.
+
+    Args:
+        attack: what is run, in words.
+        note: what else a reader must know.
+    """
+
+    name: str
+    attack: str
+    seed: int
+    run: Attack
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Stages in order."""
+
+    name: str
+    stages: tuple[Stage, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know about the stages."""
+        return [stage.note for stage in self.stages if stage.note]
+
+
+def apgd_stage(
+    name: str,
+    loss: Loss | TargetedLoss,
+    threat: ThreatModel,
+    num_classes: int,
+    num_restarts: int,
+    num_steps: int,
+    seed: int,
+) -> Stage:
+    """Return a stage of AutoPGD; a targeted loss tries the nine likeliest targets.
+
+    DLR divides by the third largest logit and targeted DLR by the fourth too: with fewer classes
+    the margin takes their place, which is the same loss without the division.
+    """
+    used, note = loss, None
+    if loss == "dlr" and num_classes < 3:
+        used = "margin"
+    if loss == "targeted_dlr" and num_classes < 4:
+        used = "targeted_margin"
+    if used != loss:
+        note = f"{name} ran on the {_words(used)}: {num_classes} classes are too few for DLR"
+    settings = ApgdSettings(threat, used, num_steps, num_restarts)
+    targets = min(settings.num_targets, num_classes - 1)
+    each = f" for each of {targets} targets" if settings.is_targeted else ""
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        return apgd(logits_fn, x, labels, ids, settings, seed)
+
+    attack = f"APGD on {_words(used)}, {num_restarts} × {num_steps} steps{each}"
+    return Stage(name, attack, seed, run, note)
+
+
+def multitargeted_stage(
+    name: str, settings: MultitargetedSettings, num_classes: int, seed: int
+) -> Stage:
+    """Return a stage of the multi-targeted attack."""
+    targets = min(settings.num_targets or num_classes - 1, num_classes - 1)
+    each = "shared by" if settings.share_restarts else "for each of"
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        return multitargeted(logits_fn, x, labels, ids, settings, seed)
+
+    attack = (
+        f"multi-targeted on margin, {settings.num_restarts} × {settings.num_steps} "
+        f"steps {each} {targets} targets"
+    )
+    return Stage(name, attack, seed, run)
+
+
+def _words(loss: str) -> str:
+    return loss.replace("_", " ").replace("dlr", "DLR")
