@@ -16,6 +16,8 @@ _WEIGHTS = {
     "generator.json": ("weights.safetensors", "weights_sha256", "pyrobust fit-generator"),
 }
 
+_VERIFIED = "every file matches its SHA-256"
+
 
 def describe(path: Path, verify: bool) -> Iterator[str]:
     """Yield one line a fact about the folder `path`.
@@ -44,13 +46,16 @@ def _describe_dataset(dataset: Dataset, verify: bool) -> Iterator[str]:
     yield f"training: crop padding {dataset.crop_padding}, {'' if dataset.flip else 'no '}flip"
     for split in SPLITS:
         store: SampleStore = getattr(dataset, split)
-        yield f"{split}: {store.count:,} images ({_counts(store.labels(), store.class_names)})"
         if verify:
             store.verify()
-            yield f"{split}: every file matches its SHA-256"
+        yield f"{split}: {store.count:,} images ({_counts(store.labels(), store.class_names)})"
+    if verify:
+        yield _VERIFIED
 
 
 def _describe_store(store: SampleStore, verify: bool) -> Iterator[str]:
+    if verify:
+        store.verify()
     yield f"sample store: {store.count:,} images of {_shape(store.image_shape)}, uint8"
     yield f"ids: {store.first_id} to {store.first_id + store.count - 1}"
     yield f"classes: {_classes(store.class_names)}"
@@ -61,17 +66,17 @@ def _describe_store(store: SampleStore, verify: bool) -> Iterator[str]:
     for key, value in store.provenance.items():
         yield f"{key}: {value}"
     if verify:
-        store.verify()
-        yield "every file matches its SHA-256"
+        yield _VERIFIED
 
 
 def _describe_labels(labels: LabelStore, verify: bool) -> Iterator[str]:
+    if verify:
+        labels.verify()
     yield f"pseudo-labels of {labels.count:,} samples from id {labels.first_id} on"
     yield f"labels: {_counts(labels.labels(), labels.class_names)}"
     yield f"scores: mean {labels.scores().mean(dtype=np.float64):.4f}"
     if verify:
-        labels.verify()
-        yield "every file matches its SHA-256"
+        yield _VERIFIED
 
 
 def _describe_weights(path: Path, verify: bool) -> Iterator[str]:
@@ -87,7 +92,7 @@ def _describe_weights(path: Path, verify: bool) -> Iterator[str]:
                     f"{path / weights} does not match its SHA-256, a byte of it was changed: "
                     f"'{made_by}' run again rewrites it"
                 )
-            yield f"{weights} matches its SHA-256"
+            yield _VERIFIED
         return
     known = ", ".join((DATASET, MANIFEST, LABELS, *_WEIGHTS))
     raise UserError(f"{path} holds none of {known}: nothing is known about it")

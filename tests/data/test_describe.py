@@ -1,0 +1,63 @@
+"""The verb `info`."""
+
+import numpy as np
+import pytest
+
+from pyrobust.config.data import DatasetSettings
+from pyrobust.data.describe import describe
+from pyrobust.data.labels import LabelWriter
+from pyrobust.data.prepare import make_dataset
+from pyrobust.errors import UserError
+
+
+@pytest.fixture
+def dataset(raw_files, tmp_path):
+    raw_files.npz()
+    output = tmp_path / "out"
+    make_dataset("animals", raw_files.root.parent, output, DatasetSettings(validation_size=6))
+    return output
+
+
+@pytest.fixture
+def labels(tmp_path):
+    writer = LabelWriter(tmp_path / "labels", ("no", "yes"), 3, 7, {})
+    writer.append(np.array([0, 1, 1]), np.array([0.5, 0.5, 1.0], np.float32))
+    writer.finish()
+    return tmp_path / "labels"
+
+
+def test_a_data_set_is_told_in_lines(dataset):
+    lines = list(describe(dataset, verify=False))
+    assert lines[0] == "data set animals: 3 classes (0, 1, 2)"
+    assert lines[1] == "images: 4×4×3, uint8"
+    assert lines[-1] == "test: 12 images (4 of each class)"
+
+
+def test_a_store_is_told_in_lines(dataset):
+    lines = list(describe(dataset / "train" / "manifest.json", verify=True))
+    assert lines[0] == "sample store: 24 images of 4×4×3, uint8"
+    assert lines[-1] == "every file matches its SHA-256"
+
+
+def test_labels_are_told_in_lines(labels):
+    assert list(describe(labels, verify=True)) == [
+        "pseudo-labels of 3 samples from id 7 on",
+        "labels: 1 no to 2 yes",
+        "scores: mean 0.6667",
+        "every file matches its SHA-256",
+    ]
+
+
+@pytest.mark.parametrize("name", ["images-00000.npy", "labels-00000.npy"])
+def test_a_flipped_byte_is_named(dataset, name):
+    path = dataset / "validation" / name
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"validation/{name} does not match its SHA-256.*dataset"):
+        list(describe(dataset, verify=True))
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"holds none of dataset\.json"):
+        list(describe(tmp_path, verify=False))

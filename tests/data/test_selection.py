@@ -1,0 +1,75 @@
+"""Selection on labels and scores."""
+
+import numpy as np
+import pytest
+
+from pyrobust.data.selection import (
+    best_of_each_class,
+    class_counts,
+    class_quotas,
+    first_of_each_class,
+)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_classes", "expected"),
+    [(6, 3, [2, 2, 2]), (7, 3, [3, 2, 2]), (8, 3, [3, 3, 2]), (1, 3, [1, 0, 0])],
+)
+def test_a_remainder_goes_to_the_first_classes(num_samples, num_classes, expected):
+    assert class_quotas(num_samples, num_classes).tolist() == expected
+
+
+LABELS = [0, 1, 1, 0, 1, 0, 0, 1]
+SCORES = [0.9, 0.5, 0.7, 0.9, 0.5, 0.2, 0.9, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("quotas", "floor", "expected"),
+    [
+        ([2, 2], 0.0, [0, 1, 2, 3]),
+        ([1, 3], 0.0, [0, 1, 2, 4]),
+        ([0, 1], 0.0, [1]),
+        ([4, 4], 0.0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ([9, 0], 0.0, [0, 3, 5, 6]),
+        ([3, 1], 0.6, [0, 2, 3, 6]),
+    ],
+)
+def test_the_first_of_each_class_are_kept(quotas, floor, expected):
+    labels, scores = np.array(LABELS, np.uint16), np.array(SCORES, np.float32)
+    kept = first_of_each_class(labels, scores >= floor, np.array(quotas))
+    assert kept.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("quotas", "floor", "expected"),
+    [
+        ([2, 2], 0.0, [0, 1, 2, 3]),
+        ([2, 1], 0.0, [0, 2, 3]),
+        ([1, 3], 0.0, [0, 1, 2, 4]),
+        ([0, 0], 0.0, []),
+        ([4, 9], 0.0, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ([4, 4], 0.6, [0, 2, 3, 6]),
+    ],
+)
+def test_of_equal_scores_the_smaller_id_is_kept(quotas, floor, expected):
+    labels, scores = np.array(LABELS, np.uint16), np.array(SCORES, np.float32)
+    kept = best_of_each_class(labels, scores, scores >= floor, np.array(quotas))
+    assert kept.tolist() == expected
+
+
+def test_best_agrees_with_sorting_by_score_and_id():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 5000)
+    scores = rng.integers(0, 50, 5000).astype(np.float32)
+    eligible = scores >= 3
+    quotas = rng.integers(0, 400, 7)
+    expected = []
+    for label, quota in enumerate(quotas):
+        ids = [k for k in range(5000) if labels[k] == label and eligible[k]]
+        expected += sorted(ids, key=lambda k: (-scores[k], k))[:quota]
+    assert best_of_each_class(labels, scores, eligible, quotas).tolist() == sorted(expected)
+
+
+def test_counts_are_of_the_eligible():
+    labels = np.array(LABELS)
+    assert class_counts(labels, np.array(SCORES) > 0.6, 3).tolist() == [3, 1, 0]

@@ -1,0 +1,46 @@
+"""Progress in a log."""
+
+import logging
+
+import pytest
+
+from pyrobust import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(caplog, clock):
+    caplog.set_level(logging.INFO)
+    with progress.counting(1000, "sample", "images", done=400) as advance:
+        for _ in range(4):
+            clock.now += 6
+            advance(60)
+    assert caplog.messages == [
+        "sample: 520/1,000 images, 10.0/s, 0:48 left",
+        "sample: 640/1,000 images, 10.0/s, 0:36 left",
+        "sample: 640/1,000 images, 10.0/s, 0:36 left",
+    ]
+
+
+def test_track_yields_its_items_and_counts_them(caplog, clock):
+    caplog.set_level(logging.INFO)
+    assert list(progress.track("abc", "read", "rows")) == ["a", "b", "c"]
+    assert caplog.messages == ["read: 3/3 rows, 0.0/s"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (309, "5:09"), (7509, "2:05:09")])
+def test_durations_are_written_as_on_a_clock(seconds, text):
+    assert progress._duration(seconds) == text
