@@ -1,13 +1,12 @@
 """One walk up the loss inside the perturbation set, with a rate that falls in steps."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self
+from typing import Self
 
-import torch
 from torch import Tensor
 
-from pyrobust import ops
 from pyrobust.attacks.gradients import LogitsFn, LossFn, gradient
+from pyrobust.attacks.optimizers import OptimizerName, make_optimizer
 from pyrobust.attacks.threat import ThreatModel, is_broken
 from pyrobust.attacks.worst import WorstPoints
 
@@ -21,9 +20,7 @@ class AscentSettings:
 
     Args:
         schedule: step sizes in the [0, 1] pixel range.
-        optimizer: adam (Kingma and Ba 2015, ascending; its moments never see the projection), or
-            steepest: step_size times the gradient's sign for linf, and the gradient scaled to
-            length step_size for l2.
+        optimizer: see `make_optimizer`.
         stop_when_broken: whether an image is done with once it is misclassified. Accuracies are
             the same either way; without it the walk goes on towards the highest loss.
     """
@@ -31,7 +28,7 @@ class AscentSettings:
     threat: ThreatModel
     num_steps: int
     schedule: Schedule
-    optimizer: Literal["adam", "steepest"] = "adam"
+    optimizer: OptimizerName = "adam"
     stop_when_broken: bool = True
 
     @classmethod
@@ -74,7 +71,7 @@ def ascend(
         goals: labels (n,), and targets (n,) for a targeted loss.
         rows: (n,), where the images stand in `worst`.
     """
-    optimizer: _Optimizer = _Adam(x) if settings.optimizer == "adam" else _Steepest()
+    optimizer = make_optimizer(settings.optimizer, x)
     for step in range(settings.num_steps + 1):
         here = gradient(logits_fn, x_adv, loss, *goals)
         grad, broken = here.grad, is_broken(here.logits, goals[0])
@@ -87,40 +84,3 @@ def ascend(
         if step == settings.num_steps or not len(rows):
             return
         x_adv = optimizer.step(x_adv, x, grad, settings.step_size(step), settings.threat)
-
-
-class _Optimizer(Protocol):
-    def step(
-        self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, threat: ThreatModel
-    ) -> Tensor: ...
-
-    def keep(self, rows: Tensor) -> None: ...
-
-
-class _Adam:
-    def __init__(self, x: Tensor) -> None:
-        self._exp_avg, self._exp_avg_sq = torch.zeros_like(x), torch.zeros_like(x)
-        self._count = 0
-
-    def step(
-        self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, threat: ThreatModel
-    ) -> Tensor:
-        self._count += 1
-        update = ops.linf_adam_step_ if threat.norm == "linf" else ops.l2_adam_step_
-        moments = (self._exp_avg, self._exp_avg_sq)
-        update(x_adv, x, grad, *moments, self._count, step_size, threat.epsilon)
-        return x_adv
-
-    def keep(self, rows: Tensor) -> None:
-        self._exp_avg, self._exp_avg_sq = self._exp_avg[rows], self._exp_avg_sq[rows]
-
-
-class _Steepest:
-    def step(
-        self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, threat: ThreatModel
-    ) -> Tensor:
-        update = ops.linf_step if threat.norm == "linf" else ops.l2_step
-        return update(x_adv, x, grad, step_size, threat.epsilon)
-
-    def keep(self, rows: Tensor) -> None:
-        pass

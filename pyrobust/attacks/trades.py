@@ -1,6 +1,5 @@
 """The inner attack of TRADES (Zhang et al. 2019): away from the network's own clean prediction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks.gradients import LogitsFn
+from pyrobust.attacks.optimizers import OptimizerName, make_optimizer
 from pyrobust.attacks.threat import ThreatModel
 
 # The second half of the steps uses a tenth of the rate, as in the authors' code.
@@ -19,14 +19,13 @@ class TradesAttackSettings:
     """How far and how the attack goes.
 
     Args:
-        optimizer: adam (Kingma and Ba 2015, ascending; rate step_size, then a tenth of it), or
-            sign (steps of length step_size along the gradient's sign, for l2 along the gradient).
+        optimizer: see `make_optimizer`; the rate of adam is step_size, then a tenth of it.
         step_size: in the [0, 1] pixel range.
     """
 
     threat: ThreatModel
     num_steps: int
-    optimizer: str
+    optimizer: OptimizerName
     step_size: float
 
     def rate(self, step: int) -> float:
@@ -58,37 +57,11 @@ def trades_attack(
     """
     threat = settings.threat
     x_adv = ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
-    move = _adam(x, settings) if settings.optimizer == "adam" else _steepest(x, settings)
+    optimizer = make_optimizer(settings.optimizer, x)
     for inner_step in range(settings.num_steps):
         x_adv.requires_grad_()
         logits = logits_fn(x_adv)
         _, grad_logits = ops.cross_entropy(logits.detach(), clean_probs)
         (grad,) = torch.autograd.grad(logits, x_adv, grad_logits)
-        x_adv = move(x_adv.detach(), grad, inner_step)
+        x_adv = optimizer.step(x_adv.detach(), x, grad, settings.rate(inner_step), threat)
     return x_adv
-
-
-Move = Callable[[Tensor, Tensor, int], Tensor]
-
-
-def _adam(x: Tensor, settings: TradesAttackSettings) -> Move:
-    update = ops.linf_adam_step_ if settings.threat.norm == "linf" else ops.l2_adam_step_
-    exp_avg, exp_avg_sq = torch.zeros_like(x), torch.zeros_like(x)
-    epsilon = settings.threat.epsilon
-
-    def move(x_adv: Tensor, grad: Tensor, inner_step: int) -> Tensor:
-        rate = settings.rate(inner_step)
-        update(x_adv, x, grad, exp_avg, exp_avg_sq, inner_step + 1, rate, epsilon)
-        return x_adv
-
-    return move
-
-
-def _steepest(x: Tensor, settings: TradesAttackSettings) -> Move:
-    update = ops.linf_step if settings.threat.norm == "linf" else ops.l2_step
-    epsilon = settings.threat.epsilon
-
-    def move(x_adv: Tensor, grad: Tensor, inner_step: int) -> Tensor:
-        return update(x_adv, x, grad, settings.rate(inner_step), epsilon)
-
-    return move

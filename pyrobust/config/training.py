@@ -28,7 +28,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing_on": "all",
         "batch_norm_updates": "both",
         "averaging_start": 0.025,
-        "attack_optimizer": "sign",
+        "attack_optimizer": "steepest",
         "attack_step_size": "2/255",
         "zero_logits": False,
     },
@@ -81,9 +81,9 @@ class TrainSettings(Settings):
     label_smoothing: Share = 0.1
     label_smoothing_on: Literal["generated", "all"] = "generated"
 
-    attack_optimizer: Literal["adam", "sign"] = "adam"
-    """adam: rate attack_step_size, a tenth of it in the second half (authors); sign: sign-PGD.
-    For l2, sign is the gradient divided by its l2 norm."""
+    attack_optimizer: Literal["adam", "steepest"] = "adam"
+    """adam: rate attack_step_size, a tenth of it in the second half (authors); steepest: steps of
+    attack_step_size along the gradient's sign (sign-PGD), for l2 along the gradient."""
 
     attack_step_size: Fraction = "0.1"
     """In the [0, 1] pixel range. wang23: 2/255 for linf, 25.6/255 for l2."""

@@ -17,7 +17,7 @@ def test_epsilon_is_a_fraction_or_a_decimal(text: str, radius: float) -> None:
 def test_recipe_fills_in_what_is_not_given() -> None:
     settings = parse_settings(TrainSettings, {"recipe": "wang23"})
     assert (settings.batch_size, settings.trades_beta) == (512, 5.0)
-    assert (settings.attack_optimizer, settings.attack_step_size) == ("sign", "2/255")
+    assert (settings.attack_optimizer, settings.attack_step_size) == ("steepest", "2/255")
 
 
 def test_a_given_setting_wins_over_the_recipe() -> None:
