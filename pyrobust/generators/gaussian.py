@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
 from pyrobust.config.data import GeneratorSettings
@@ -17,8 +18,8 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator, GeneratorSpec, Samples
-from pyrobust.generators.noise import standard_normals
 from pyrobust.generators.threads import num_threads
+from pyrobust.ops import normal
 from pyrobust.progress import counting
 
 # Images of each class in a block: enough rows to keep a matrix product busy.
@@ -95,14 +96,20 @@ class GaussianGenerator(Generator):
         mean, factor = self.weights["mean"][label], self.weights[_factor_name(label)]
         dimension, rank = factor.shape
         if rank == dimension:
-            pixels = _times_lower(standard_normals(seed, ids, dimension), factor)
+            pixels = _times_lower(_noise(seed, ids, dimension), factor)
         else:
-            noise = standard_normals(seed, ids, rank + dimension)
+            noise = _noise(seed, ids, rank + dimension)
             pixels = noise[:, :rank] @ factor.T.astype(np.float64)
             pixels += np.sqrt(self.spec.settings.jitter) * noise[:, rank:]
         pixels += mean
         pixels *= 255
         return np.clip(np.rint(pixels, out=pixels), 0, 255, out=pixels).astype(np.uint8)
+
+
+def _noise(seed: int, ids: np.ndarray, count: int) -> np.ndarray:
+    """Return standard normals (len(ids), count) float64; a row depends on (seed, id) alone."""
+    noise = normal(torch.from_numpy(ids), (count,), seed, dtype=torch.float64)
+    return noise.numpy()
 
 
 def _factor_name(label: int) -> str:

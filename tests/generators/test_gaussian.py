@@ -8,7 +8,6 @@ from pyrobust.config.data import GeneratorSettings
 from pyrobust.errors import UserError
 from pyrobust.generators import gaussian as gaussian_module
 from pyrobust.generators.gaussian import GaussianGenerator, _times_lower
-from pyrobust.generators.noise import standard_normals
 from pyrobust.generators.registry import load_generator
 
 
@@ -114,15 +113,6 @@ def test_strips_multiply_like_the_whole_factor(dimension):
     np.testing.assert_allclose(
         _times_lower(noise, factor), noise @ factor.T, rtol=1e-12, atol=1e-12
     )
-
-
-def test_noise_is_standard_normal_and_independent():
-    noise = standard_normals(0, np.arange(2000), 20)
-    assert abs(noise.mean()) < 0.02
-    assert abs(noise.std() - 1) < 0.02
-    assert np.abs(np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1]) < 0.07
-    rows = standard_normals(0, np.array([1999, 3, 10**12]), 20)
-    np.testing.assert_array_equal(rows[:2], noise[[1999, 3]])
 
 
 def test_a_changed_weight_is_never_sampled_from(animals, tmp_path):
