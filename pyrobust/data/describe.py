@@ -1,9 +1,12 @@
 """What a folder holds, in lines that a person can read, and whether its bytes are unchanged."""
 
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from pyrobust.data.dataset import DATASET, SPLITS, Dataset
 from pyrobust.data.labels import LABELS, LabelStore
@@ -11,10 +14,8 @@ from pyrobust.data.store import MANIFEST, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, sha256_of
 
-# JSON files of other stages: the file with the weights beside, and the key of its hash.
-_WEIGHTS = {
-    "generator.json": ("weights.safetensors", "weights_sha256", "pyrobust fit-generator"),
-}
+GENERATOR = "generator.json"
+MODEL = "model.safetensors"
 
 _VERIFIED = "every file matches its SHA-256"
 
@@ -35,8 +36,13 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
         yield from _describe_store(SampleStore.open(path), verify)
     elif (path / LABELS).is_file():
         yield from _describe_labels(LabelStore.open(path), verify)
+    elif (path / GENERATOR).is_file():
+        yield from _describe_generator(path, verify)
+    elif (path / MODEL).is_file():
+        yield from _describe_model(path / MODEL, verify)
     else:
-        yield from _describe_weights(path, verify)
+        known = ", ".join((DATASET, MANIFEST, LABELS, GENERATOR, MODEL))
+        raise UserError(f"{path} holds none of {known}: nothing is known about it")
 
 
 def _describe_dataset(dataset: Dataset, verify: bool) -> Iterator[str]:
@@ -79,23 +85,35 @@ def _describe_labels(labels: LabelStore, verify: bool) -> Iterator[str]:
         yield _VERIFIED
 
 
-def _describe_weights(path: Path, verify: bool) -> Iterator[str]:
-    for name, (weights, key, made_by) in _WEIGHTS.items():
-        if not (path / name).is_file():
-            continue
-        facts = read_json(path / name, made_by)
-        for fact, value in facts.items():
-            yield f"{fact}: {value}"
-        if verify:
-            if sha256_of(path / weights) != facts[key]:
-                raise UserError(
-                    f"{path / weights} does not match its SHA-256, a byte of it was changed: "
-                    f"'{made_by}' run again rewrites it"
-                )
-            yield _VERIFIED
-        return
-    known = ", ".join((DATASET, MANIFEST, LABELS, *_WEIGHTS))
-    raise UserError(f"{path} holds none of {known}: nothing is known about it")
+def _describe_generator(path: Path, verify: bool) -> Iterator[str]:
+    made_by = "pyrobust fit-generator"
+    facts = read_json(path / GENERATOR, made_by)
+    yield f"generator of type {facts['settings']['type']}, fitted on {facts['dataset']}"
+    yield f"classes: {_classes(tuple(facts['class_names']))}"
+    for name, value in facts["settings"].items():
+        yield f"{name}: {value}"
+    if verify:
+        weights = path / "weights.safetensors"
+        if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
+            raise UserError(
+                f"{weights} is missing or does not match its SHA-256: "
+                f"'{made_by}' run again rewrites it"
+            )
+        yield _VERIFIED
+
+
+def _describe_model(path: Path, verify: bool) -> Iterator[str]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+            metadata = json.loads((file.metadata() or {}).get("pyrobust", "{}"))
+    except SafetensorError as error:
+        raise UserError(f"{path} is no whole safetensors file ({error})") from error
+    yield f"model: {sum(math.prod(shape) for shape in shapes):,} numbers in {len(shapes)} tensors"
+    for name, value in metadata.get("spec", {}).items():
+        yield f"{name}: {value}"
+    if verify:
+        yield f"SHA-256: {sha256_of(path)} (no other file holds it to compare with)"
 
 
 def _classes(names: tuple[str, ...]) -> str:
