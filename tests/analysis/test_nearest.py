@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyrobust.analysis.nearest import faiss_search, nearest_neighbours, squared_distances
+
+SMALL_BLOCKS = 1  # bytes: the smallest blocks that there are, 1,024 rows
+ONE_BLOCK = 1 << 30
+
+
+def brute_force(
+    queries: np.ndarray, points: np.ndarray, same_set: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare all pairs in float64; argmin takes the lowest index among equals."""
+    distances = np.stack(
+        [squared_distances(np.repeat(query[None], len(points), 0), points) for query in queries]
+    )
+    if same_set:
+        np.fill_diagonal(distances, np.inf)
+    index = distances.argmin(axis=1)
+    found = distances[np.arange(len(queries)), index]
+    return np.where(np.isfinite(found), index, -1), found
+
+
+def assert_exact(queries: np.ndarray, points: np.ndarray, same_set: bool = False) -> None:
+    index, distance = brute_force(queries, points, same_set)
+    for memory in (SMALL_BLOCKS, ONE_BLOCK):
+        found = nearest_neighbours(queries, points, memory, same_set)
+        np.testing.assert_array_equal(found.index, index)
+        np.testing.assert_array_equal(found.squared_distance, distance)
+
+
+@pytest.mark.parametrize(
+    ("queries", "points", "index", "distance"),
+    [
+        ([0.0, 2.0], [1.0, 5.0], [0, 0], [1, 1]),
+        ([1.0], [0.0, 2.0], [0], [1]),  # equally far: the lower index
+        ([3.0], [3.0, 3.0], [0], [0]),
+        ([0.0], [-0.0], [0], [0]),
+    ],
+)
+def test_small_cases(
+    queries: list[float], points: list[float], index: list[int], distance: list[float]
+) -> None:
+    found = nearest_neighbours(column(queries), column(points), ONE_BLOCK)
+    assert found.index.tolist() == index
+    assert found.squared_distance.tolist() == distance
+
+
+@pytest.mark.parametrize(
+    ("points", "index"),
+    [
+        ([7.0], [-1]),  # nothing is left
+        ([7.0, 7.0, 7.0], [1, 0, 0]),  # copies are neighbours, itself is not
+        ([0.0, 3.0, 4.0, 4.0], [1, 2, 3, 2]),
+    ],
+)
+def test_a_point_is_no_neighbour_of_itself(points: list[float], index: list[int]) -> None:
+    found = nearest_neighbours(column(points), column(points), ONE_BLOCK, same_set=True)
+    assert found.index.tolist() == index
+
+
+def test_many_duplicates_agree_with_brute_force() -> None:
+    random = np.random.default_rng(0)
+    grid = random.integers(0, 3, (3000, 6)).astype(np.float32)
+    assert_exact(grid[:1500], grid[1500:])
+    assert_exact(grid, grid, same_set=True)
+
+
+def test_a_collapsed_generator_agrees_with_brute_force() -> None:
+    """Float32 cannot tell these points apart: they differ by less than it rounds off."""
+    random = np.random.default_rng(1)
+    points = np.concatenate(
+        [
+            np.ones((900, 20)),
+            np.ones((700, 20)) + 1e-5 * random.standard_normal((700, 20)),
+            100 * random.standard_normal((10, 20)),
+        ]
+    ).astype(np.float32)
+    assert_exact(points, points, same_set=True)
+
+
+def test_a_large_offset_agrees_with_brute_force() -> None:
+    random = np.random.default_rng(2)
+    points = (1000 + random.standard_normal((2000, 30))).astype(np.float32)
+    assert_exact(points, points, same_set=True)
+
+
+def test_features_of_real_width_agree_with_brute_force() -> None:
+    random = np.random.default_rng(3)
+    points = random.standard_normal((2500, 100)).astype(np.float32)
+    assert_exact(points[:300], points)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    num_queries=st.integers(1, 40),
+    num_points=st.integers(1, 60),
+    dimensions=st.integers(1, 5),
+    levels=st.integers(1, 4),
+    scale=st.sampled_from([1e-3, 1.0, 1e4]),
+)
+def test_any_grid_agrees_with_brute_force(
+    seed: int, num_queries: int, num_points: int, dimensions: int, levels: int, scale: float
+) -> None:
+    random = np.random.default_rng(seed)
+    queries, points = (
+        (scale * random.integers(0, levels, (count, dimensions))).astype(np.float32)
+        for count in (num_queries, num_points)
+    )
+    assert_exact(queries, points)
+    assert_exact(points, points, same_set=True)
+
+
+def test_a_search_that_rounds_too_much_is_noticed() -> None:
+    def coarse(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return faiss_search()(
+            queries.astype(np.float16).astype(np.float32),
+            points.astype(np.float16).astype(np.float32),
+            k,
+        )
+
+    points = np.random.default_rng(4).standard_normal((200, 50)).astype(np.float32)
+    with pytest.raises(ArithmeticError, match="TensorFloat-32"):
+        nearest_neighbours(points[:100], points[100:], ONE_BLOCK, search=coarse)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_processor_finds() -> None:
+    import faiss
+
+    random = np.random.default_rng(5)
+    points = random.integers(0, 3, (5000, 12)).astype(np.float32)
+    on_gpu = nearest_neighbours(points, points, ONE_BLOCK, same_set=True)
+    on_cpu = nearest_neighbours(points, points, ONE_BLOCK, same_set=True, search=faiss.knn)
+    np.testing.assert_array_equal(on_gpu.index, on_cpu.index)
+
+
+def column(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float32)[:, None]

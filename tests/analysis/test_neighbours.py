@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from pyrobust.analysis.feature_set import FeatureSet
+from pyrobust.analysis.nearest import squared_distances
+from pyrobust.analysis.neighbours import measure_neighbours
+from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.errors import UserError
+from tests.analysis.making import make_features, run_verb
+
+MEMORY = 1 << 30
+
+
+def make_set(path: Path, count: int, seed: int, **given: object) -> FeatureSet:
+    random = np.random.default_rng(seed)
+    features = random.standard_normal((count, 6)).round(1)
+    return make_features(path, features, random.integers(0, 2, count), **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> dict[str, FeatureSet]:
+    sizes = {"train": 400, "test": 150, "self": 700}
+    return {
+        name: make_set(tmp_path / name, size, seed)
+        for seed, (name, size) in enumerate(sizes.items())
+    }
+
+
+def read(folder: Path) -> dict[str, object]:
+    result: dict[str, object] = json.loads((folder / "neighbours.json").read_text())
+    return result
+
+
+def test_sets_are_cut_to_one_size_with_equal_classes(
+    sets: dict[str, FeatureSet], tmp_path: Path
+) -> None:
+    measure_neighbours(sets, tmp_path, NeighbourSettings(), MEMORY)
+    smallest = 2 * int(np.bincount(sets["test"].labels()).min())
+    found = read(tmp_path)
+    assert found["num_samples"] == smallest < 150
+    assert found["set_sizes"] == {"train": smallest, "test": smallest, "self": smallest}
+    assert found["components"] == 6
+
+
+def test_shares_follow_from_the_table(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
+    measure_neighbours(sets, tmp_path, NeighbourSettings(num_samples=100), MEMORY)
+    found = read(tmp_path)
+    table = parquet.read_table(tmp_path / "neighbours.parquet").to_pydict()
+    assert len(table["index"]) == found["num_samples"] == 100
+    for name in ("train", "test", "self"):
+        assert found["complementarity"][name] == table["closest"].count(name) / 100  # type: ignore[index]
+    for name in ("train", "test"):
+        assert found["coverage"][name] == len(set(table[name])) / 100  # type: ignore[index]
+    by_class = found["per_class"]
+    assert sum(by_class[name]["complementarity"]["self"] for name in ("cat", "dog")) / 2 == (  # type: ignore[index]
+        pytest.approx(found["complementarity"]["self"])  # type: ignore[index]
+    )
+
+
+def test_the_table_names_rows_of_the_stores(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
+    """All six dimensions are kept, so distances are those of the features."""
+    measure_neighbours(sets, tmp_path, NeighbourSettings(), MEMORY)
+    table = parquet.read_table(tmp_path / "neighbours.parquet").to_pydict()
+    of = {name: sets[name].features(np.arange(sets[name].count)) for name in sets}
+    for name in sets:
+        assert table["index"] != table[name]
+        rows, nearest = (np.array(table[column]) - 1000 for column in ("index", name))
+        distance = np.sqrt(squared_distances(of["self"][rows], of[name][nearest]))
+        np.testing.assert_allclose(table[f"{name}_distance"], distance, rtol=1e-4, atol=1e-5)
+    labels = sets["self"].labels()[np.array(table["index"]) - 1000]
+    np.testing.assert_array_equal(table["label"], labels)
+
+
+def test_memory_changes_no_byte(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
+    for name, memory in (("small", 1), ("large", MEMORY)):
+        measure_neighbours(sets, tmp_path / name, NeighbourSettings(whole_sets=True), memory)
+    for file in ("neighbours.json", "neighbours.parquet"):
+        assert (tmp_path / "small" / file).read_bytes() == (tmp_path / "large" / file).read_bytes()
+    assert read(tmp_path / "small")["set_sizes"] == {"train": 400, "test": 150, "self": 700}
+
+
+def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
+    train, test = (make_set(tmp_path / str(seed), 200, seed) for seed in range(2))
+    settings = NeighbourSettings(num_samples=1000)
+    measure_neighbours({"train": train, "test": test, "self": train}, tmp_path, settings, MEMORY)
+    found = read(tmp_path)
+    assert found["complementarity"] == {"train": 1.0, "test": 0.0, "self": 0.0}
+    assert found["copies"]["train"] == 1.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"extractor": "inception"}, "expected one extractor with the same weights"),
+        ({"weights_sha256": "1" * 64}, r"labeller \(00000000\), .* of labeller \(11111111\)"),
+        ({"class_names": ("cat", "dog", "owl")}, "has 2 classes and .* 3"),
+    ],
+)
+def test_sets_that_do_not_fit_are_refused(
+    given: dict[str, object], message: str, sets: dict[str, FeatureSet], tmp_path: Path
+) -> None:
+    other = make_set(tmp_path / "other", 50, 9, **given)
+    with pytest.raises(UserError, match=message):
+        measure_neighbours({**sets, "self": other}, tmp_path, NeighbourSettings(), MEMORY)
+
+
+def test_a_class_without_images_is_named(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
+    cats = make_features(tmp_path / "cats", np.random.default_rng(0).random((20, 6)), np.zeros(20))
+    with pytest.raises(UserError, match="has no image of class 'dog'"):
+        measure_neighbours({**sets, "test": cats}, tmp_path, NeighbourSettings(), MEMORY)
+
+
+def test_fewer_samples_than_classes_are_refused(
+    sets: dict[str, FeatureSet], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="num_samples is 1, expected at least one image for each"):
+        measure_neighbours(sets, tmp_path, NeighbourSettings(num_samples=1), MEMORY)
+
+
+def test_the_verb_writes_the_same(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
+    run_verb(
+        "neighbours",
+        train=sets["train"].path,
+        test=sets["test"].path,
+        generated=sets["self"].path,
+        output=tmp_path / "verb",
+        num_samples=100,
+        components=3,
+    )
+    measure_neighbours(
+        sets, tmp_path / "call", NeighbourSettings(num_samples=100, components=3), MEMORY
+    )
+    assert read(tmp_path / "verb") == read(tmp_path / "call")
+    assert (tmp_path / "verb" / "neighbours.cost.json").is_file()
