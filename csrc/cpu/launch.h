@@ -133,31 +133,35 @@ class CpuLaunch {
   PYROBUST_HD static void reduce_from(F f, Row& row, int64_t length, Views... views) {
     if constexpr (k < F::kPasses) {
       if (length <= kShortRow) {
-        reduce<k, kShortLanes>(f, row, length, views...);
+        reduce<k, 1, 1>(f, row, length, views...);
       } else {
-        reduce<k, kLongLanes>(f, row, length, views...);
+        reduce<k, kLongWarps, kPerThread>(f, row, length, views...);
       }
       reduce_from<k + 1>(f, row, length, views...);
     }
   }
 
-  template <int k, int lanes, typename F, typename Row, typename... Views>
+  // See functors/reduction.h for the order.
+  template <int k, int warps, int per_thread, typename F, typename Row, typename... Views>
   PYROBUST_HD static void reduce(F f, Row& row, int64_t length, Views... views) {
+    constexpr int kThreads = warps * kWarp;
+    constexpr int kLanes = kThreads * per_thread;
     const Row fixed = row;
-    decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...)) lane[lanes];
-    for (int64_t base = 0; base < length; base += lanes) {
-      const int64_t count = std::min<int64_t>(lanes, length - base);
+    decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...)) lane[kLanes];
+    for (int64_t base = 0; base < length; base += kLanes) {
+      const int64_t count = std::min<int64_t>(kLanes, length - base);
 #pragma GCC ivdep
       for (int64_t l = 0; l < count; ++l) {
         lane[l] = lane[l].combine(f.term(Pass<k>{}, fixed, base + l, views.load(base + l)...));
       }
     }
-    for (int width = lanes / 2; width > 0; width /= 2) {
-#pragma GCC ivdep
-      for (int l = 0; l < width; ++l) {
-        lane[l] = lane[l].combine(lane[l + width]);
-      }
+    for (int t = 0; t < kThreads; ++t) {
+      combine_halves<per_thread>(lane + t * per_thread);
     }
+    for (int w = 0; w < warps; ++w) {
+      combine_halves<kWarp, per_thread>(lane + w * kWarp * per_thread);
+    }
+    combine_halves<warps, kWarp * per_thread>(lane);
     f.finish(Pass<k>{}, row, lane[0]);
   }
 

@@ -99,6 +99,20 @@ struct TargetedMargin {
   }
 };
 
+// above / (below + 1e-12), in double precision, for differences of logits cancel; `slope` is its
+// derivative by `above`, times the value.
+template <typename T>
+struct Ratio {
+  T value, inverse, slope;
+
+  PYROBUST_HD Ratio(double above, double below) {
+    const double factor = 1.0 / (below + 1e-12);
+    value = static_cast<T>(above * factor);
+    inverse = static_cast<T>(factor);
+    slope = static_cast<T>(above * factor * factor);
+  }
+};
+
 // -(z_y - max_{i != y} z_i) / (z_(1) - z_(3) + 1e-12), z_(i) the i-th largest (Croce and Hein
 // 2020, Eq. 6, with the constant of AutoAttack).
 template <typename T>
@@ -109,12 +123,13 @@ struct Dlr {
   PYROBUST_HD T
   operator()(const Ranking<T, kTop>& z, int64_t y, int64_t, Gradient& gradient) const {
     const int other = z.top.index[0] == y ? 1 : 0;
-    const T inverse = T(1) / (z.top.value[0] - z.top.value[2] + T(1e-12));
-    const T loss = (z.top.value[other] - z.label) * inverse;
-    const T slope = loss * inverse;
+    const Ratio<T> ratio(
+        double(z.top.value[other]) - double(z.label),
+        double(z.top.value[0]) - double(z.top.value[2]));
     gradient = {
-        {z.top.index[other], y, z.top.index[0], z.top.index[2]}, {inverse, -inverse, -slope, slope}};
-    return loss;
+        {z.top.index[other], y, z.top.index[0], z.top.index[2]},
+        {ratio.inverse, -ratio.inverse, -ratio.slope, ratio.slope}};
+    return ratio.value;
   }
 };
 
@@ -126,14 +141,13 @@ struct TargetedDlr {
 
   PYROBUST_HD T
   operator()(const Ranking<T, kTop>& z, int64_t y, int64_t t, Gradient& gradient) const {
-    const T tail = T(0.5) * (z.top.value[2] + z.top.value[3]);
-    const T inverse = T(1) / (z.top.value[0] - tail + T(1e-12));
-    const T loss = (z.target - z.label) * inverse;
-    const T slope = loss * inverse;
+    const double tail = 0.5 * (double(z.top.value[2]) + double(z.top.value[3]));
+    const Ratio<T> ratio(double(z.target) - double(z.label), double(z.top.value[0]) - tail);
+    const T half = T(0.5) * ratio.slope;
     gradient = {
         {t, y, z.top.index[0], z.top.index[2], z.top.index[3]},
-        {inverse, -inverse, -slope, T(0.5) * slope, T(0.5) * slope}};
-    return loss;
+        {ratio.inverse, -ratio.inverse, -ratio.slope, half, half}};
+    return ratio.value;
   }
 };
 

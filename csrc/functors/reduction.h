@@ -19,11 +19,24 @@ namespace pyrobust {
 template <int k>
 struct Pass {};
 
-// Element j goes to lane j % lanes, in rising order of j; then lane l takes lane l + w for
-// w = lanes / 2, ..., 2, 1.
+// The order. Element j goes to lane j % lanes, in rising order of j. On CUDA a thread holds
+// kPerThread lanes in a row; each thread combines its own lanes, (0, 2), (1, 3), then (0, 1); each
+// warp its threads, (t, t + 16), (t, t + 8), ..., (t, t + 1); then the warps in the same way. Rows
+// of up to kShortRow elements take one warp with a lane a thread, longer ones kLongWarps warps.
 constexpr int64_t kShortRow = 256;
-constexpr int kShortLanes = 32;
-constexpr int kLongLanes = 1024;
+constexpr int kWarp = 32;
+constexpr int kLongWarps = 8;
+constexpr int kPerThread = 4;
+
+// (0, w), ... for w = count / 2, ..., 1, on values `stride` apart; the result is values[0].
+template <int count, int stride = 1, typename Acc>
+PYROBUST_HD void combine_halves(Acc* values) {
+  for (int width = count / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) {
+      values[i * stride] = values[i * stride].combine(values[(i + width) * stride]);
+    }
+  }
+}
 
 // A sum in double precision: squares of floats are exact in it.
 struct Sum {

@@ -28,10 +28,10 @@ struct Softmax {
     log_sum = logarithm(value);
   }
   PYROBUST_HD double log_probability(T z) const {
-    return double(z - peak) - log_sum;
+    return (double(z) - double(peak)) - log_sum;
   }
-  PYROBUST_HD T probability(T z) const {
-    return static_cast<T>(double(power(z)) / sum);
+  PYROBUST_HD double probability(T z) const {
+    return double(power(z)) / sum;
   }
 };
 
@@ -77,7 +77,7 @@ struct CrossEntropy {
     row.total = sums.second;
   }
   PYROBUST_HD void apply(const Row& row, int64_t, T& grad, T z, T p) const {
-    grad = static_cast<T>(double(row.softmax.probability(z)) * row.total) - target(row, p);
+    grad = static_cast<T>(row.softmax.probability(z) * row.total) - target(row, p);
   }
   PYROBUST_HD void end(const Row& row, T& loss, T) const {
     loss = static_cast<T>(row.loss);
@@ -122,7 +122,7 @@ struct TradesKl {
     return row.clean.log_probability(clean) - row.adversarial.log_probability(adversarial);
   }
   PYROBUST_HD Sum term(Pass<2>, const Row& row, int64_t, T, T, T clean, T adversarial) const {
-    const double p = double(row.clean.probability(clean));
+    const double p = row.clean.probability(clean);
     return {p == 0.0 ? 0.0 : p * log_ratio(row, clean, adversarial)};
   }
   PYROBUST_HD void finish(Pass<2>, Row& row, Sum sum) const {
@@ -130,8 +130,8 @@ struct TradesKl {
   }
   PYROBUST_HD void apply(
       const Row& row, int64_t, T& grad_clean, T& grad_adversarial, T clean, T adversarial) const {
-    const double p = double(row.clean.probability(clean));
-    const double q = double(row.adversarial.probability(adversarial));
+    const double p = row.clean.probability(clean);
+    const double q = row.adversarial.probability(adversarial);
     const double surprise = log_ratio(row, clean, adversarial) - row.loss;
     grad_clean = p == 0.0 ? T(0) : static_cast<T>(p * surprise);
     grad_adversarial = static_cast<T>(q - p);

@@ -48,6 +48,8 @@ def sgd_ema_step_(
         decayed: for each parameter, whether weight decay applies.
         nesterov: else the step is learning_rate * buffer.
     """
+    if len(params) == 0 and len(grads) == 0:
+        return  # the dispatcher finds the device by the tensors
     core.sgd_ema_step_(
         params,
         grads,
@@ -64,6 +66,8 @@ def sgd_ema_step_(
 
 def ema_update_(averages: Sequence[Tensor], values: Sequence[Tensor], decay: float) -> None:
     """Set each average to decay * average + (1 - decay) * value."""
+    if len(averages) == 0 and len(values) == 0:
+        return
     core.ema_update_(averages, values, decay)
 
 
