@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from pyrobust.reporting.pictures import data_uri
 
@@ -14,13 +15,13 @@ _INCHES = 3.4
 _DPI = 180
 
 
-def landscape(image: dict[str, Any], epsilon: float) -> str:
+def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
     """Draw the margin over (u, v) as a surface, and return it as the address of a PNG.
 
     Args:
-        image: `u` and `v`, the perturbation along the worst attack and along a random sign
-            direction, and `margin`, a grid with rows along v (a misclassification is below 0).
-        epsilon: radius, drawn as the paper draws it: the diamond |u| + |v| <= epsilon.
+        image: `u` and `v`, the magnitudes of the perturbation along the worst attack and along
+            random signs, and `margin`, a grid with rows along v (below 0: a misclassification).
+        norm, epsilon: of the ball, which is drawn on the floor.
     """
     u, v = np.meshgrid(image["u"], image["v"])
     margin = np.asarray(image["margin"])
@@ -39,9 +40,8 @@ def landscape(image: dict[str, Any], epsilon: float) -> str:
             linewidth=0.15,
             edgecolor="#00000030",
         )
-        corners = epsilon * np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [1, 0]])
         floor = lowest - 0.15 * (highest - lowest)
-        axes.plot(corners[:, 0], corners[:, 1], floor, color="#1b1f26", lw=1.2)
+        axes.plot(*_ball(norm, epsilon), floor, color="#1b1f26", lw=1.2)
         axes.set_zlim(floor, highest)
         axes.set_xlabel("u", labelpad=-4)
         axes.set_ylabel("v", labelpad=-4)
@@ -52,3 +52,13 @@ def landscape(image: dict[str, Any], epsilon: float) -> str:
         # Without its own metadata, the file is a function of the margins alone.
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return data_uri(buffer.getvalue())
+
+
+def _ball(norm: str, epsilon: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the outline of the ball on the (u, v) plane.
+
+    It is the diamond |u| + |v| = epsilon of Figure 11 for linf, where both directions are largest
+    at the same pixels, and a circle for l2, where they are nearly orthogonal.
+    """
+    angles = np.linspace(0, 2 * np.pi, 5 if norm == "linf" else 65)
+    return epsilon * np.cos(angles), epsilon * np.sin(angles)

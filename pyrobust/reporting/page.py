@@ -120,12 +120,12 @@ def _runs(record: Record, stages: Stages) -> list[dict[str, Any]]:
 
 def _landscapes(stages: Stages) -> list[dict[str, Any]]:
     names = stages.dataset["class_names"]
-    epsilon = parse_epsilon(stages.landscape["epsilon"])
+    norm, epsilon = stages.landscape["norm"], parse_epsilon(stages.landscape["epsilon"])
     return [
         {
             "image": image["image"],
             "label": names[image["label"]],
-            "uri": landscape(image, epsilon),
+            "uri": landscape(image, norm, epsilon),
             "lowest": min(min(row) for row in image["margin"]),
         }
         for image in stages.landscape["images"]

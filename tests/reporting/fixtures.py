@@ -338,4 +338,3 @@ def _make_landscape(folder: Path) -> None:
         for image, label in ((0, 3), (1, 7))
     ]
     write_json(folder / "landscape.json", {"images": images, "norm": "linf", "epsilon": "32/255"})
-    _make_cost(folder, 3.0)

@@ -120,6 +120,7 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         "not of FID-Inception",
         "snakemake --cores all results/digits_linf.json",
         "Against digits_linf_no_generated",
+        "Not recorded: sample, label, features, landscape.",
     ],
 )
 def test_the_page_says(html: str, sentence: str) -> None:
