@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pyrobust.memory import keep_freed_memory
 from pyrobust.training.loop import LoopSettings
 
 
@@ -39,7 +40,8 @@ class Runtime:
         )
 
     def prepare(self) -> None:
-        """Set torch's process-wide switches."""
+        """Set the process-wide switches of memory and of torch."""
+        keep_freed_memory()
         if self.deterministic:
             # cuBLAS reads it when its first handle is made.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
