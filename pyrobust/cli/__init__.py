@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 app.command("dataset")(data.dataset)
+app.command("export")(data.export)
 app.command("info")(data.info)
 
 app.command("train-labeller")(train.train_labeller)

@@ -35,3 +35,14 @@ def info(
 
     for fact in describe(path, verify):
         print(fact)
+
+
+def export(
+    store: Annotated[Path, typer.Argument(help="Folder of a labelled sample store.")],
+    output: Annotated[Path, typer.Option(help="File to write, such as samples.npz.")],
+) -> None:
+    """Write a store as one .npz of `image` and `label`, as published sets are."""
+    from pyrobust.data.npz import write_npz
+    from pyrobust.data.store import SampleStore
+
+    write_npz(SampleStore.open(store), output)

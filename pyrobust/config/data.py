@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
@@ -42,19 +42,33 @@ class DatasetSettings(Settings):
 
 
 class GeneratorSettings(Settings):
-    """A generative model, fitted on the training split."""
+    """A generative model, fitted on the training split, or published samples."""
 
-    type: Literal["gaussian"] = "gaussian"
-    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2."""
+    type: Literal["gaussian", "imported"] = "gaussian"
+    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, imported takes
+    published samples."""
 
     jitter: NonNegativeFloat = 1e-6
-    """Added to the diagonal of each covariance (pixels in [0, 1]); constant pixels need it."""
+    """For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); constant pixels
+    need it."""
+
+    path: str | None = None
+    """For imported: folder of the .npz files, read in the order of their names."""
 
     seed: NonNegativeInt = 0
     """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""
 
     part_size: PositiveInt = 100_000
-    """Images that one sampling job makes; a part is also one shard of at most 307 MB (CIFAR)."""
+    """Images that one sampling job makes."""
+
+    @model_validator(mode="after")
+    def _check_path(self) -> "GeneratorSettings":
+        if (self.type == "imported") != (self.path is not None):
+            raise ValueError(
+                f"path is {self.path!r} and type is {self.type}, expected a folder of .npz files "
+                "for type imported, and none for other types"
+            )
+        return self
 
 
 class SelectionSettings(Settings):
@@ -71,8 +85,12 @@ class SelectionSettings(Settings):
     max_oversampling: Annotated[float, Field(ge=1)] = 20.0
     """until_full goes on sampling up to this multiple, then names the class that stays short."""
 
+    label_source: Literal["labeller", "condition"] = "labeller"
+    """Whose class an image is given: the labeller's, or the one that the generator was asked for
+    (or that came with imported samples); scores are the labeller's confidence in that class."""
+
     min_score: Share = 0.0
-    """Labeller confidence below which a sample is never kept."""
+    """Score below which a sample is never kept."""
 
     seed: NonNegativeInt = 0
     """Seed of the order of the kept images, which decides nothing else."""

@@ -92,7 +92,9 @@ def _describe_generator(path: Path, verify: bool) -> Iterator[str]:
     yield f"classes: {_classes(tuple(facts['class_names']))}"
     for name, value in facts["settings"].items():
         yield f"{name}: {value}"
-    if verify:
+    if verify and (path / "samples").is_dir():
+        yield from _describe_store(SampleStore.open(path / "samples"), verify)
+    elif verify:
         weights = path / "weights.safetensors"
         if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
             raise UserError(

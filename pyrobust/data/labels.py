@@ -21,6 +21,7 @@ MADE_BY = "pyrobust label"
 _SHARD_SIZE = 25_000
 
 _COLUMNS = {"labels": Column("int64"), "scores": Column("float32")}
+_CONDITION = {"condition_scores": Column("float32")}
 
 
 class LabelWriter:
@@ -30,6 +31,7 @@ class LabelWriter:
         total: samples that will be labelled.
         first_id: id of the first of them.
         provenance: hashes of the samples and of the labeller, and what else decides the result.
+        conditional: whether the samples have classes that the generator was asked for.
     """
 
     def __init__(
@@ -39,24 +41,35 @@ class LabelWriter:
         total: int,
         first_id: int,
         provenance: Mapping[str, Any],
+        conditional: bool,
     ) -> None:
         self._head = {
             "format": FORMAT,
             "version": VERSION,
             "class_names": list(class_names),
             "first_id": first_id,
+            "conditional": conditional,
             "provenance": dict(provenance),
         }
-        self._writer = ShardWriter(path, LABELS, _COLUMNS, total, _SHARD_SIZE, self._head)
+        columns = _columns(conditional)
+        self._writer = ShardWriter(path, LABELS, columns, total, _SHARD_SIZE, self._head)
 
     @property
     def count(self) -> int:
         """Samples that need not be appended: those of an earlier writer and of this one."""
         return self._writer.count
 
-    def append(self, labels: np.ndarray, scores: np.ndarray) -> None:
-        """Add labels (N,) int64 and scores (N,) float32."""
-        self._writer.append(labels=labels, scores=scores)
+    def append(
+        self,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        condition_scores: np.ndarray | None = None,
+    ) -> None:
+        """Add labels (N,) int64, scores and, where there are conditions, their scores float32."""
+        rows = {"labels": labels, "scores": scores}
+        if condition_scores is not None:
+            rows["condition_scores"] = condition_scores
+        self._writer.append(**rows)
 
     def finish(self) -> None:
         """Write labels.json."""
@@ -71,8 +84,9 @@ class LabelStore:
         self.count: int = index["count"]
         self.first_id: int = index["first_id"]
         self.class_names: tuple[str, ...] = tuple(index["class_names"])
+        self.conditional: bool = index["conditional"]
         self.provenance: dict[str, Any] = index["provenance"]
-        self._rows = ShardReader(path, _COLUMNS, index["shards"], MADE_BY)
+        self._rows = ShardReader(path, _columns(self.conditional), index["shards"], MADE_BY)
 
     @classmethod
     def open(cls, path: Path) -> "LabelStore":
@@ -101,6 +115,10 @@ class LabelStore:
         """Return the confidences in [0, 1], (N,) float32."""
         return self._rows.whole("scores")
 
+    def condition_scores(self) -> np.ndarray:
+        """Return the confidences in the classes that the generator was asked for, (N,) float32."""
+        return self._rows.whole("condition_scores")
+
     def verify(self) -> None:
         """Compare every shard with its SHA-256.
 
@@ -108,3 +126,7 @@ class LabelStore:
             UserError: names the first file that differs.
         """
         self._rows.verify()
+
+
+def _columns(conditional: bool) -> dict[str, Column]:
+    return {**_COLUMNS, **_CONDITION} if conditional else _COLUMNS

@@ -1,24 +1,20 @@
 """What every generator is: fitted on a data set, sampled by image id, saved as a folder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from pyrobust.config import parse_settings
 from pyrobust.config.data import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, read_json, sha256_of, write_json
-from pyrobust.generators.tensors import map_tensors
+from pyrobust.files import read_json, write_json
 
 GENERATOR = "generator.json"
-WEIGHTS = "weights.safetensors"
 MADE_BY = "pyrobust fit-generator"
 
 
@@ -47,12 +43,7 @@ class GeneratorSpec:
 
 
 class Generator(ABC):
-    """A fitted generative model.
-
-    Image i is a function of (weights, seed, i) alone. Floating-point results depend on the shape
-    of a batch, so images are always computed in the same aligned blocks: block b holds the ids
-    [b · block_size, (b + 1) · block_size), and is computed whole whichever of them are asked for.
-    """
+    """A source of images: image i is a function of (weights, seed, i) alone."""
 
     conditional: ClassVar[bool]
     """Whether each image is asked to be of one class."""
@@ -60,11 +51,14 @@ class Generator(ABC):
     device: str = "cpu"
     """Where images are computed, as torch names it."""
 
-    def __init__(
-        self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray], sha256: str | None = None
-    ) -> None:
+    count: int | None = None
+    """Images that there are; None where there is no end of them."""
+
+    block_size: int
+    """Images that are best asked for together: ids from a multiple of it to the next."""
+
+    def __init__(self, spec: GeneratorSpec, sha256: str | None) -> None:
         self.spec = spec
-        self.weights = weights
         self._sha256 = sha256
 
     @classmethod
@@ -76,28 +70,26 @@ class Generator(ABC):
             state: folder for what a killed fit goes on from; the caller removes it.
         """
 
-    @property
     @abstractmethod
-    def block_size(self) -> int:
-        """Images that are computed at a time; fixed by the spec."""
-
-    @abstractmethod
-    def sample_block(self, block: int, seed: int) -> Samples:
-        """Return the `block_size` images of one block."""
-
     def sample(self, ids: np.ndarray, seed: int) -> Samples:
-        """Return the images with these ids, in their order; blocks of ids are computed once."""
-        blocks, block_of_id = np.unique(ids // self.block_size, return_inverse=True)
-        images = np.empty((len(ids), *self.spec.image_shape), np.uint8)
-        conditions = np.empty(len(ids), np.int64) if self.conditional else None
-        for number, block in enumerate(blocks.tolist()):
-            rows = np.flatnonzero(block_of_id == number)
-            offsets = ids[rows] - block * self.block_size
-            samples = self.sample_block(block, seed)
-            images[rows] = samples.images[offsets]
-            if conditions is not None and samples.conditions is not None:
-                conditions[rows] = samples.conditions[offsets]
-        return Samples(images, conditions)
+        """Return the images with these ids, in their order."""
+
+    @abstractmethod
+    def write_weights(self, folder: Path) -> str:
+        """Write the weights and return their hash."""
+
+    @classmethod
+    @abstractmethod
+    def read_weights(cls, folder: Path, spec: GeneratorSpec, sha256: str) -> Self:
+        """Read what `write_weights` wrote.
+
+        Raises:
+            UserError: a file is missing or does not match the hash.
+        """
+
+    def is_up_to_date(self) -> bool:
+        """Tell whether files outside of the generator's folder that it was made of are the same."""
+        return True
 
     def provenance(self) -> dict[str, Any]:
         """Return all that decides the images, for the manifests of stores."""
@@ -112,9 +104,7 @@ class Generator(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the weights, then generator.json."""
-        with atomic_path(folder / WEIGHTS) as temporary:
-            save_file(dict(self.weights), temporary)
-            self._sha256 = sha256_of(temporary)
+        self._sha256 = self.write_weights(folder)
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,
@@ -128,19 +118,12 @@ class Generator(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Open what `save` wrote; the weights are mapped and checked against their hash.
+        """Open what `save` wrote; the weights are checked against their hash.
 
         Raises:
             UserError: a file is missing or not what was written.
         """
         facts = read_generator_facts(folder)
-        weights = folder / WEIGHTS
-        sha256 = sha256_of(weights) if weights.is_file() else None
-        if sha256 != facts["weights_sha256"]:
-            raise UserError(
-                f"{weights} is missing or does not match its SHA-256: "
-                f"'{MADE_BY}' run again rewrites it"
-            )
         height, width, channels = facts["image_shape"]
         spec = GeneratorSpec(
             parse_settings(GeneratorSettings, facts["settings"]),
@@ -149,7 +132,34 @@ class Generator(ABC):
             tuple(facts["class_names"]),
             (height, width, channels),
         )
-        return cls(spec, map_tensors(weights), sha256)
+        return cls.read_weights(folder, spec, facts["weights_sha256"])
+
+
+class BlockGenerator(Generator):
+    """A generator that computes its images.
+
+    Floating-point results depend on the shape of a batch, so images are always computed in the
+    same aligned blocks: block b holds the ids [b · block_size, (b + 1) · block_size), and is
+    computed whole whichever of them are asked for.
+    """
+
+    @abstractmethod
+    def sample_block(self, block: int, seed: int) -> Samples:
+        """Return the `block_size` images of one block."""
+
+    def sample(self, ids: np.ndarray, seed: int) -> Samples:
+        """Return the images with these ids, in their order."""
+        blocks, block_of_id = np.unique(ids // self.block_size, return_inverse=True)
+        images = np.empty((len(ids), *self.spec.image_shape), np.uint8)
+        conditions = np.empty(len(ids), np.int64) if self.conditional else None
+        for number, block in enumerate(blocks.tolist()):
+            rows = np.flatnonzero(block_of_id == number)
+            offsets = ids[rows] - block * self.block_size
+            samples = self.sample_block(block, seed)
+            images[rows] = samples.images[offsets]
+            if conditions is not None and samples.conditions is not None:
+                conditions[rows] = samples.conditions[offsets]
+        return Samples(images, conditions)
 
 
 def read_generator_facts(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ do not show the last bits that different processors disagree about.
 """
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Self
@@ -17,10 +18,13 @@ from pyrobust.config.data import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
-from pyrobust.generators.base import Generator, GeneratorSpec, Samples
+from pyrobust.generators.base import MADE_BY, BlockGenerator, GeneratorSpec, Samples
+from pyrobust.generators.tensors import map_tensors, write_tensors
 from pyrobust.generators.threads import num_threads
 from pyrobust.ops import normal
 from pyrobust.progress import counting
+
+WEIGHTS = "weights.safetensors"
 
 # Images of each class in a block: enough rows to keep a matrix product busy.
 _ROWS = 100
@@ -32,7 +36,7 @@ _FIT_ROWS = 1024
 _STRIPS = 16
 
 
-class GaussianGenerator(Generator):
+class GaussianGenerator(BlockGenerator):
     """Sample i is of class i mod K: mean + factor · noise, clipped and rounded to uint8.
 
     The factor of a class with more images than pixel values is the Cholesky factor of its
@@ -42,6 +46,13 @@ class GaussianGenerator(Generator):
     """
 
     conditional: ClassVar[bool] = True
+
+    def __init__(
+        self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray], sha256: str | None = None
+    ) -> None:
+        super().__init__(spec, sha256)
+        self.weights = weights
+        self.block_size = _ROWS * len(spec.class_names)
 
     @classmethod
     def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
@@ -70,10 +81,14 @@ class GaussianGenerator(Generator):
         weights["mean"] = np.stack(means)
         return cls(GeneratorSpec.of(dataset, settings), weights)
 
-    @property
-    def block_size(self) -> int:
-        """100 images of each class."""
-        return _ROWS * len(self.spec.class_names)
+    def write_weights(self, folder: Path) -> str:
+        """Write means and factors."""
+        return write_tensors(folder / WEIGHTS, self.weights)
+
+    @classmethod
+    def read_weights(cls, folder: Path, spec: GeneratorSpec, sha256: str) -> Self:
+        """Map means and factors."""
+        return cls(spec, map_tensors(folder / WEIGHTS, sha256, MADE_BY), sha256)
 
     def sample_block(self, block: int, seed: int) -> Samples:
         """Return 100 images of each class, dealt out in turn."""

@@ -56,8 +56,14 @@ class Labeller:
         """Write label and score of every image of `store`; a killed run goes on."""
         started = time.monotonic()
         writer = LabelWriter(
-            output, store.class_names, store.count, store.first_id, self.provenance(store)
+            output,
+            store.class_names,
+            store.count,
+            store.first_id,
+            self.provenance(store),
+            conditional=store.labelled,
         )
+        conditions = store.labels() if store.labelled else None
         done = writer.count
         with counting(store.count, "label", "images", done=done) as advance:
             while writer.count < store.count:
@@ -65,8 +71,10 @@ class Labeller:
                 # An image has the same place in its batch however ids are cut into parts.
                 place = (store.first_id + row) % _BATCH
                 last = min(row + _BATCH - place, store.count)
-                labels, scores = self._classify(store.gather(np.arange(row, last)), place)
-                writer.append(labels, scores)
+                probs = self._probs(store.gather(np.arange(row, last)), place)
+                labels = probs.argmax(axis=1)
+                asked = None if conditions is None else _of(probs, conditions[row:last])
+                writer.append(labels, _of(probs, labels), asked)
                 advance(last - row)
         writer.finish()
         if done < store.count:
@@ -74,8 +82,8 @@ class Labeller:
             rate = (store.count - done) / seconds
             write_cost(output / "cost.json", seconds, self.device, rate)
 
-    def _classify(self, images: np.ndarray, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels and confidences of at most one batch, whose first image is at `place`."""
+    def _probs(self, images: np.ndarray, place: int) -> np.ndarray:
+        """Return probabilities (N, K) float64 of at most one batch, the first image at `place`."""
         batch = np.zeros((_BATCH, *images.shape[1:]), np.uint8)
         batch[place : place + len(images)] = images
         x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
@@ -92,9 +100,14 @@ class Labeller:
                 "the labeller gives logits that are not finite: train it again by "
                 "'pyrobust train-labeller'"
             )
-        # Softmax of the largest logit m: exp(m - m) / sum exp(l - m).
-        scores = 1 / np.exp(values - values.max(axis=1, keepdims=True)).sum(axis=1)
-        return values.argmax(axis=1), scores.astype(np.float32)
+        exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def _of(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the probability of each row's label, (N,) float32."""
+    rows = np.arange(len(labels))
+    return np.asarray(probs[rows, labels], np.float32)
 
 
 def label_part(samples: Path, labeller_folder: Path, output: Path, device: str) -> None:

@@ -18,6 +18,8 @@ class SamplePool:
     Args:
         parts, labels: folders that hold the numbered parts and their pseudo-labels.
         num_parts: parts 0 to num_parts - 1 are read.
+        label_source: whether labels and scores are those of the labeller's class, or of the class
+            that the generator was asked for.
         more: folder for the parts that `grow` makes.
 
     Raises:
@@ -31,10 +33,17 @@ class SamplePool:
         parts: Path,
         labels: Path,
         num_parts: int,
+        label_source: str,
         more: Path,
     ) -> None:
+        if label_source == "condition" and not generator.conditional:
+            raise UserError(
+                f"label_source is condition, but the generator {generator.spec.settings.type} is "
+                "not conditional: expected labeller"
+            )
         self.generator = generator
         self.labeller = labeller
+        self._by_condition = label_source == "condition"
         self._more = more
         self._stores: list[SampleStore] = []
         self._labels: list[np.ndarray] = []
@@ -48,11 +57,11 @@ class SamplePool:
         return sum(store.count for store in self._stores)
 
     def labels(self) -> np.ndarray:
-        """Return the pseudo-labels by id, (count,) uint16."""
+        """Return the labels by id, (count,) uint16."""
         return np.concatenate([np.empty(0, np.uint16), *self._labels])
 
     def scores(self) -> np.ndarray:
-        """Return the labeller's confidences by id, (count,) float32."""
+        """Return the labeller's confidences in the labels by id, (count,) float32."""
         return np.concatenate([np.empty(0, np.float32), *self._scores])
 
     def grow(self, count: int) -> None:
@@ -90,5 +99,6 @@ class SamplePool:
                 "'pyrobust label' run again rewrites it"
             )
         self._stores.append(store)
-        self._labels.append(labels.labels().astype(np.uint16))
-        self._scores.append(labels.scores())
+        source = store.labels() if self._by_condition else labels.labels()
+        self._labels.append(source.astype(np.uint16))
+        self._scores.append(labels.condition_scores() if self._by_condition else labels.scores())

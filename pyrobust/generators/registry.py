@@ -5,8 +5,12 @@ from pathlib import Path
 from pyrobust.errors import UserError
 from pyrobust.generators.base import MADE_BY, Generator, read_generator_facts
 from pyrobust.generators.gaussian import GaussianGenerator
+from pyrobust.generators.imported import ImportedGenerator
 
-GENERATORS: dict[str, type[Generator]] = {"gaussian": GaussianGenerator}
+GENERATORS: dict[str, type[Generator]] = {
+    "gaussian": GaussianGenerator,
+    "imported": ImportedGenerator,
+}
 
 
 def load_generator(folder: Path) -> Generator:

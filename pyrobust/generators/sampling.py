@@ -23,22 +23,29 @@ MADE_BY = "pyrobust sample"
 def sample_part(
     generator_folder: Path, part: int, part_size: int, output: Path, count: int | None = None
 ) -> None:
-    """Write the images of one part as a store without labels; a killed run goes on.
+    """Write the images of one part as a store; a killed run goes on.
+
+    The labels of the store are the classes that the generator was asked for, where it is
+    conditional.
 
     Args:
         count: samples in all parts together; it cuts the last part short.
 
     Raises:
-        UserError: the generator is missing or damaged, the part is beyond `count`, or the disk
-            is too small.
+        UserError: the generator is missing or damaged, the part is beyond `count` or beyond what
+            the generator has, or the disk is too small.
     """
+    generator = load_generator(generator_folder)
     first_id = part * part_size
-    size = part_size if count is None else min(part_size, count - first_id)
-    if size < 1:
+    ends = (first_id + part_size, count, generator.count)
+    end = min(end for end in ends if end is not None)
+    if end <= first_id:
+        there_are = " (all there are: lower oversampling)" if end == generator.count else ""
         raise UserError(
-            f"part {part} of {part_size} samples starts at id {first_id}, expected below {count}"
+            f"part {part} of {part_size} samples starts at id {first_id}, "
+            f"expected below {end}{there_are}"
         )
-    sample_ids(load_generator(generator_folder), first_id, size, output)
+    sample_ids(generator, first_id, end - first_id, output)
 
 
 def sample_ids(generator: Generator, first_id: int, count: int, output: Path) -> None:
@@ -52,7 +59,7 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
         count,
         generator.provenance(),
         made_by=MADE_BY,
-        labelled=False,
+        labelled=generator.conditional,
         first_id=first_id,
     )
     done = writer.count
@@ -62,7 +69,8 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
             first = first_id + writer.count
             # To the end of the generator's block, which is computed whole in any case.
             last = min((first // generator.block_size + 1) * generator.block_size, first_id + count)
-            writer.append(generator.sample(np.arange(first, last), seed).images)
+            samples = generator.sample(np.arange(first, last), seed)
+            writer.append(samples.images, samples.conditions)
             advance(last - first)
     writer.finish()
     if done < count:

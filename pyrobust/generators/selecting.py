@@ -65,7 +65,9 @@ def select_parts(
     }
     more = output / "more"
     if not _is_complete(output, num_samples, inputs):
-        pool = SamplePool(generator, labeller, parts, labels, num_parts, more)
+        pool = SamplePool(
+            generator, labeller, parts, labels, num_parts, settings.label_source, more
+        )
         _select(pool, num_samples, output, settings, inputs)
     shutil.rmtree(more, ignore_errors=True)
 
@@ -124,7 +126,7 @@ def _until_full(
     pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
 ) -> tuple[np.ndarray, int]:
     """Return the ids to keep, and how many samples it took: up to the last id that is kept."""
-    limit = math.ceil(int(quotas.sum()) * settings.max_oversampling)
+    limit = _limit(pool, quotas, settings.max_oversampling)
     while True:
         labels, scores = pool.labels()[:limit], pool.scores()[:limit]
         eligible = scores >= settings.min_score
@@ -142,7 +144,7 @@ def _top_k(
     pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
 ) -> tuple[np.ndarray, int]:
     """Return the ids to keep, and how many samples competed."""
-    competing = math.ceil(int(quotas.sum()) * settings.oversampling)
+    competing = _limit(pool, quotas, settings.oversampling)
     while pool.count < competing:
         pool.grow(min(pool.generator.spec.settings.part_size, competing - pool.count))
     labels, scores = pool.labels()[:competing], pool.scores()[:competing]
@@ -151,6 +153,12 @@ def _top_k(
     if (counts < quotas).any():
         raise _short(pool, counts, quotas, settings, "oversampling")
     return best_of_each_class(labels, scores, eligible, quotas), competing
+
+
+def _limit(pool: SamplePool, quotas: np.ndarray, factor: float) -> int:
+    """Return `factor` times the samples to keep, or all that there are."""
+    limit = math.ceil(int(quotas.sum()) * factor)
+    return limit if pool.generator.count is None else min(limit, pool.generator.count)
 
 
 def _shortest(pool: SamplePool, counts: np.ndarray, quotas: np.ndarray) -> str:
@@ -169,10 +177,15 @@ def _short(
 ) -> UserError:
     floor = f" with a score of {settings.min_score:g} or more" if settings.min_score else ""
     factor = getattr(settings, setting)
+    limit = _limit(pool, quotas, factor)
+    allowed = (
+        "there are: lower num_samples"
+        if limit == pool.generator.count
+        else f"{setting} = {factor:g} allows: raise it (--{setting.replace('_', '-')} "
+        f"{2 * factor:g}), or lower num_samples"
+    )
     return UserError(
-        f"{_shortest(pool, counts, quotas)}{floor} among the "
-        f"{math.ceil(int(quotas.sum()) * factor):,} samples that {setting} = {factor:g} allows: "
-        f"raise it (--{setting.replace('_', '-')} {2 * factor:g}), or lower num_samples"
+        f"{_shortest(pool, counts, quotas)}{floor} among the {limit:,} samples that {allowed}"
     )
 
 

@@ -20,7 +20,7 @@ def dataset(raw_files, tmp_path):
 
 @pytest.fixture
 def labels(tmp_path):
-    writer = LabelWriter(tmp_path / "labels", ("no", "yes"), 3, 7, {})
+    writer = LabelWriter(tmp_path / "labels", ("no", "yes"), 3, 7, {}, conditional=False)
     writer.append(np.array([0, 1, 1]), np.array([0.5, 0.5, 1.0], np.float32))
     writer.finish()
     return tmp_path / "labels"

@@ -65,7 +65,8 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
     for part, (first, last) in enumerate([(0, 170), (170, 340), (340, 500)]):
         sample_part(gaussian, part, 170, tmp_path / str(part), count=500)
         store = SampleStore.open(tmp_path / str(part))
-        assert (store.first_id, store.count, store.labelled) == (first, last - first, False)
+        assert (store.first_id, store.count) == (first, last - first)
+        assert store.labels().tolist() == [k % 3 for k in range(first, last)]
         np.testing.assert_array_equal(store.images(), whole[first:last])
         assert store.provenance == generator.provenance()
 
@@ -94,6 +95,8 @@ def test_labels_are_the_largest_logit_and_its_softmax(gaussian, labeller, tmp_pa
         probs = model(x).softmax(dim=1).numpy()
     np.testing.assert_array_equal(found.labels(), probs.argmax(axis=1))
     np.testing.assert_allclose(found.scores(), probs.max(axis=1), rtol=1e-4)
+    asked = probs[np.arange(300), np.arange(300) % 3]
+    np.testing.assert_allclose(found.condition_scores(), asked, rtol=1e-4)
     assert len(np.unique(found.labels())) == 3
 
 
@@ -118,10 +121,12 @@ PROTOCOLS = [
     {"protocol": "until_full"},
     {"protocol": "until_full", "min_score": 0.5, "oversampling": 2},
     {"protocol": "top_k", "oversampling": 8},
+    {"protocol": "top_k", "oversampling": 8, "label_source": "condition"},
 ]
+PROTOCOL_NAMES = ["until_full", "min_score", "top_k", "condition"]
 
 
-@pytest.mark.parametrize("values", PROTOCOLS, ids=["until_full", "min_score", "top_k"])
+@pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
 def test_selection_is_the_same_for_any_parts(make_parts, select, values):
     results = [
         contents(select(make_parts(num_parts, size), num_parts, 90, f"{num_parts}", **values))
@@ -130,12 +135,14 @@ def test_selection_is_the_same_for_any_parts(make_parts, select, values):
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("values", PROTOCOLS, ids=["until_full", "min_score", "top_k"])
+@pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
 def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values):
     folder = make_parts(1, 900)
     store = SampleStore.open(select(folder, 1, 91, **values))
     pool = LabelStore.open(folder / "labels" / "0")
     labels, scores = pool.labels(), pool.scores()
+    if "label_source" in values:
+        labels, scores = np.arange(900) % 3, pool.condition_scores()
     order = range(900)
     if values["protocol"] == "top_k":
         order = sorted(range(91 * 8), key=lambda k: (-scores[k], k))

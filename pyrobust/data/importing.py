@@ -1,0 +1,86 @@
+"""Published `.npz` samples to a store that is shuffled over classes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from pyrobust.data.npz import npz_blocks, npz_image_shape, npz_labels
+from pyrobust.data.permutation import permute
+from pyrobust.data.store import ImageShape, SampleStore, StoreWriter, check_labels
+from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+from pyrobust.progress import counting
+
+# Images that are gathered at a time.
+_BLOCK = 4096
+
+
+def import_npz(
+    files: list[Path],
+    image_shape: ImageShape,
+    class_names: tuple[str, ...],
+    output: Path,
+    seed: int,
+    made_by: str,
+) -> SampleStore:
+    """Write the images of all files, in a seeded order, as one labelled store.
+
+    A compressed file can only be read from its start, so that images are first copied in order,
+    and gathered from there; neither step holds more than a shard. A killed run goes on.
+
+    Args:
+        image_shape, class_names: of the data set that the samples are for.
+
+    Raises:
+        UserError: a file is damaged, or its images or labels are not of the data set.
+    """
+    for file in files:
+        if (found := npz_image_shape(file)[1]) != image_shape:
+            raise UserError(f"{file} has images of {found}, expected {image_shape}")
+    labels = np.concatenate([_labels_of(file, len(class_names)) for file in files])
+    provenance = {"files": {file.name: sha256_of(file) for file in files}, "seed": seed}
+    ordered = _copy_in_order(
+        files, image_shape, class_names, output / "ordered", labels, provenance, made_by
+    )
+    total = len(labels)
+    writer = StoreWriter(output, image_shape, class_names, total, provenance, made_by)
+    with counting(total, "shuffle", "images", done=writer.count) as advance:
+        while (first := writer.count) < total:
+            rows = permute(np.arange(first, min(first + _BLOCK, total)), total, seed)
+            writer.append(ordered.gather(rows), labels[rows])
+            advance(len(rows))
+    writer.finish()
+    shutil.rmtree(output / "ordered")
+    return SampleStore.open(output)
+
+
+def _labels_of(file: Path, num_classes: int) -> np.ndarray:
+    labels = npz_labels(file)
+    check_labels(labels, num_classes, f"the labels of {file}")
+    return labels.astype(np.uint16)
+
+
+def _copy_in_order(
+    files: list[Path],
+    image_shape: ImageShape,
+    class_names: tuple[str, ...],
+    output: Path,
+    labels: np.ndarray,
+    provenance: dict[str, object],
+    made_by: str,
+) -> SampleStore:
+    writer = StoreWriter(
+        output, image_shape, class_names, len(labels), provenance, made_by, labelled=False
+    )
+    done, first = writer.count, 0
+    with counting(len(labels), "import", "images", done=done) as advance:
+        for file in files:
+            for images in npz_blocks(file):
+                first += len(images)
+                if first > done:
+                    missing = images[-(first - done) :] if first - done < len(images) else images
+                    writer.append(missing)
+                    advance(len(missing))
+    writer.finish()
+    return SampleStore.open(output)

@@ -1,0 +1,79 @@
+"""Published samples in place of a generator: image i is row i of a store."""
+
+import shutil
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from pyrobust.config.data import GeneratorSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.importing import import_npz
+from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+from pyrobust.generators.base import MADE_BY, Generator, GeneratorSpec, Samples
+
+STORE = "samples"
+
+
+class ImportedGenerator(Generator):
+    """The images of `.npz` files, shuffled over classes; their labels are the conditions.
+
+    The seed is that of the shuffle, and `sample` has no other use for one.
+    """
+
+    conditional: ClassVar[bool] = True
+    block_size = 1000
+
+    def __init__(self, spec: GeneratorSpec, store: SampleStore, sha256: str | None = None) -> None:
+        super().__init__(spec, sha256)
+        self.count = store.count
+        self._store = store
+        self._labels = store.labels().astype(np.uint16)
+
+    @classmethod
+    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
+        """Import the files of `settings.path`.
+
+        Raises:
+            UserError: there is none, or one is damaged or does not fit the data set.
+        """
+        spec = GeneratorSpec.of(dataset, settings)
+        files = _files(settings)
+        store = import_npz(
+            files, spec.image_shape, spec.class_names, state / STORE, settings.seed, MADE_BY
+        )
+        return cls(spec, store)
+
+    def is_up_to_date(self) -> bool:
+        """Compare the files with the hashes of those that were imported."""
+        files = {file.name: sha256_of(file) for file in _files(self.spec.settings)}
+        return bool(self._store.provenance["files"] == files)
+
+    def sample(self, ids: np.ndarray, seed: int) -> Samples:
+        """Return the rows with these numbers."""
+        return Samples(self._store.gather(ids), self._labels[ids].astype(np.int64))
+
+    def write_weights(self, folder: Path) -> str:
+        """Move the store into the folder; its manifest stands for all its hashes."""
+        shutil.rmtree(folder / STORE, ignore_errors=True)
+        self._store.path.replace(folder / STORE)
+        self._store = SampleStore.open(folder / STORE)
+        return self._store.sha256
+
+    @classmethod
+    def read_weights(cls, folder: Path, spec: GeneratorSpec, sha256: str) -> Self:
+        """Open the store."""
+        store = SampleStore.open(folder / STORE)
+        if store.sha256 != sha256:
+            raise UserError(f"{store.path} is not the store that was imported: run '{MADE_BY}'")
+        return cls(spec, store, sha256)
+
+
+def _files(settings: GeneratorSettings) -> list[Path]:
+    folder = Path(settings.path or "")
+    files = sorted(folder.glob("*.npz"))
+    if not files:
+        raise UserError(f"no .npz file in {folder}: put the published samples there")
+    return files

@@ -1,0 +1,161 @@
+"""Published samples in place of a generator."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pyrobust.config import parse_settings
+from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.data import shards
+from pyrobust.data.npz import write_npz
+from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
+from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.registry import load_generator
+from pyrobust.generators.sampling import sample_part
+from pyrobust.generators.selecting import select_parts
+
+
+def published(folder, images, labels, cut=(0, 70, 200)):
+    folder.mkdir()
+    for number, (first, last) in enumerate(pairwise(cut)):
+        save = np.savez_compressed if number else np.savez
+        save(folder / f"part{number}.npz", image=images[first:last], label=labels[first:last])
+
+
+@pytest.fixture
+def samples():
+    rng = np.random.default_rng(5)
+    return rng.integers(0, 256, (200, 3, 4, 1), dtype=np.uint8), np.sort(rng.integers(0, 3, 200))
+
+
+def settings_of(folder, **values):
+    return parse_settings(GeneratorSettings, {"type": "imported", "path": str(folder), **values})
+
+
+def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, samples, tmp_path):
+    published(tmp_path / "files", *samples)
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    generator = load_generator(tmp_path / "generator")
+    assert (generator.count, generator.conditional) == (200, True)
+    drawn = generator.sample(np.arange(200), seed=0)
+    rows = zip(*samples, strict=True)
+    expected = sorted((image.tobytes(), label) for image, label in rows)
+    found = zip(drawn.images, drawn.conditions, strict=True)
+    assert sorted((image.tobytes(), label) for image, label in found) == expected
+    assert (np.diff(drawn.conditions) != 0).mean() > 0.5
+    assert {path.name for path in (tmp_path / "generator").iterdir()} == {
+        "generator.json",
+        "samples",
+        "cost.json",
+    }
+
+
+def test_the_order_is_that_of_the_seed_and_not_of_the_cut_into_files(animals, samples, tmp_path):
+    images = []
+    for name, cut, seed in (("a", (0, 200), 0), ("b", (0, 3, 9, 200), 0), ("c", (0, 200), 1)):
+        published(tmp_path / name, *samples, cut)
+        fit_generator(animals.path, tmp_path / f"g{name}", settings_of(tmp_path / name, seed=seed))
+        images.append(load_generator(tmp_path / f"g{name}").sample(np.arange(200), 0).images)
+    np.testing.assert_array_equal(images[0], images[1])
+    assert (images[0] != images[2]).any()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kill", [0, 2, 4, 7, 9])
+def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path, monkeypatch, kill):
+    monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 64)
+    published(tmp_path / "files", *samples)
+    fit_generator(animals.path, tmp_path / "straight", settings_of(tmp_path / "files"))
+    with monkeypatch.context() as patch:
+        left = [kill]
+
+        def write_json(path, value):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            original(path, value)
+
+        original = shards.write_json
+        patch.setattr(shards, "write_json", write_json)
+        with pytest.raises(Killed):
+            fit_generator(animals.path, tmp_path / "killed", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "killed", settings_of(tmp_path / "files"))
+    manifests = [tmp_path / name / "samples/manifest.json" for name in ("straight", "killed")]
+    assert manifests[0].read_bytes() == manifests[1].read_bytes()
+    SampleStore.open(manifests[1].parent).verify()
+
+
+def test_changed_files_are_imported_anew_and_unchanged_ones_are_not(animals, samples, tmp_path):
+    published(tmp_path / "files", *samples)
+    settings = settings_of(tmp_path / "files")
+    fit_generator(animals.path, tmp_path / "generator", settings)
+    manifest = tmp_path / "generator/samples/manifest.json"
+    before = manifest.stat().st_mtime_ns
+    fit_generator(animals.path, tmp_path / "generator", settings)
+    assert manifest.stat().st_mtime_ns == before
+    np.savez(tmp_path / "files/part9.npz", image=samples[0][:9], label=samples[1][:9])
+    fit_generator(animals.path, tmp_path / "generator", settings)
+    assert load_generator(tmp_path / "generator").count == 209
+
+
+def test_parts_end_where_the_samples_do(animals, samples, tmp_path):
+    published(tmp_path / "files", *samples)
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    sample_part(tmp_path / "generator", 1, 150, tmp_path / "part")
+    assert SampleStore.open(tmp_path / "part").count == 50
+    with pytest.raises(UserError, match="part 2 of 150 samples starts at id 300, expected below 2"):
+        sample_part(tmp_path / "generator", 2, 150, tmp_path / "part")
+
+
+def test_published_labels_are_kept_by_condition(animals, samples, labeller, tmp_path):
+    published(tmp_path / "files", *samples)
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    settings = SelectionSettings(label_source="condition")
+    inputs = (tmp_path / "generator", labeller, tmp_path, tmp_path, 0)
+    select_parts(*inputs, 90, tmp_path / "out", settings, "cpu")
+    truth = {image.tobytes(): label for image, label in zip(*samples, strict=True)}
+    store = SampleStore.open(tmp_path / "out")
+    assert [truth[image.tobytes()] for image in store.images()] == store.labels().tolist()
+    assert np.bincount(store.labels()).tolist() == [30, 30, 30]
+    with pytest.raises(UserError, match="among the 200 samples that there are: lower num_samples"):
+        select_parts(*inputs, 240, tmp_path / "more", settings, "cpu")
+
+
+def test_an_exported_store_comes_back(animals, tmp_path):
+    (tmp_path / "files").mkdir()
+    write_npz(animals.train, tmp_path / "files/export.npz")
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    drawn = load_generator(tmp_path / "generator").sample(np.arange(animals.train.count), 0)
+    np.testing.assert_array_equal(
+        np.sort(drawn.images.reshape(-1, 12), axis=0),
+        np.sort(animals.train.images().reshape(-1, 12), axis=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images, labels: (images[:, :2], labels), r"has images of \(2, 4, 1\), expected"),
+        (lambda images, labels: (images, labels + 1), r"row \d+ of the labels of .* is 3, expecte"),
+    ],
+)
+def test_samples_of_another_data_set_are_refused(animals, samples, tmp_path, change, message):
+    published(tmp_path / "files", *change(*samples))
+    with pytest.raises(UserError, match=message):
+        fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+
+
+def test_an_empty_folder_is_named(animals, tmp_path):
+    with pytest.raises(UserError, match=r"no \.npz file in .*files: put the published samples"):
+        fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+
+
+@pytest.mark.parametrize("values", [{"type": "imported"}, {"path": "somewhere"}])
+def test_a_path_belongs_to_imported_samples(values):
+    with pytest.raises(UserError, match=r"expected a folder of \.npz files for type imported"):
+        parse_settings(GeneratorSettings, values)
