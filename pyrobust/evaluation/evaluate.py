@@ -20,7 +20,7 @@ from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_model
 from pyrobust.evaluation.masking import check_masking, check_square
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.passes import fixed_passes
+from pyrobust.evaluation.passes import exact_kernels, fixed_passes
 from pyrobust.evaluation.rows import write_rows
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
@@ -42,7 +42,6 @@ def evaluate(
             (N, C, H, W) float32.
     """
     logits_fn = fixed_passes(subject.logits_fn, settings.pass_size)
-    checks = _checks(subject, logits_fn, settings)
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
@@ -54,7 +53,9 @@ def evaluate(
         state / _key(subject, settings, keep_adversarial),
         keep_adversarial,
     )
-    outcomes = _attack(run, cascades, _num_images(subject, settings), settings.batch_size)
+    with exact_kernels():
+        checks = _checks(subject, logits_fn, settings)
+        outcomes = _attack(run, cascades, _num_images(subject, settings), settings.batch_size)
     attacked = list(zip(cascades, outcomes, strict=True))
     checks += [check_square(*autoattacked) for autoattacked in attacked[1:]]
     for check in checks:

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.attacks import LogitsFn, ThreatModel, pgd, pgd40
 from pyrobust.config.evaluation import LandscapeSettings
-from pyrobust.evaluation.passes import fixed_passes
+from pyrobust.evaluation.passes import exact_kernels, fixed_passes
 from pyrobust.evaluation.subject import Subject
 from pyrobust.files import write_json
 
@@ -24,6 +24,13 @@ def write_landscape(subject: Subject, output: Path, settings: LandscapeSettings)
     perturbations; for linf the ball is the diamond |u| + |v| <= epsilon. Points are not clipped
     to [0, 1]: the plane is the linear space that the paper speaks of.
     """
+    with exact_kernels():
+        images = _planes(subject, settings)
+    threat: dict[str, Any] = subject.threat_settings.model_dump(mode="json")
+    write_json(output / "landscape.json", {**threat, "images": images})
+
+
+def _planes(subject: Subject, settings: LandscapeSettings) -> list[dict[str, Any]]:
     count = min(settings.num_images, subject.store.count)
     x, labels = subject.load(range(count))
     ids = torch.arange(count, device=x.device)
@@ -45,8 +52,7 @@ def write_landscape(subject: Subject, output: Path, settings: LandscapeSettings)
                 "margin": margins.tolist(),
             }
         )
-    threat_settings: dict[str, Any] = subject.threat_settings.model_dump(mode="json")
-    write_json(output / "landscape.json", {**threat_settings, "images": images})
+    return images
 
 
 def margin_plane(

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.attacks.networks import Recorder, random_images, smooth_network
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
 from pyrobust.attacks.apgd import checkpoints
 from pyrobust.attacks.targets import ranked_targets
+from tests.attacks.networks import Recorder, random_images, smooth_network
 
 NORMS = {"linf": "Linf", "l2": "L2"}
 # The public l2 step adds 1e-12 to norms before it divides. Where the walk goes back to its best

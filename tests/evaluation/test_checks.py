@@ -1,0 +1,85 @@
+"""Networks whose evaluation would not mean what it says are caught."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.evaluation.checks import check_model
+from pyrobust.evaluation.masking import check_masking
+from pyrobust.evaluation.passes import fixed_passes
+from pyrobust.evaluation.subject import Subject
+
+THREAT = ThreatModel("linf", 16 / 255)
+
+
+def failures(logits_fn: LogitsFn, subject: Subject) -> set[str]:
+    x, labels = subject.load(range(32))
+    checks = check_model(fixed_passes(logits_fn, 32), x, labels)
+    return {check.name for check in checks if not check.passed}
+
+
+def test_an_honest_network_passes(subject: Subject) -> None:
+    assert failures(subject.logits_fn, subject) == set()
+
+
+def test_a_constant_network_is_caught(subject: Subject) -> None:
+    def constant(x: Tensor) -> Tensor:
+        return torch.arange(10.0).expand(len(x), 10)
+
+    assert failures(constant, subject) == {"depends_on_image", "gradients_reach_images"}
+
+
+BROKEN: dict[str, Callable[[LogitsFn], LogitsFn]] = {
+    "deterministic": lambda f: lambda x: f(x + 0.05 * torch.randn_like(x)),
+    "logits_not_probabilities": lambda f: lambda x: f(x).softmax(1),
+    "gradients_reach_images": lambda f: lambda x: f((8 * x).round() / 8),
+    "pixels_in_0_1": lambda f: lambda x: f(x / 255),
+    "finite_logits": lambda f: lambda x: f(x) / x.flatten(1)[:, 10:11].gt(0.5),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_network_is_caught(name: str, subject: Subject) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert name in failures(BROKEN[name](subject.logits_fn), subject)
+
+
+def test_normalisation_outside_the_network_is_caught(subject: Subject) -> None:
+    # The same network for standardised pixels: what it was trained on minus mean, over std.
+    def standardised(x: Tensor) -> Tensor:
+        return subject.logits_fn(x * 0.37 + 0.3)
+
+    assert "pixels_in_0_1" in failures(standardised, subject)
+
+
+def test_batch_norm_in_training_mode_is_caught(subject: Subject) -> None:
+    assert isinstance(subject.logits_fn, nn.Module)
+    subject.logits_fn.train()
+    assert "independent_of_batch" in failures(subject.logits_fn, subject)
+
+
+def masking_failures(logits_fn: LogitsFn, subject: Subject) -> set[str]:
+    logits_fn = fixed_passes(logits_fn, 32)
+    x, labels = subject.load(range(32))
+    right = logits_fn(x).argmax(1) == labels
+    checks = check_masking(logits_fn, x[right], labels[right], THREAT, seed=0)
+    return {check.name for check in checks if not check.passed}
+
+
+def test_a_network_with_gradients_shows_no_masking(subject: Subject) -> None:
+    assert masking_failures(subject.logits_fn, subject) == set()
+
+
+def test_a_network_without_gradients_shows_masking(subject: Subject) -> None:
+    # The answers of the same network, so close to steps that no gradient is left.
+    failed = masking_failures(lambda x: (1e3 * subject.logits_fn(x)).round(), subject)
+    assert {"larger_epsilon_breaks_more", "whole_range_breaks_all"} & failed
+
+
+def test_nothing_is_said_about_masking_where_no_image_is_right(subject: Subject) -> None:
+    x, labels = subject.load(range(0))
+    assert check_masking(subject.logits_fn, x, labels, THREAT, seed=0) == []
