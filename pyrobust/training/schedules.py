@@ -6,6 +6,8 @@ Steps count from 0; the update of step t uses the values at t.
 import math
 from dataclasses import dataclass
 
+from pyrobust import ops
+
 # OneCycleLR's defaults, which wang23 uses: start at rate / 25, end at a 10,000th of the start,
 # and the momentum moves the other way by 0.05 around its base.
 _CYCLE_START = 25.0
@@ -83,7 +85,4 @@ def averaging_decay_at(step: int, decay: float, start: int) -> float:
 
     Before `start` it is 0: the average is a copy. With decay 0.995 the ramp ends at t = 1790.
     """
-    if step < start:
-        return 0.0
-    t = step - start
-    return min(decay, (1 + t) / (10 + t))
+    return ops.averaging_ramp(step - start, decay) if step >= start else 0.0
