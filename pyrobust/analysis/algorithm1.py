@@ -37,11 +37,17 @@ def find_neighbours(
     train: FeatureRows, test: FeatureRows, generated: FeatureRows, memory_bytes: int
 ) -> SetNeighbours:
     """Return the neighbours of every generated sample, exactly."""
+    points = {"train": train, "test": test, "self": generated}
     return SetNeighbours(
         {
-            "train": nearest_neighbours(generated, train, memory_bytes),
-            "test": nearest_neighbours(generated, test, memory_bytes),
-            "self": nearest_neighbours(generated, generated, memory_bytes, same_set=True),
+            name: nearest_neighbours(
+                generated,
+                points[name],
+                memory_bytes,
+                same_set=name == "self",
+                what=f"generated: nearest in {name}",
+            )
+            for name in SETS
         }
     )
 

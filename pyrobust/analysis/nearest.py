@@ -15,6 +15,7 @@ whatever the sizes of the blocks, the number of threads or the device.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,7 @@ def nearest_neighbours(
     memory_bytes: int,
     same_set: bool = False,
     search: Search | None = None,
+    what: str = "nearest neighbours",
 ) -> Neighbours:
     """Return the nearest point of each query by (distance in float64, index).
 
@@ -63,13 +65,14 @@ def nearest_neighbours(
         same_set: whether the queries are the points. Each is then left out of its own search by
             its index, not by its distance: a copy of it is a neighbour like any other.
         search: proposes candidates; FAISS on a GPU where there is one, else on the processor.
+        what: is done, for the progress line.
     """
     search = search or faiss_search()
     point_block, query_block = _block_sizes(points.shape[1], memory_bytes)
     index = np.full(queries.shape[0], -1, np.int64)
     distance = np.full(queries.shape[0], np.inf)
     work = queries.shape[0] * -(-points.shape[0] // point_block)
-    with counting(work, "nearest neighbours", "queries") as advance:
+    with counting(work, what, "queries") as advance:
         for start in range(0, points.shape[0], point_block):
             block = _PointBlock(points[start : start + point_block], start, search)
             for first in range(0, queries.shape[0], query_block):
@@ -87,8 +90,7 @@ def nearest_neighbours(
 
 def faiss_search() -> Search:
     """Return FAISS's exact search, on a GPU where there is one."""
-    import faiss
-
+    faiss = _faiss()
     if not uses_gpu():
         return faiss.knn  # type: ignore[no-any-return]
     resources = faiss.StandardGpuResources()
@@ -97,9 +99,15 @@ def faiss_search() -> Search:
 
 def uses_gpu() -> bool:
     """Tell whether FAISS sees a GPU."""
+    return bool(_faiss().get_num_gpus() > 0)
+
+
+def _faiss() -> Any:
+    """Import FAISS without its report on vector instructions."""
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
     import faiss
 
-    return bool(faiss.get_num_gpus() > 0)
+    return faiss
 
 
 def squared_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:

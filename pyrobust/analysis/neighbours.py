@@ -16,6 +16,7 @@ from pyrobust.analysis.algorithm1 import (
     find_neighbours,
     per_class,
 )
+from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.analysis.nearest import nearest_neighbours, uses_gpu
 from pyrobust.analysis.pca import fit_pca
@@ -45,15 +46,23 @@ def measure_neighbours(
     rows = _draw(sets, labels, settings)
     labels = {name: labels[name][rows[name]] for name in SETS}
     sources = {name: Rows(sets[name], rows[name]) for name in SETS}
-    pca = fit_pca([sources[name] for name in ORIGINAL_SETS], settings.components, settings.seed)
-    components = len(pca.components)
     output.mkdir(parents=True, exist_ok=True)
-    points = {name: ScratchRows(pca.project(sources[name]), components, output) for name in SETS}
+    with one_blas_thread():
+        originals = [sources[name] for name in ORIGINAL_SETS]
+        pca = fit_pca(originals, settings.components, settings.seed)
+        components = len(pca.components)
+        points = {
+            name: ScratchRows(pca.project(sources[name]), components, output) for name in SETS
+        }
     found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes)
     store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
     _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
-    train_of_test = nearest_neighbours(points["test"], points["train"], memory_bytes)
-    test_of_train = nearest_neighbours(points["train"], points["test"], memory_bytes)
+    train_of_test, test_of_train = (
+        nearest_neighbours(
+            points[queries], points[others], memory_bytes, what=f"{queries}: nearest in {others}"
+        )
+        for queries, others in (("test", "train"), ("train", "test"))
+    )
     summary: dict[str, Any] = {
         "extractor": sets["self"].extractor["name"],
         "extractor_sha256": sets["self"].extractor["weights_sha256"],

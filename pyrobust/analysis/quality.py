@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.extractors import INCEPTION_SHA256
 from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.analysis.frechet import frechet_distance, moments
@@ -36,9 +37,11 @@ def measure_quality(
         Rows(features, np.arange(features.count)) for features in (original, generated)
     )
     mean, std = inception_score(generated, settings.splits)
-    scores = manifold_scores(
-        _some(original, settings), _some(generated, settings), settings.nearest_k
-    )
+    with one_blas_thread():
+        scores = manifold_scores(
+            _some(original, settings), _some(generated, settings), settings.nearest_k
+        )
+        fid = frechet_distance(moments(all_original), moments(all_generated))
     summary: dict[str, Any] = {
         "extractor": original.extractor["name"],
         "extractor_sha256": original.extractor["weights_sha256"],
@@ -48,7 +51,7 @@ def measure_quality(
         "num_images": generated.count,
         "num_original": original.count,
         "dimensions": original.dimensions,
-        "fid": frechet_distance(moments(all_original), moments(all_generated)),
+        "fid": fid,
         "inception_score": {"mean": mean, "std": std, "splits": settings.splits},
         "manifold": {**scores.to_json(), "nearest_k": settings.nearest_k},
         "notes": _notes(original, generated),
