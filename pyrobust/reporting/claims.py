@@ -4,6 +4,7 @@ from typing import Any
 
 from pyrobust.reporting.wording import (
     architecture_name,
+    generator_kind,
     generator_name,
     interval,
     norm_name,
@@ -108,6 +109,14 @@ def fid_caveat(quality: dict[str, Any]) -> str:
     return " ".join([found, *(f"{note[0].upper()}{note[1:]}." for note in quality["notes"])])
 
 
+def _origin(settings: dict[str, Any]) -> str:
+    """Return where generated images come from."""
+    model = generator_name(generator_kind(settings))
+    if settings["type"] == "imported":
+        return f"Samples of {model} were brought along"
+    return f"A {model} learned the training images"
+
+
 def steps_in_words(record: Record) -> list[str]:
     """Return how the classifier was made, a sentence a step."""
     settings, counts = record["settings"], record["dataset"]["counts"]
@@ -121,9 +130,8 @@ def steps_in_words(record: Record) -> list[str]:
     ]
     if record["generator"] is not None:
         steps.append(
-            f"A {generator_name(settings['generator']['type'])} learned the training images; "
-            f"the labeller labelled its samples, and {settings['num_samples']:,} were kept "
-            f"({_PROTOCOLS[settings['selection']['protocol']]})."
+            f"{_origin(settings['generator'])}; the labeller labelled the samples, and "
+            f"{settings['num_samples']:,} were kept ({_PROTOCOLS[settings['selection']['protocol']]})."
         )
     share = settings["mixing_factor"]
     mixed = (

@@ -92,7 +92,9 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             record["generator"]["neighbours"]["complementarity"],
             "Where the nearest neighbours of generated images lie, beside the ideal",
         ),
-        "paper_quality": QUALITY.get((settings["dataset"], settings["generator"]["type"]))
+        "paper_quality": QUALITY.get(
+            (settings["dataset"], wording.generator_kind(settings["generator"]))
+        )
         if quality["comparable_with_published"]
         else None,
     }

@@ -10,6 +10,7 @@ from pyrobust.reporting.paper import PaperResult, result_of
 from pyrobust.reporting.protocol import attack_departures, training_departures
 from pyrobust.reporting.scores import interval_of, scores_of
 from pyrobust.reporting.stages import Stages
+from pyrobust.reporting.wording import generator_kind
 
 # An attack that leaves the non-robust labeller more than this does not do its work.
 ATTACK_CHECK_LIMIT = 0.05
@@ -62,7 +63,7 @@ def _paper_result(experiment: Experiment) -> PaperResult | None:
         settings.norm,
         settings.epsilon,
         settings.architecture,
-        experiment.sections["generator"]["type"] if uses_generated else None,
+        generator_kind(experiment.as_json()["generator"]) if uses_generated else None,
         settings.num_samples if uses_generated else 0,
     )
 

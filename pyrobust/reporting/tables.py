@@ -8,7 +8,13 @@ from pyrobust.reporting.paper import PaperResult, results_on
 from pyrobust.reporting.robustbench import SNAPSHOT, leaders_on
 from pyrobust.reporting.rows import Rows
 from pyrobust.reporting.scores import interval_of
-from pyrobust.reporting.wording import amount, architecture_name, generator_name, stage_name
+from pyrobust.reporting.wording import (
+    amount,
+    architecture_name,
+    generator_kind,
+    generator_name,
+    stage_name,
+)
 
 Row = dict[str, Any]
 Record = dict[str, Any]
@@ -136,7 +142,7 @@ def _paper_row(result: PaperResult) -> Row:
 
 def _own_row(record: Record) -> Row:
     settings = record["settings"]
-    kind = settings["generator"]["type"] if record["generator"] else None
+    kind = generator_kind(settings["generator"]) if record["generator"] else None
     return {
         "model": architecture_name(settings["architecture"]),
         "data": _generated_data(kind, settings["num_samples"]),

@@ -1,5 +1,8 @@
 """How names and numbers of the record read in a sentence."""
 
+from collections.abc import Mapping
+from typing import Any
+
 _STAGES = {
     "apgd_ce": "APGD-CE",
     "apgd_dlr": "APGD-DLR",
@@ -31,6 +34,12 @@ def stage_name(name: str) -> str:
 def norm_name(norm: str) -> str:
     """Return the norm's symbol."""
     return _NORMS[norm]
+
+
+def generator_kind(settings: Mapping[str, Any]) -> str:
+    """Return the kind of model that made the images; for imported ones their name tells it."""
+    kind: str = settings["name" if settings["type"] == "imported" else "type"]
+    return kind
 
 
 def generator_name(kind: str) -> str:
