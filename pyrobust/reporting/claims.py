@@ -129,9 +129,10 @@ def steps_in_words(record: Record) -> list[str]:
         f"{percent(labeller['test_accuracy'], counts['test'])} accurate on the test images.",
     ]
     if record["generator"] is not None:
+        kept = _PROTOCOLS[settings["selection"]["protocol"]]
         steps.append(
             f"{_origin(settings['generator'])}; the labeller labelled the samples, and "
-            f"{settings['num_samples']:,} were kept ({_PROTOCOLS[settings['selection']['protocol']]})."
+            f"{settings['num_samples']:,} were kept ({kept})."
         )
     share = settings["mixing_factor"]
     mixed = (
