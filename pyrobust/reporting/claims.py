@@ -35,10 +35,8 @@ def headline(record: Record) -> str:
 
 
 def gain(record: Record) -> str:
-    """Return, in one sentence, what the comparison with the baseline shows."""
+    """Return what the comparison with the baseline shows."""
     baseline = record["baseline"]
-    if baseline is None:
-        return "The experiment names no baseline, so this page makes no claim about a gain."
     n = baseline["num_images"]
     robust = baseline["robust_accuracy"]
     found = f"{points(robust['difference'], n)} points {points_interval(robust['interval'], n)}"
@@ -100,12 +98,9 @@ def labeller_under_attack(record: Record) -> str:
 def fid_caveat(quality: dict[str, Any]) -> str:
     """Return what the Fréchet distance can be compared with."""
     if quality["comparable_with_published"]:
-        found = "Features of FID-Inception: comparable with published FID and Inception scores."
+        found = "Features of FID-Inception, those of published FID and Inception scores."
     else:
-        found = (
-            f"Features of {quality['extractor']}, not of FID-Inception: the distance and the score "
-            "compare generators of this data set with each other, and not with published FID."
-        )
+        found = f"Features of {quality['extractor']}, not those of published FID."
     return " ".join([found, *(f"{note[0].upper()}{note[1:]}." for note in quality["notes"])])
 
 

@@ -56,9 +56,3 @@ def _difference(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> dict[str,
         "only_this": int((ours & ~theirs).sum()),
         "only_baseline": int((theirs & ~ours).sum()),
     }
-
-
-def is_measurable(interval: list[float]) -> bool:
-    """Return whether a 95 % interval leaves zero out."""
-    low, high = interval
-    return low > 0 or high < 0

@@ -5,14 +5,9 @@ from typing import Any
 from pyrobust.evaluation.intervals import wilson_interval
 
 
-def share(count: int, total: int) -> tuple[float, list[float]]:
-    """Return a share and its 95 % Wilson interval."""
-    return count / total, list(wilson_interval(count, total))
-
-
 def interval_of(accuracy: float, num_images: int) -> list[float]:
     """Return the 95 % Wilson interval of an accuracy over `num_images` images."""
-    return share(round(accuracy * num_images), num_images)[1]
+    return list(wilson_interval(round(accuracy * num_images), num_images))
 
 
 def scores_of(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def _make_generated(root: Path, random: np.random.Generator) -> None:
                 "coverage": 0.75,
                 "nearest_k": 5,
             },
-            "notes": [],
+            "notes": ["few images"],
             "fid": 31.4,
             "inception_score": {"mean": 7.9, "std": 0.2, "splits": 10},
         },

@@ -52,12 +52,10 @@ def test_a_weak_attack_is_called_weak(passed: bool, says: str) -> None:
     assert says in labeller_under_attack({"labeller": {"attack_check": check}})
 
 
-@pytest.mark.parametrize(
-    ("comparable", "says"), [(True, "comparable with"), (False, "and not with")]
-)
+@pytest.mark.parametrize(("comparable", "says"), [(True, ", those"), (False, ", not those")])
 def test_the_frechet_distance_says_what_it_compares_with(comparable: bool, says: str) -> None:
     quality = {"comparable_with_published": comparable, "extractor": "labeller", "notes": []}
-    assert f"{says} published FID" in fid_caveat(quality)
+    assert f"{says} of published FID" in fid_caveat(quality)
 
 
 @pytest.mark.parametrize(
