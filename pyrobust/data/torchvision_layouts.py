@@ -1,9 +1,8 @@
 """CIFAR-10, CIFAR-100 and SVHN as torchvision downloads and checks them."""
 
-import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import numpy as np
 from pyrobust.data.class_names import KNOWN
 from pyrobust.data.raw import RawDataset, array_split, hashes
 from pyrobust.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 # What a user who has no network puts into the folder.
 ARCHIVES: dict[str, tuple[str, ...]] = {
@@ -78,6 +75,8 @@ def _torchvision_dataset(kind: str, folder: Path, split: str) -> Any:
             cifar = datasets.CIFAR10 if kind == "cifar10" else datasets.CIFAR100
             return cifar(str(folder), train=split == "train", download=True)
     except Exception as error:  # torchvision lets through whatever the network or tar raised
+        with suppress(OSError):
+            folder.rmdir()  # does nothing where a file is in it
         raise UserError(
             f"{kind} is not whole in {folder} and could not be downloaded ({error}): put "
             f"{' and '.join(ARCHIVES[kind])} there, or its Parquet files train*.parquet and "

@@ -39,6 +39,8 @@ class Labeller:
             UserError: it is missing, or was trained on images of another shape or other classes.
         """
         path = folder / MODEL
+        if not path.is_file():
+            raise UserError(f"{path} is missing: 'pyrobust train-labeller' writes it")
         model, spec = load_model(path, device)
         if (spec.image_shape, spec.num_classes) != (image_shape, num_classes):
             raise UserError(

@@ -135,6 +135,7 @@ def test_no_network_says_what_goes_where(tmp_path, monkeypatch, name):
     assert "network is unreachable" in str(error.value)
     assert archive in str(error.value)
     assert str(tmp_path / name) in str(error.value)
+    assert not (tmp_path / name).exists()
 
 
 DAMAGE = {

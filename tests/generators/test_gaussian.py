@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 from pyrobust.config.data import GeneratorSettings
 from pyrobust.errors import UserError
 from pyrobust.generators import gaussian as gaussian_module
+from pyrobust.generators.base import GeneratorSpec
 from pyrobust.generators.gaussian import GaussianGenerator, _times_lower
 from pyrobust.generators.registry import load_generator
 
@@ -64,18 +65,19 @@ def test_constant_pixels_need_jitter(make_animals, monkeypatch):
     assert fit(dataset, jitter=1e-6).sample(np.arange(9), 0).images.max() == 1
 
 
+# A block of three classes has 750 images.
 CUTS = {
     "one by one": [range(k, k + 1) for k in range(2, 9)],
-    "across blocks": [range(290, 310), range(310, 601)],
-    "shuffled": [[599, 3, 300, 299, 3]],
-    "backwards": [range(650, 295, -7)],
+    "across blocks": [range(740, 760), range(760, 1510)],
+    "shuffled": [[1599, 3, 750, 749, 3]],
+    "backwards": [range(1600, 740, -7)],
 }
 
 
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 def test_an_image_does_not_depend_on_the_batch(gaussian, cut):
     generator = load_generator(gaussian)
-    whole = generator.sample(np.arange(900), seed=0)
+    whole = generator.sample(np.arange(1601), seed=0)
     for ids in cut:
         part = generator.sample(np.array(ids), seed=0)
         np.testing.assert_array_equal(part.images, whole.images[list(ids)])
@@ -91,6 +93,16 @@ def test_an_image_does_not_depend_on_the_number_of_threads(gaussian, monkeypatch
             results.append(generator.sample(np.arange(50), seed=0).images)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "image_shape", "expected"),
+    [(10, (32, 32, 3), 2500), (100, (32, 32, 3), 10_000), (200, (64, 64, 3), 5000)],
+)
+def test_blocks_stay_small_and_divide_a_part(num_classes, image_shape, expected):
+    names = tuple(str(k) for k in range(num_classes))
+    spec = GeneratorSpec(GeneratorSettings(), "animals", "", names, image_shape)
+    assert GaussianGenerator(spec, {}).block_size == expected
 
 
 def test_another_seed_gives_other_images(gaussian):
