@@ -1,0 +1,106 @@
+"""Cascades: what resumes, and that an image's result is its own."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.evaluation.aa_mt import aa_mt
+from pyrobust.evaluation.cascade import CascadeRun
+from pyrobust.evaluation.outcome import Outcome
+from pyrobust.evaluation.passes import fixed_passes
+from pyrobust.evaluation.stages import Cascade, Stage
+from pyrobust.evaluation.subject import Subject
+
+SMALL = EvaluationSettings(
+    apgd_ce_steps=6,
+    apgd_ce_restarts=1,
+    apgd_dlr_steps=6,
+    apgd_dlr_restarts=1,
+    multitargeted_steps=6,
+    multitargeted_restarts=1,
+    multitargeted_targets=2,
+)
+
+
+def run_of(subject: Subject, folder: Path) -> CascadeRun:
+    logits_fn = fixed_passes(subject.logits_fn, 16)
+    return CascadeRun(logits_fn, subject.threat, subject.load, folder, keep_adversarial=True)
+
+
+def attack(subject: Subject, folder: Path, cascade: Cascade, batch_size: int, count: int = 48):
+    run = run_of(subject, folder)
+    batches = (range(i, min(i + batch_size, count)) for i in range(0, count, batch_size))
+    return Outcome.joined(run.attack(cascade, rows, lambda _: None) for rows in batches)
+
+
+def assert_equal(one: Outcome, other: Outcome) -> None:
+    for name, value in vars(one).items():
+        if name != "seconds":
+            np.testing.assert_array_equal(getattr(other, name), value, err_msg=name)
+
+
+@pytest.fixture
+def cascade(subject: Subject) -> Cascade:
+    return aa_mt(SMALL, subject.threat, subject.num_classes)
+
+
+def test_stages_break_images_in_order(subject: Subject, cascade: Cascade, tmp_path: Path) -> None:
+    outcome = attack(subject, tmp_path, cascade, 48)
+    found = [int((outcome.broken_by == number).sum()) for number in range(3)]
+    assert found[0] > 0
+    assert 0 < outcome.standing.sum() < outcome.clean_correct.sum()
+    assert (outcome.margin[outcome.broken_by >= 0] <= 0).all()
+    assert (outcome.adversarial_prediction[outcome.standing] >= 0).all()
+    broken = outcome.broken_by >= 0
+    labels = subject.labels[:48]
+    assert (outcome.adversarial_prediction[broken] != labels[broken]).all()
+
+
+def test_results_do_not_depend_on_the_batch_size(
+    subject: Subject, cascade: Cascade, tmp_path: Path
+) -> None:
+    together = attack(subject, tmp_path / "24", cascade, 24, count=24)
+    for batch_size in (5, 17):
+        folder = tmp_path / str(batch_size)
+        assert_equal(together, attack(subject, folder, cascade, batch_size, count=24))
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_rows(
+    subject: Subject, cascade: Cascade, tmp_path: Path
+) -> None:
+    whole = attack(subject, tmp_path / "whole", cascade, 20)
+    calls = []
+
+    def interrupted(stage: Stage, limit: int) -> Stage:
+        def run(*arguments):
+            if len(calls) == limit:
+                raise KeyboardInterrupt
+            calls.append(stage.name)
+            return stage.run(*arguments)
+
+        return replace(stage, run=run)
+
+    for limit in range(9):
+        stages = tuple(interrupted(stage, limit) for stage in cascade.stages)
+        with pytest.raises(KeyboardInterrupt):
+            attack(subject, tmp_path / "cut", Cascade(cascade.name, stages), 20)
+    assert_equal(whole, attack(subject, tmp_path / "cut", cascade, 20))
+    # Nothing was attacked twice: three stages of three batches.
+    assert len(calls) == 8
+
+
+def test_finished_batches_are_only_read(subject: Subject, cascade: Cascade, tmp_path: Path) -> None:
+    first = attack(subject, tmp_path, cascade, 20)
+
+    def refuse(*_):
+        raise AssertionError("attacked again")
+
+    stages = tuple(replace(stage, run=refuse) for stage in cascade.stages)
+    advanced = []
+    run = run_of(subject, tmp_path)
+    again = run.attack(Cascade(cascade.name, stages), range(20), advanced.append)
+    np.testing.assert_array_equal(again.margin, first.margin[:20])
+    assert sum(advanced) == 60

@@ -1,0 +1,59 @@
+"""The non-robust classifier that the public AutoAttack brings along falls to zero."""
+
+import importlib.util
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pyautoattack
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pyrobust.attacks import ApgdSettings, ThreatModel, apgd, pgd, pgd40
+
+NUM_IMAGES = 24
+EXAMPLES = Path(pyautoattack.__file__).parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def classifier() -> nn.Module:
+    definition = importlib.util.spec_from_file_location("resnet", EXAMPLES / "resnet.py")
+    assert definition is not None and definition.loader is not None
+    module = importlib.util.module_from_spec(definition)
+    definition.loader.exec_module(module)
+    network: nn.Module = module.ResNet18()
+    network.load_state_dict(torch.load(EXAMPLES / "model_test.pt", "cpu", weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def images(cifar10_parquet: Path) -> tuple[Tensor, Tensor]:
+    (path,) = cifar10_parquet.rglob("*test*.parquet")
+    rows = pq.read_table(path).slice(0, NUM_IMAGES).to_pylist()
+    pixels = [np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows]
+    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    return x, torch.tensor([row["label"] for row in rows])
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "dlr"])
+def test_apgd_leaves_nothing_standing(
+    loss: str, classifier: nn.Module, images: tuple[Tensor, Tensor]
+) -> None:
+    x, labels = images
+    assert (classifier(x).argmax(1) == labels).sum() > NUM_IMAGES // 2
+    settings = ApgdSettings(ThreatModel("linf", 8 / 255), loss, 10, 1)
+    x_adv = apgd(classifier, x, labels, torch.arange(len(x)), settings, 0)
+    assert settings.threat.contains(x_adv, x).all()
+    assert (classifier(x_adv).argmax(1) != labels).all()
+
+
+def test_pgd40_leaves_nothing_standing(
+    classifier: nn.Module, images: tuple[Tensor, Tensor]
+) -> None:
+    x, labels = images
+    settings = pgd40(ThreatModel("linf", 8 / 255))
+    x_adv = pgd(classifier, x, labels, torch.arange(len(x)), settings, 0)
+    assert (classifier(x_adv).argmax(1) != labels).all()

@@ -1,0 +1,168 @@
+"""`evaluate` and `landscape` through the real command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pyrobust.attacks import ThreatModel
+from pyrobust.cli import app
+from pyrobust.errors import UserError
+from pyrobust.evaluation.subject import Subject
+from pyrobust.files import read_json
+from pyrobust.models import ModelSpec, build_model, save_model
+
+ATTACK = [
+    *("--num-images", "40", "--batch-size", "25", "--pass-size", "16"),
+    *("--apgd-ce-steps", "5", "--apgd-ce-restarts", "1"),
+    *("--apgd-dlr-steps", "5", "--apgd-dlr-restarts", "1"),
+    *("--multitargeted-steps", "5", "--multitargeted-restarts", "1"),
+    *("--multitargeted-targets", "2"),
+]
+
+
+@pytest.fixture
+def options(model_file: Path, digits: Path) -> list[str]:
+    threat = ["--norm", "linf", "--epsilon", "16/255"]
+    return ["--model", str(model_file), "--dataset", str(digits), *threat]
+
+
+def invoke(*arguments: object) -> None:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def test_evaluate_writes_all_that_the_formats_promise(
+    options: list[str], subject: Subject, tmp_path: Path
+) -> None:
+    invoke("evaluate", *options, *ATTACK, "--output", tmp_path, "--keep-adversarial")
+    result = read_json(tmp_path / "evaluation.json", "")
+    assert (result["norm"], result["epsilon"], result["num_images"]) == ("linf", "16/255", 40)
+    assert result["autoattack"] is None
+    assert result["worst"] == result["robust_accuracy"] < result["clean_accuracy"]
+    stages = result["stages"]
+    assert [s["name"] for s in stages] == ["apgd_ce", "apgd_dlr", "multitargeted"]
+    assert all(s["robust_accuracy"] == s["num_standing"] / 40 for s in stages)
+    assert result["robust_accuracy"] == stages[-1]["robust_accuracy"]
+    assert all(check["passed"] for check in result["checks"]), result["checks"]
+    cost = read_json(tmp_path / "cost.json", "")
+    assert {"seconds", "images_per_second", "peak_memory_mb", "device", "versions"} == set(cost)
+    assert not (tmp_path / "state").exists()
+
+    rows = pq.read_table(tmp_path / "rows.parquet").to_pandas()
+    assert list(rows["image"]) == list(range(40))
+    assert list(rows["label"]) == list(subject.labels[:40])
+    standing = rows["clean_correct"] & rows["broken_by"].isna()
+    assert standing.sum() == stages[-1]["num_standing"]
+    x_adv = torch.from_numpy(np.load(tmp_path / "adversarial.npy", allow_pickle=False))
+    x, labels = subject.load(range(40))
+    assert ThreatModel("linf", 16 / 255).contains(x_adv, x).all()
+    right = (subject.logits_fn(x_adv).argmax(1) == labels).numpy()
+    np.testing.assert_array_equal(right, standing)
+    distance = subject.threat.distance(x_adv, x).numpy()
+    np.testing.assert_array_equal(rows["perturbation_norm"], distance)
+
+
+def test_autoattack_stands_beside_aa_mt(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_QUERIES", 20)
+    monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_STEPS", 3)
+    invoke("evaluate", *options, *ATTACK, "--output", tmp_path, "--autoattack")
+    result = read_json(tmp_path / "evaluation.json", "")
+    names = [stage["name"] for stage in result["autoattack"]["stages"]]
+    assert names == ["apgd_ce", "apgd_t", "fab_t", "square"]
+    theirs = result["autoattack"]["robust_accuracy"]
+    assert result["worst"] == min(result["robust_accuracy"], theirs)
+    assert "gradient_beats_queries" in [check["name"] for check in result["checks"]]
+    rows = pq.read_table(tmp_path / "rows.parquet").to_pandas()
+    assert (rows["clean_correct"] & rows["broken_by_autoattack"].isna()).sum() == theirs * 40
+
+
+def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        invoke("evaluate", *options, *ATTACK, "--output", tmp_path / name)
+    for name in ("evaluation.json", "rows.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_time_ends_with_the_same_bytes(
+    options: list[str], tmp_path: Path
+) -> None:
+    invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "whole")
+    command = [sys.executable, "-m", "pyrobust", "evaluate", *options, *ATTACK]
+    command += ["--output", str(tmp_path / "killed")]
+    for _ in range(3):
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        saved = len(list(tmp_path.glob("killed/state/*/*.npz")))
+        while process.poll() is None and len(list(tmp_path.glob("killed/state/*/*.npz"))) == saved:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "killed")
+    for name in ("evaluation.json", "rows.parquet"):
+        killed, whole = (tmp_path / run / name for run in ("killed", "whole"))
+        assert killed.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--epsilon", "300/255", "expected above 0 and at most 1 for linf"),
+        ("--epsilon", "eight", "epsilon is 'eight'"),
+        ("--norm", "l1", "norm is 'l1'"),
+        ("--model", "nowhere.safetensors", "nowhere.safetensors is missing"),
+        ("--dataset", "nowhere", "is missing: 'pyrobust dataset' writes it"),
+        ("--multitargeted-steps", "0", "multitargeted_steps is 0"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    option: str, value: str, message: str, options: list[str], tmp_path: Path
+) -> None:
+    arguments = ["evaluate", *options, *ATTACK, "--output", str(tmp_path), option, value]
+    with pytest.raises(UserError, match=message):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_model_for_other_images_is_refused(options: list[str], tmp_path: Path) -> None:
+    spec = ModelSpec("wrn-10-1", "silu", 10, (32, 32, 3), (0.5,) * 3, (0.5,) * 3)
+    save_model(tmp_path / "other.safetensors", build_model(spec), spec)
+    arguments = ["evaluate", *options, "--output", str(tmp_path / "out")]
+    arguments += ["--model", str(tmp_path / "other.safetensors")]
+    with pytest.raises(UserError, match=r"image_shape of .*other\.safetensors is"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", "16/255"), ("l2", "1")])
+def test_landscape_is_a_plane_through_each_image(
+    norm: str, epsilon: str, options: list[str], subject: Subject, tmp_path: Path
+) -> None:
+    grid = ["--resolution", "5", "--extent", "1.0"]
+    threat = ["--norm", norm, "--epsilon", epsilon]
+    invoke("landscape", *options, *threat, *grid, "--output", tmp_path)
+    result = read_json(tmp_path / "landscape.json", "")
+    assert (result["norm"], result["epsilon"]) == (norm, epsilon)
+    assert [image["image"] for image in result["images"]] == [0, 1]
+    x, labels = subject.load(range(2))
+    logits = subject.logits_fn(x)
+    own = logits.gather(1, labels[:, None])[:, 0]
+    margin = own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    for image, clean in zip(result["images"], margin.tolist(), strict=True):
+        radius = 16 / 255 if norm == "linf" else 1.0
+        assert image["u"] == image["v"] == pytest.approx([-radius, -radius / 2, 0, radius / 2,
+                                                          radius])  # fmt: skip
+        values = np.array(image["margin"])
+        assert values.shape == (5, 5)
+        assert values[2, 2] == pytest.approx(clean, abs=1e-4)
+        # Along u lies the worst point that was found; row 2 is v = 0.
+        assert values[2, 4] < values[2, 2]
