@@ -122,7 +122,7 @@ def make_store(count: int, seed: int) -> Any:
         count=count,
         image_shape=(32, 32, 3),
         class_names=tuple("0123456789"),
-        images=lambda: images,
+        blocks=lambda size: [(0, images)],
         labels=lambda: labels,
     )
 

@@ -13,6 +13,9 @@ from pyrobust.data.store import SampleStore
 from pyrobust.training.batches import Batch, BatchPlan
 from pyrobust.training.processes import Processes
 
+# Images that are copied to the device at once.
+_BLOCK = 1 << 16
+
 # A look-up of images: a slice of a batch to (uint8 images (M, H, W, C) on the device, rows (B,)).
 Rows = Callable[[Batch], tuple[Tensor, Tensor]]
 
@@ -122,8 +125,12 @@ def target_table(num_classes: int, smoothing: tuple[float, float]) -> Tensor:
 
 
 def _resident_rows(stores: list[SampleStore], device: torch.device) -> Rows:
-    images = torch.cat([torch.from_numpy(store.images()) for store in stores]).to(device)
-    offset = stores[0].count
+    count, offset = sum(store.count for store in stores), stores[0].count
+    images = torch.empty((count, *stores[0].image_shape), dtype=torch.uint8, device=device)
+    for store, start in zip(stores, (0, offset), strict=False):
+        for first, block in store.blocks(_BLOCK):
+            row = start + first
+            images[row : row + len(block)] = torch.from_numpy(block)
 
     def rows(batch: Batch) -> tuple[Tensor, Tensor]:
         index = batch.index + batch.generated * offset
