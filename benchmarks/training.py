@@ -47,6 +47,7 @@ STEPS = 10
 
 
 def make_spec(architecture: str) -> ModelSpec:
+    """Return a CIFAR-10 network."""
     mean, std = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
     return ModelSpec(architecture, "silu", 10, (32, 32, 3), mean, std)
 
@@ -62,6 +63,7 @@ class PlainStep:
         )
 
     def __call__(self, x: Tensor, labels: Tensor) -> None:
+        """Make one update."""
         for layer in self.model.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.tracking = False
@@ -82,6 +84,7 @@ class PlainStep:
         loss.item()
 
     def linf(self, x: Tensor) -> Tensor:
+        """Return x_adv by sign-PGD."""
         epsilon = EPSILON["linf"]
         target = F.softmax(self.model(x), 1).detach()
         x_adv = torch.clamp(x + torch.empty_like(x).uniform_(-epsilon, epsilon), 0, 1)
@@ -95,6 +98,7 @@ class PlainStep:
         return x_adv.detach()
 
     def l2(self, x: Tensor) -> Tensor:
+        """Return x_adv by SGD on a perturbation."""
         epsilon = EPSILON["l2"]
         target = F.softmax(self.model(x), 1).detach()
         delta = (0.001 * torch.randn_like(x)).requires_grad_()
@@ -130,6 +134,7 @@ def make_store(count: int, seed: int) -> Any:
 def make_our_step(
     architecture: str, norm: str, precision: str, batch_size: int, device: torch.device
 ) -> tuple[TradesStep, ImageClassifier]:
+    """Return our step on random images, and its network."""
     processes = Processes(device)
     model = new_model(make_spec(architecture), 0, False, channels_last=True, device=device)
     optimizer = AveragedSgd(model, 5e-4)
@@ -157,6 +162,7 @@ def make_our_step(
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
+    """Return the seconds that `work` takes on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -226,6 +232,7 @@ def measure(
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=["wrn-10-2", "resnet-18"])
     parser.add_argument("--norms", nargs="+", default=["linf", "l2"])
