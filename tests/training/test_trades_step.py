@@ -39,13 +39,18 @@ def make_settings(**changes: Any) -> TrainSettings:
 
 
 def make_task(
-    digits: Path, samples: Path, settings: TrainSettings, resident_mb: int = 64
+    digits: Path,
+    samples: Path,
+    settings: TrainSettings,
+    resident_mb: int = 64,
+    processes: Processes = ONE,
 ) -> tuple[ClassifierTask, TrainingInputs, ModelSpec]:
     inputs = TrainingInputs.open(digits, samples)
     spec = inputs.spec(settings.architecture, settings.activation)
     plan = plan_batches(inputs, settings)
     steps = int(settings.epochs * settings.epoch_size / settings.batch_size)
-    return robust_task(inputs, plan, spec, settings, steps, resident_mb, ONE), inputs, spec
+    task = robust_task(inputs, plan, spec, settings, steps, resident_mb, processes)
+    return task, inputs, spec
 
 
 class PlainTrades:
@@ -187,6 +192,21 @@ def test_bfloat16_passes_keep_float32_weights_and_come_close(digits: Path, sampl
         state = task.state()
         assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float32}
     torch.testing.assert_close(losses["bfloat16"], losses["float32"], rtol=0.05, atol=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("resident_mb", [64, 0])
+def test_a_gpu_follows_the_cpu(resident_mb: int, digits: Path, samples: Path) -> None:
+    settings = make_settings(zero_logits=False)
+    gpu = Processes(torch.device("cuda", 0))
+    tasks = [
+        make_task(digits, samples, settings, resident_mb, processes)[0] for processes in (ONE, gpu)
+    ]
+    for step in range(3):
+        ours, theirs = (task.step(step).cpu() for task in tasks)
+        torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.02)
+    validations = [task.validate(lambda: False) for task in tasks]
+    assert validations[0] == pytest.approx(validations[1], abs=0.05)
 
 
 def test_mapped_stores_give_the_same_bits_as_resident_ones(digits: Path, samples: Path) -> None:
