@@ -32,6 +32,10 @@ class TrainingInputs:
     def _check(self) -> None:
         if self.generated is None:
             return
+        if not self.generated.labelled:
+            raise UserError(
+                f"{self.generated.path} has no labels: give samples that 'pyrobust select' wrote"
+            )
         for what, theirs, ours in (
             ("image shape", self.generated.image_shape, self.dataset.image_shape),
             ("classes", self.generated.class_names, self.dataset.class_names),

@@ -47,26 +47,24 @@ def train_robust(
     spec = inputs.spec(settings.architecture, settings.activation)
     runtime.prepare()
     steps = count_steps(settings.epochs, settings.epoch_size, settings.batch_size)
-    with (
-        joined_processes(runtime.device) as processes,
-        processes.writing(output, result="training.json"),
-    ):
+    with joined_processes(runtime.device) as processes:
         _check_slices(settings, processes)
-        task = robust_task(inputs, plan, spec, settings, steps, runtime.resident_mb, processes)
-        run = run_loop(
-            task,
-            runtime.loop_settings(steps, settings.batch_size, settings.validations),
-            output,
-            {"settings": settings.model_dump(mode="json"), **inputs.identity()},
-            f"train seed {settings.seed}",
-            processes,
-        )
-        if processes.is_main:
-            save_model(output / "model.safetensors", task.kept(), spec)
-            rate = settings.batch_size * run.step / run.training_seconds
-            write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
-            write_json(output / "training.json", _record(run, inputs, spec, settings))
-            remove_state(output)
+        with processes.writing(output, result="training.json"):
+            task = robust_task(inputs, plan, spec, settings, steps, runtime.resident_mb, processes)
+            run = run_loop(
+                task,
+                runtime.loop_settings(steps, settings.batch_size, settings.validations),
+                output,
+                {"settings": settings.model_dump(mode="json"), **inputs.identity()},
+                f"train seed {settings.seed}",
+                processes,
+            )
+            if processes.is_main:
+                save_model(output / "model.safetensors", task.kept(), spec)
+                rate = settings.batch_size * run.step / run.training_seconds
+                write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
+                write_json(output / "training.json", _record(run, inputs, spec, settings))
+                remove_state(output)
 
 
 def plan_batches(inputs: TrainingInputs, settings: TrainSettings) -> BatchPlan:
