@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from pyrobust.reporting.palette import LIGHT
+from pyrobust.reporting.palette import LIGHT, MARKERS
 from pyrobust.reporting.svg import as_svg, drawing, percent_axis
 from pyrobust.reporting.wording import stage_name
 
@@ -17,28 +17,28 @@ def attack_chart(scores: dict[str, Any], labeller: dict[str, Any], title: str) -
     stages = scores["aa_mt"]["stages"]
     names = ["Clean", *(stage_name(stage["name"]) for stage in stages)]
     with drawing(_WIDTH, 0.8 + _ROW * len(names)) as (figure, (axes,)):
-        for series, label, colour, offset in (
-            (scores, "robust classifier", LIGHT["robust"], -0.14),
-            (labeller, "labeller (not robust)", LIGHT["attacked"], 0.14),
+        for series, label, colour, marker, offset in (
+            (scores, "robust classifier", LIGHT["robust"], "o", -0.14),
+            (labeller, "labeller (not robust)", LIGHT["attacked"], "D", 0.14),
         ):
-            _draw_intervals(axes, series, label, colour, offset)
+            values, intervals = _accuracies_left(series)
+            rows = [row + offset for row in range(len(names))]
+            low, high = zip(*intervals, strict=True)
+            axes.hlines(rows, low, high, colors=colour, lw=2.2)
+            axes.plot(values, rows, marker, color=colour, markersize=4.5, label=label)
         _label_rows(axes, names)
         axes.set_xlabel("accuracy left, 95% interval")
         figure.legend(loc="outside upper left", ncols=2)
         return as_svg(figure, title)
 
 
-def _draw_intervals(
-    axes: Axes, scores: dict[str, Any], label: str, colour: str, offset: float
-) -> None:
+def _accuracies_left(scores: dict[str, Any]) -> tuple[list[float], list[list[float]]]:
+    """Return clean accuracy and what each stage leaves, with their intervals."""
     stages = scores["aa_mt"]["stages"]
-    values = [scores["clean_accuracy"], *(stage["robust_accuracy"] for stage in stages)]
-    intervals = [scores["clean_interval"], *(stage["interval"] for stage in stages)]
-    rows = [row + offset for row in range(len(values))]
-    axes.hlines(
-        rows, [low for low, _ in intervals], [high for _, high in intervals], colors=colour, lw=2.2
+    return (
+        [scores["clean_accuracy"], *(stage["robust_accuracy"] for stage in stages)],
+        [scores["clean_interval"], *(stage["interval"] for stage in stages)],
     )
-    axes.plot(values, rows, "o", color=colour, markersize=5, label=label)
 
 
 def accuracy_chart(rows: list[dict[str, Any]], title: str) -> str:
@@ -62,7 +62,8 @@ def accuracy_chart(rows: list[dict[str, Any]], title: str) -> str:
                 for place, row in enumerate(rows)
                 if row[f"{key}_accuracy"] is not None
             ]
-            axes.plot(*zip(*known, strict=True), "o", color=LIGHT[key], markersize=5.5, label=label)
+            values, places = zip(*known, strict=True)
+            axes.plot(values, places, MARKERS[key], color=LIGHT[key], markersize=5, label=label)
         _label_rows(axes, [row["name"] for row in rows])
         figure.legend(loc="outside upper left", ncols=2)
         return as_svg(figure, title)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrobust.errors import UserError
-from pyrobust.reporting.palette import LIGHT
+from pyrobust.reporting.palette import LIGHT, MARKERS
 from pyrobust.reporting.svg import as_svg, drawing, percent_axis
 
 # Points of a curve: more than a page can show, few enough to keep the page small.
@@ -44,27 +44,15 @@ def read_log(path: Path) -> Log:
 
 
 def accuracy_curves(log: Log, best_step: int, title: str) -> str:
-    """Draw clean and robust accuracy: lines on training batches, dots on the validation split."""
+    """Draw clean and robust accuracy: lines on training batches, marks on the validation split."""
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
-        for key, colour in (("clean", LIGHT["clean"]), ("robust", LIGHT["robust"])):
-            steps, values = _series(log.training, f"{key}_accuracy")
-            axes.plot(*_thinned(steps, values), color=colour, alpha=0.55, label=f"{key}, training")
-            axes.plot(
-                *_series(log.validation, f"{key}_accuracy"),
-                "o-",
-                color=colour,
-                markersize=4,
-                label=f"{key}, validation",
-            )
+        for key, marker in MARKERS.items():
+            training = _thinned(*_series(log.training, f"{key}_accuracy"))
+            validation = _series(log.validation, f"{key}_accuracy")
+            style: dict[str, Any] = {"color": LIGHT[key], "markersize": 4}
+            axes.plot(*training, "-", alpha=0.55, label=f"{key}, training", **style)
+            axes.plot(*validation, f"{marker}-", label=f"{key}, validation", **style)
         axes.axvline(best_step, color=LIGHT["muted"], lw=1, ls=(0, (3, 3)))
-        axes.annotate(
-            "kept",
-            (best_step, 0.02),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            ha="right",
-            color=LIGHT["muted"],
-        )
         axes.set_ylim(0, 1)
         axes.set_xlabel("step")
         percent_axis(axes)
@@ -73,15 +61,15 @@ def accuracy_curves(log: Log, best_step: int, title: str) -> str:
 
 
 def loss_curves(log: Log, title: str) -> str:
-    """Draw the loss of the training batches: the whole, its clean and its robust part."""
+    """Draw the loss of the training batches, and the clean and the robust term in it."""
     series = {
-        "loss": ("whole", LIGHT["ink"]),
-        "clean_loss": ("clean part", LIGHT["clean"]),
-        "robust_loss": ("robust part", LIGHT["robust"]),
+        "loss": ("TRADES loss", LIGHT["ink"], "-"),
+        "clean_loss": ("cross-entropy", LIGHT["clean"], "--"),
+        "robust_loss": ("KL divergence", LIGHT["robust"], ":"),
     }
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
-        for key, (label, colour) in series.items():
-            axes.plot(*_thinned(*_series(log.training, key)), color=colour, label=label)
+        for key, (label, colour, style) in series.items():
+            axes.plot(*_thinned(*_series(log.training, key)), style, color=colour, label=label)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("step")
         figure.legend(loc="outside upper left", ncols=3)

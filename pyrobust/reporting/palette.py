@@ -31,6 +31,9 @@ DARK = {
     "generated": "#c79cec",
 }
 
+# Shapes beside colours: nothing is told by colour alone.
+MARKERS = {"clean": "s", "robust": "o"}
+
 
 def as_css(theme: dict[str, str]) -> str:
     """Return the colours as declarations of CSS variables."""
