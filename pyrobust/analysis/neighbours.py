@@ -70,7 +70,7 @@ def measure_neighbours(
         "num_samples": len(rows["self"]),
         "set_sizes": {name: len(rows[name]) for name in SETS},
         "components": components,
-        "explained_variance": float(pca.explained_variance.sum()),
+        "explained_variance": min(1.0, float(pca.explained_variance.sum())),
         "complementarity": complementarity(found.closest),
         "coverage": {name: coverage(found.by_set[name], len(rows[name])) for name in ORIGINAL_SETS},
         "copies": {name: float(np.mean(found.by_set[name].squared_distance == 0)) for name in SETS},

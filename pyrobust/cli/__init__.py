@@ -35,6 +35,7 @@ app.command("select")(generate.select)
 app.command("features")(analyse.features)
 app.command("neighbours")(analyse.neighbours)
 app.command("quality")(analyse.quality)
+app.command("augment")(analyse.augment)
 
 app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)

@@ -1,4 +1,4 @@
-"""Verbs on generated data: `features`, `neighbours` and `quality`."""
+"""Verbs on generated data: `features`, `neighbours`, `quality` and `augment`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -74,3 +74,20 @@ def quality(
     from pyrobust.analysis.quality import measure_quality
 
     measure_quality(FeatureSet.open(original), FeatureSet.open(generated), output, settings)
+
+
+@writes_folder
+def augment(
+    store: Annotated[Path, typer.Option(help="Sample store of the training images.")],
+    augmentation: Annotated[
+        str,
+        typer.Option(help="crop_flip, cutout, mixup, cutmix, rand_augment or auto_augment."),
+    ],
+    output: Output,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the changes.")] = 0,
+) -> None:
+    """Change training images, to be analysed as if a generator had made them (Table 5)."""
+    from pyrobust.analysis.augmentations import augment_store
+    from pyrobust.data.store import SampleStore
+
+    augment_store(SampleStore.open(store), output, augmentation, seed)
