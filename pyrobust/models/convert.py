@@ -14,7 +14,7 @@ from pyrobust.models.checkpoints import (
 )
 from pyrobust.models.download import download
 from pyrobust.models.files import load_model, load_strictly, save_model
-from pyrobust.models.registry import NORMALIZATION, PUBLISHED
+from pyrobust.models.registry import NORMALIZATION, PUBLISHED, published_model
 from pyrobust.models.spec import ModelSpec
 
 
@@ -29,8 +29,8 @@ def convert_checkpoint(
     """Write the weights of `source` to `target` in the format of its suffix.
 
     Args:
-        source: a `.pt` or `.safetensors` file, or the name of a published model, which is
-            downloaded to `downloads`.
+        source: a `.pt` or `.safetensors` file, or (without a suffix) the name of a published
+            model, which is downloaded to `downloads`.
         dataset, activation, image_size: what a `.pt` file does not tell of its model; not needed
             where the file's name is that of a published model.
 
@@ -39,7 +39,9 @@ def convert_checkpoint(
     """
     if target.suffix not in (".safetensors", ".pt"):
         raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors or .pt")
-    path = download(PUBLISHED[source], downloads) if source in PUBLISHED else Path(source)
+    path = Path(source)
+    if not path.suffix:
+        path = download(published_model(source), downloads)
     if path.suffix == ".safetensors":
         model, spec = load_model(path, "cpu")
     else:

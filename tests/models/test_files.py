@@ -174,6 +174,8 @@ def test_conversion_asks_for_what_the_file_does_not_tell(
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     with pytest.raises(UserError, match="give --dataset with one of cifar10"):
         convert(tmp_path / "weights.pt", tmp_path / "out.safetensors")
+    with pytest.raises(UserError, match="'wrn' is no published model; expected one of cifar10_l"):
+        convert(Path("wrn"), tmp_path / "out.safetensors")
     with pytest.raises(UserError, match=r"expected .safetensors or .pt"):
         convert(tmp_path / "weights.pt", tmp_path / "out.bin", "cifar10")
     assert not (tmp_path / "out.safetensors").exists()
