@@ -123,7 +123,8 @@ def _ours(queries: Any, points: Any, arguments: argparse.Namespace) -> Callable[
 
     nearest_neighbours(queries[:2000], points[:2000], 1 << 28)  # loads the libraries
     memory = int(arguments.memory_gb * 1e9)
-    return lambda: nearest_neighbours(queries, points, memory, same_set=queries is points)
+    own = np.arange(points.shape[0]) if queries is points else None
+    return lambda: nearest_neighbours(queries, points, memory, own)
 
 
 def _faiss(queries: Any, points: Any, _: argparse.Namespace) -> Callable[[], object]:

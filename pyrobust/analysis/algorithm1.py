@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pyrobust.analysis.candidates import Proposer
 from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows
 
@@ -34,17 +35,32 @@ class SetNeighbours:
 
 
 def find_neighbours(
-    train: FeatureRows, test: FeatureRows, generated: FeatureRows, memory_bytes: int
+    train: FeatureRows,
+    test: FeatureRows,
+    generated: FeatureRows,
+    memory_bytes: int,
+    proposer: Proposer | None = None,
+    rows: np.ndarray | None = None,
 ) -> SetNeighbours:
-    """Return the neighbours of every generated sample, exactly."""
+    """Return the neighbours of generated samples, exactly unless `proposer` overlooks some.
+
+    Args:
+        rows: which samples ask, ascending; all where not given.
+    """
+    asking: FeatureRows = generated
+    if rows is None:
+        rows = np.arange(generated.shape[0])
+    else:
+        asking = np.concatenate([generated[row : row + 1] for row in rows.tolist()])
     points = {"train": train, "test": test, "self": generated}
     return SetNeighbours(
         {
             name: nearest_neighbours(
-                generated,
+                asking,
                 points[name],
                 memory_bytes,
-                same_set=name == "self",
+                own=rows if name == "self" else None,
+                proposer=proposer,
                 what=f"generated: nearest in {name}",
             )
             for name in SETS

@@ -9,24 +9,20 @@ off by at most d u |q| |y|, u = 2⁻²⁴ (Higham 2002, section 3.1), so for all
 A point whose approximate distance exceeds the least one by more than 2E is not the nearest. All
 others are compared in float64. Where they may be more than the candidates that FAISS returned,
 it is asked for more of them. So the answer is that of a comparison of all pairs in float64,
-whatever the sizes of the blocks, the number of threads or the device.
+whatever the sizes of the blocks, the number of threads or the device. (A proposer that does not
+look at all points gives no such proof; the nearest of what it proposes is then taken.)
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from pyrobust.analysis.candidates import Proposer, exhaustive
 from pyrobust.analysis.pca import FeatureRows
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
-
-# queries (q, d), points (n, d), k -> approximate squared distances (q, k), ascending, and places
-# (q, k) among the points.
-Search = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 _FIRST_CANDIDATES = 8
 _MORE_CANDIDATES = 8  # times as many in each further round
@@ -52,8 +48,8 @@ def nearest_neighbours(
     queries: FeatureRows,
     points: FeatureRows,
     memory_bytes: int,
-    same_set: bool = False,
-    search: Search | None = None,
+    own: np.ndarray | None = None,
+    proposer: Proposer | None = None,
     what: str = "nearest neighbours",
 ) -> Neighbours:
     """Return the nearest point of each query by (distance in float64, index).
@@ -62,52 +58,30 @@ def nearest_neighbours(
         queries: (n, d) float32, finite; read in blocks.
         points: (m, d) float32, finite; read in blocks.
         memory_bytes: bound on what is held at once, apart from 16 bytes a query.
-        same_set: whether the queries are the points. Each is then left out of its own search by
-            its index, not by its distance: a copy of it is a neighbour like any other.
-        search: proposes candidates; FAISS on a GPU where there is one, else on the processor.
+        own: (n,) index of the point that each query must not find, where the queries are points
+            themselves. They are left out by index, not by distance: a copy of a query is a
+            neighbour like any other.
+        proposer: finds candidates; it looks at all points where not given.
         what: is done, for the progress line.
     """
-    search = search or faiss_search()
-    point_block, query_block = _block_sizes(points.shape[1], memory_bytes)
+    proposer = proposer or exhaustive()
+    point_block, query_block = _block_sizes(points.shape[1], memory_bytes, proposer.complete)
     index = np.full(queries.shape[0], -1, np.int64)
     distance = np.full(queries.shape[0], np.inf)
     work = queries.shape[0] * -(-points.shape[0] // point_block)
     with counting(work, what, "queries") as advance:
         for start in range(0, points.shape[0], point_block):
-            block = _PointBlock(points[start : start + point_block], start, search)
+            block = _PointBlock(points[start : start + point_block], start, proposer)
             for first in range(0, queries.shape[0], query_block):
                 some = queries[first : first + query_block]
                 here = slice(first, first + len(some))
-                own = np.arange(first, first + len(some)) if same_set else None
-                found = block.nearest(some, own)
+                found = block.nearest(some, None if own is None else own[here])
                 # Of equal distances the earlier block keeps its own: its indices are lower.
                 nearer = found.squared_distance < distance[here]
                 distance[here][nearer] = found.squared_distance[nearer]
                 index[here][nearer] = found.index[nearer]
                 advance(len(some))
     return Neighbours(index, distance)
-
-
-def faiss_search() -> Search:
-    """Return FAISS's exact search, on a GPU where there is one."""
-    faiss = _faiss()
-    if not uses_gpu():
-        return faiss.knn  # type: ignore[no-any-return]
-    resources = faiss.StandardGpuResources()
-    return lambda queries, points, k: faiss.knn_gpu(resources, queries, points, k)
-
-
-def uses_gpu() -> bool:
-    """Tell whether FAISS sees a GPU."""
-    return bool(_faiss().get_num_gpus() > 0)
-
-
-def _faiss() -> Any:
-    """Import FAISS without its report on vector instructions."""
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
-    import faiss
-
-    return faiss
 
 
 def squared_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -131,9 +105,8 @@ class _Queries:
 class _PointBlock:
     """Points that are searched together. Equal ones are searched once, however many they are."""
 
-    def __init__(self, points: np.ndarray, start: int, search: Search) -> None:
+    def __init__(self, points: np.ndarray, start: int, proposer: Proposer) -> None:
         places, second = _distinct(points)
-        self._search = search
         self._points = points[places]
         self._first = places + start
         self._second = np.where(second < 0, -1, second + start)
@@ -141,6 +114,8 @@ class _PointBlock:
         self._centre = self._points.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._centred = self._points - self._centre
         self._largest_norm = float(_norms(self._centred).max())
+        self._search = proposer.build(self._centred)
+        self._complete = proposer.complete
 
     def nearest(self, values: np.ndarray, own: np.ndarray | None) -> Neighbours:
         """Return the nearest point of each query (q, d); `own` (q,) are indices to leave out."""
@@ -166,11 +141,12 @@ class _PointBlock:
     ) -> np.ndarray:
         """Settle what `count` candidates can, and tell which of the waiting queries are."""
         count = min(count, len(self._points))
-        approximate, places = self._search(queries.centred[waiting], self._centred, count)
+        approximate, places = self._search(queries.centred[waiting], count)
         index = self._indices(queries, waiting, places)
         error = queries.error[waiting]
         limit = np.where(index >= 0, approximate, np.inf).min(axis=1) + 2 * error
-        settled: np.ndarray = (approximate[:, -1] > limit) | (count == len(self._points))
+        all_seen = count == len(self._points) or not self._complete
+        settled: np.ndarray = (approximate[:, -1] > limit) | all_seen
         possible = (index >= 0) & (approximate <= limit[:, None]) & settled[:, None]
         row, column = np.nonzero(possible)
         query = waiting[row]
@@ -196,7 +172,7 @@ class _PointBlock:
         Args:
             some: (q,) which queries.
         """
-        index: np.ndarray = self._first[places]
+        index = np.where(places < 0, -1, self._first[places])
         if queries.own is None:
             return index
         return np.where(index == queries.own[some, None], self._second[places], index)
@@ -261,13 +237,13 @@ def _norms(rows: np.ndarray) -> np.ndarray:
     return norms
 
 
-def _block_sizes(dimensions: int, memory_bytes: int) -> tuple[int, int]:
+def _block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[int, int]:
     """Return how many points and how many queries are held at once.
 
-    A point is held as it came, as a distinct one, centred, and once more while these are made; a
-    query as it came, centred, and with its candidates.
+    A point is held as it came, as a distinct one, centred, once more while these are made, and
+    once more in an inverted file; a query as it came, centred, and with its candidates.
     """
-    point = 16 * dimensions + 64
+    point = (16 if complete else 20) * dimensions + 64
     query = 12 * dimensions + 1024
     points = int(0.7 * memory_bytes) // point
     queries = min(1 << 16, int(0.2 * memory_bytes) // query)

@@ -17,15 +17,19 @@ from pyrobust.analysis.algorithm1 import (
     per_class,
 )
 from pyrobust.analysis.blas import one_blas_thread
+from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
 from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
-from pyrobust.analysis.nearest import nearest_neighbours, uses_gpu
-from pyrobust.analysis.pca import fit_pca
+from pyrobust.analysis.nearest import nearest_neighbours
+from pyrobust.analysis.pca import FeatureRows, fit_pca
 from pyrobust.analysis.scratch import ScratchRows
-from pyrobust.analysis.subsets import balanced_subset
+from pyrobust.analysis.subsets import balanced_subset, stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, write_json
+
+# Samples that an approximate search is compared with an exact one on.
+_NUM_CHECKED = 1000
 
 
 def measure_neighbours(
@@ -54,7 +58,8 @@ def measure_neighbours(
         points = {
             name: ScratchRows(pca.project(sources[name]), components, output) for name in SETS
         }
-    found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes)
+    proposer = inverted_lists(settings.probes) if settings.approximate else exhaustive()
+    found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes, proposer)
     store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
     _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
     train_of_test, test_of_train = (
@@ -74,6 +79,9 @@ def measure_neighbours(
         "complementarity": complementarity(found.closest),
         "coverage": {name: coverage(found.by_set[name], len(rows[name])) for name in ORIGINAL_SETS},
         "copies": {name: float(np.mean(found.by_set[name].squared_distance == 0)) for name in SETS},
+        "approximate": _checked(found, points, settings, memory_bytes)
+        if settings.approximate
+        else None,
         "per_class": per_class(found, labels, sets["self"].class_names),
         "reference": {
             "train_covers_test": coverage(test_of_train, len(rows["test"])),
@@ -111,6 +119,32 @@ def _draw(
     return {
         name: balanced_subset(labels[name], len(class_names), class_size, settings.seed)
         for name in SETS
+    }
+
+
+def _checked(
+    found: SetNeighbours,
+    points: Mapping[str, FeatureRows],
+    settings: NeighbourSettings,
+    memory_bytes: int,
+) -> dict[str, Any]:
+    """Compare some samples with an exact search: what an inverted file overlooks, and the harm.
+
+    A neighbour in the largest set is overlooked most often, which moves complementarity.
+    """
+    labels = np.zeros(len(found.closest), np.int64)
+    rows = stratified_subset(labels, _NUM_CHECKED, settings.seed)
+    exact = find_neighbours(
+        points["train"], points["test"], points["self"], memory_bytes, exhaustive(), rows
+    )
+    shares, exact_shares = complementarity(found.closest[rows]), complementarity(exact.closest)
+    return {
+        "num_checked": len(rows),
+        "recall": {
+            name: float(np.mean(found.by_set[name].index[rows] == exact.by_set[name].index))
+            for name in SETS
+        },
+        "complementarity_bias": {name: shares[name] - exact_shares[name] for name in SETS},
     }
 
 

@@ -37,6 +37,13 @@ class NeighbourSettings(Settings):
     """Whether all images of the features are used in place of equal, class-balanced sets;
     complementarity is then not comparable with the paper's."""
 
+    approximate: bool = False
+    """Whether neighbours are looked for in the nearest clusters only, for sets whose pairs are too
+    many; what that overlooks is measured and told."""
+
+    probes: PositiveInt = 64
+    """Clusters that an approximate search looks into."""
+
     components: PositiveInt = 100
     """PCA components, fitted on the original images (appendix D)."""
 

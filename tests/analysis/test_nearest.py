@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrobust.analysis.nearest import faiss_search, nearest_neighbours, squared_distances
+from pyrobust.analysis.candidates import Proposer, Search, exhaustive, inverted_lists
+from pyrobust.analysis.nearest import nearest_neighbours, squared_distances
 
 SMALL_BLOCKS = 1  # bytes: the smallest blocks that there are, 1,024 rows
 ONE_BLOCK = 1 << 30
@@ -26,7 +27,9 @@ def brute_force(
 def assert_exact(queries: np.ndarray, points: np.ndarray, same_set: bool = False) -> None:
     index, distance = brute_force(queries, points, same_set)
     for memory in (SMALL_BLOCKS, ONE_BLOCK):
-        found = nearest_neighbours(queries, points, memory, same_set)
+        found = nearest_neighbours(
+            queries, points, memory, own=np.arange(len(queries)) if same_set else None
+        )
         np.testing.assert_array_equal(found.index, index)
         np.testing.assert_array_equal(found.squared_distance, distance)
 
@@ -57,7 +60,9 @@ def test_small_cases(
     ],
 )
 def test_a_point_is_no_neighbour_of_itself(points: list[float], index: list[int]) -> None:
-    found = nearest_neighbours(column(points), column(points), ONE_BLOCK, same_set=True)
+    found = nearest_neighbours(
+        column(points), column(points), ONE_BLOCK, own=np.arange(len(points))
+    )
     assert found.index.tolist() == index
 
 
@@ -115,16 +120,26 @@ def test_any_grid_agrees_with_brute_force(
 
 
 def test_a_search_that_rounds_too_much_is_noticed() -> None:
-    def coarse(queries: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        return faiss_search()(
-            queries.astype(np.float16).astype(np.float32),
-            points.astype(np.float16).astype(np.float32),
-            k,
-        )
+    def build(points: np.ndarray) -> Search:
+        search = exhaustive().build(points.astype(np.float16).astype(np.float32))
+        return lambda queries, k: search(queries.astype(np.float16).astype(np.float32), k)
 
     points = np.random.default_rng(4).standard_normal((200, 50)).astype(np.float32)
     with pytest.raises(ArithmeticError, match="TensorFloat-32"):
-        nearest_neighbours(points[:100], points[100:], ONE_BLOCK, search=coarse)
+        nearest_neighbours(
+            points[:100], points[100:], ONE_BLOCK, proposer=Proposer(build, complete=True)
+        )
+
+
+def test_an_inverted_file_finds_most_neighbours_and_never_itself() -> None:
+    points = np.random.default_rng(6).standard_normal((4000, 8)).astype(np.float32)
+    points[3000:3500] = points[:500]
+    own = np.arange(len(points))
+    exact = nearest_neighbours(points, points, ONE_BLOCK, own)
+    close = nearest_neighbours(points, points, ONE_BLOCK, own, inverted_lists(probes=20))
+    assert (close.index != own).all()
+    assert np.mean(close.index == exact.index) > 0.95
+    assert (close.squared_distance >= exact.squared_distance).all()
 
 
 @pytest.mark.gpu
@@ -133,8 +148,15 @@ def test_a_gpu_finds_what_the_processor_finds() -> None:
 
     random = np.random.default_rng(5)
     points = random.integers(0, 3, (5000, 12)).astype(np.float32)
-    on_gpu = nearest_neighbours(points, points, ONE_BLOCK, same_set=True)
-    on_cpu = nearest_neighbours(points, points, ONE_BLOCK, same_set=True, search=faiss.knn)
+    own = np.arange(len(points))
+    on_gpu = nearest_neighbours(points, points, ONE_BLOCK, own)
+    on_cpu = nearest_neighbours(
+        points,
+        points,
+        ONE_BLOCK,
+        own,
+        Proposer(lambda points: lambda queries, k: faiss.knn(queries, points, k), complete=True),
+    )
     np.testing.assert_array_equal(on_gpu.index, on_cpu.index)
 
 

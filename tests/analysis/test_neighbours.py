@@ -83,6 +83,21 @@ def test_memory_changes_no_byte(sets: dict[str, FeatureSet], tmp_path: Path) -> 
     assert read(tmp_path / "small")["set_sizes"] == {"train": 400, "test": 150, "self": 700}
 
 
+def test_an_approximate_search_tells_what_it_overlooks(tmp_path: Path) -> None:
+    sets = {
+        name: make_set(tmp_path / name, 3000, seed)
+        for seed, name in enumerate(("train", "test", "self"))
+    }
+    settings = NeighbourSettings(whole_sets=True, approximate=True, probes=1)
+    measure_neighbours(sets, tmp_path / "close", settings, MEMORY)
+    measure_neighbours(sets, tmp_path / "exact", NeighbourSettings(whole_sets=True), MEMORY)
+    check = read(tmp_path / "close")["approximate"]
+    assert check["num_checked"] == 1000  # type: ignore[index]
+    assert all(0.2 < recall < 1 for recall in check["recall"].values())  # type: ignore[index]
+    assert sum(check["complementarity_bias"].values()) == pytest.approx(0)  # type: ignore[index]
+    assert read(tmp_path / "exact")["approximate"] is None
+
+
 def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
     train, test = (make_set(tmp_path / str(seed), 200, seed) for seed in range(2))
     settings = NeighbourSettings(num_samples=1000)
