@@ -41,7 +41,7 @@ _STRIPS = 16
 class GaussianGenerator(BlockGenerator):
     """Sample i is of class i mod K: mean + factor · noise, clipped and rounded to uint8.
 
-    The factor of a class with more images than pixel values is the Cholesky factor of its
+    The factor of a class with at least as many images as pixel values is the Cholesky factor of its
     covariance + jitter · I. With fewer images the covariance is singular and large, and the
     centred images themselves are its factor; jitter then adds independent noise. Factors are
     stored in float32, which halves the file and changes a pixel by far less than one shade.
@@ -142,7 +142,7 @@ def _fit_class(
     """Return the mean (D,) float64 and the factor (D, D) or (D, n) float32, pixels in [0, 1]."""
     count, dimension = len(rows), math.prod(store.image_shape)
     total = np.zeros(dimension)
-    products = np.zeros((dimension, dimension)) if count > dimension else None
+    products = np.zeros((dimension, dimension)) if count >= dimension else None
     for first in range(0, count, _FIT_ROWS):
         pixels = store.gather(rows[first : first + _FIT_ROWS]).reshape(-1, dimension)
         values = pixels.astype(np.float64)
