@@ -2,14 +2,15 @@
 
 from pyrobust.attacks.apgd import ApgdSettings, apgd
 from pyrobust.attacks.ascent import AscentSettings
-from pyrobust.attacks.gradients import LogitsFn
 from pyrobust.attacks.multitargeted import MultitargetedSettings, multitargeted
+from pyrobust.attacks.passes import FixedPasses, LogitsFn
 from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
 from pyrobust.attacks.threat import ThreatModel
 
 __all__ = [
     "ApgdSettings",
     "AscentSettings",
+    "FixedPasses",
     "LogitsFn",
     "MultitargetedSettings",
     "PgdSettings",

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks.gradients import (
-    LogitsFn,
     Loss,
     LossFn,
     TargetedLoss,
     gradient,
     loss_fn,
 )
+from pyrobust.attacks.passes import LogitsFn
 from pyrobust.attacks.targets import ranked_targets
 from pyrobust.attacks.threat import ThreatModel, is_broken
 from pyrobust.attacks.worst import WorstPoints

@@ -5,8 +5,9 @@ from typing import Self
 
 from torch import Tensor
 
-from pyrobust.attacks.gradients import LogitsFn, LossFn, gradient
+from pyrobust.attacks.gradients import LossFn, gradient
 from pyrobust.attacks.optimizers import OptimizerName, make_optimizer
+from pyrobust.attacks.passes import LogitsFn
 from pyrobust.attacks.threat import ThreatModel, is_broken
 from pyrobust.attacks.worst import WorstPoints
 

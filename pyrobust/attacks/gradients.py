@@ -1,16 +1,14 @@
 """The loss of an attack and its gradient with respect to the images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from pyrobust import ops
-
-# x (N, C, H, W) in [0, 1] -> logits (N, K)
-LogitsFn = Callable[[Tensor], Tensor]
+from pyrobust.attacks.passes import FixedPasses, LogitsFn
 
 # (logits, labels[, targets]) -> (loss (N,), gradient (N, K)); an attack maximises it.
 LossFn = Callable[..., tuple[Tensor, Tensor]]
@@ -49,6 +47,20 @@ def gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gr
     Args:
         goals: labels (N,), and targets (N,) for a targeted loss.
     """
+    if not isinstance(logits_fn, FixedPasses):
+        return _gradient(logits_fn, x, loss, *goals)
+    # Each pass goes back before the next one begins: only one is held in memory.
+    passes = zip(*(logits_fn.split(values) for values in (x, *goals)), strict=True)
+    parts = [_gradient(logits_fn.logits_fn, images, loss, *theirs) for images, *theirs in passes]
+    return Gradient(
+        *(
+            torch.cat([getattr(part, field.name) for part in parts])[: len(x)]
+            for field in fields(Gradient)
+        )
+    )
+
+
+def _gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gradient:
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         logits = logits_fn(x)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks.ascent import AscentSettings, ascend
-from pyrobust.attacks.gradients import LogitsFn, Loss, loss_fn
+from pyrobust.attacks.gradients import Loss, loss_fn
+from pyrobust.attacks.passes import LogitsFn
 from pyrobust.attacks.threat import ThreatModel
 from pyrobust.attacks.worst import WorstPoints
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyrobust.attacks.gradients import LogitsFn
+from pyrobust.attacks.passes import LogitsFn
 
 
 def ranked_targets(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> Tensor:

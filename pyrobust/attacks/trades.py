@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.gradients import LogitsFn
 from pyrobust.attacks.optimizers import OptimizerName, make_optimizer
+from pyrobust.attacks.passes import LogitsFn
 from pyrobust.attacks.threat import ThreatModel
 
 # The second half of the steps uses a tenth of the rate, as in the authors' code.

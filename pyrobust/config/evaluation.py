@@ -54,7 +54,7 @@ class EvaluationSettings(Settings):
     autoattack: bool = False
     """Whether AutoAttack (standard) runs as well; the result is then the worst of both."""
 
-    batch_size: PositiveInt = 256
+    batch_size: PositiveInt = 512
     """Images attacked together; the state is saved after each stage of a batch."""
 
     pass_size: PositiveInt = 64

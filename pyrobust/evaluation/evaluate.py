@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.attacks import LogitsFn
+from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_model
+from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.masking import check_masking, check_square
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.passes import exact_kernels, fixed_passes
 from pyrobust.evaluation.rows import write_rows
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
@@ -41,7 +41,7 @@ def evaluate(
         keep_adversarial: also write `adversarial.npy`, the worst point of each image under AA+MT,
             (N, C, H, W) float32.
     """
-    logits_fn = fixed_passes(subject.logits_fn, settings.pass_size)
+    logits_fn = FixedPasses(subject.logits_fn, settings.pass_size)
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))

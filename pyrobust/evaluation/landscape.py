@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks import LogitsFn, ThreatModel, pgd, pgd40
+from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel, pgd, pgd40
 from pyrobust.config.evaluation import LandscapeSettings
-from pyrobust.evaluation.passes import exact_kernels, fixed_passes
+from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.subject import Subject
 from pyrobust.files import write_json
 
@@ -34,7 +34,7 @@ def _planes(subject: Subject, settings: LandscapeSettings) -> list[dict[str, Any
     count = min(settings.num_images, subject.store.count)
     x, labels = subject.load(range(count))
     ids = torch.arange(count, device=x.device)
-    logits_fn, threat = fixed_passes(subject.logits_fn, _PASS_SIZE), subject.threat
+    logits_fn, threat = FixedPasses(subject.logits_fn, _PASS_SIZE), subject.threat
     worst = pgd(logits_fn, x, labels, ids, pgd40(threat, stop_when_broken=False), settings.seed)
     signs = ops.random_signs(ids, x.shape[1:], settings.seed)
     reach = settings.extent * threat.epsilon

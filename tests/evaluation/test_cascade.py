@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pyrobust.attacks import FixedPasses
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.passes import fixed_passes
 from pyrobust.evaluation.stages import Cascade, Stage
 from pyrobust.evaluation.subject import Subject
 
@@ -26,7 +26,7 @@ SMALL = EvaluationSettings(
 
 
 def run_of(subject: Subject, folder: Path) -> CascadeRun:
-    logits_fn = fixed_passes(subject.logits_fn, 16)
+    logits_fn = FixedPasses(subject.logits_fn, 16)
     return CascadeRun(logits_fn, subject.threat, subject.load, folder, keep_adversarial=True)
 
 

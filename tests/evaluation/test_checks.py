@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel
 from pyrobust.evaluation.checks import check_model
 from pyrobust.evaluation.masking import check_masking
-from pyrobust.evaluation.passes import fixed_passes
 from pyrobust.evaluation.subject import Subject
 
 THREAT = ThreatModel("linf", 16 / 255)
@@ -17,7 +16,7 @@ THREAT = ThreatModel("linf", 16 / 255)
 
 def failures(logits_fn: LogitsFn, subject: Subject) -> set[str]:
     x, labels = subject.load(range(32))
-    checks = check_model(fixed_passes(logits_fn, 32), x, labels)
+    checks = check_model(FixedPasses(logits_fn, 32), x, labels)
     return {check.name for check in checks if not check.passed}
 
 
@@ -63,7 +62,7 @@ def test_batch_norm_in_training_mode_is_caught(subject: Subject) -> None:
 
 
 def masking_failures(logits_fn: LogitsFn, subject: Subject) -> set[str]:
-    logits_fn = fixed_passes(logits_fn, 32)
+    logits_fn = FixedPasses(logits_fn, 32)
     x, labels = subject.load(range(32))
     right = logits_fn(x).argmax(1) == labels
     checks = check_masking(logits_fn, x[right], labels[right], THREAT, seed=0)

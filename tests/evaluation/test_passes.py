@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from pyrobust import ops
+from pyrobust.attacks import FixedPasses
 from pyrobust.attacks.gradients import gradient
-from pyrobust.evaluation.passes import fixed_passes
 from pyrobust.evaluation.subject import Subject
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 95, 96])
 def test_results_do_not_depend_on_other_images(subject: Subject, count: int) -> None:
-    logits_fn = fixed_passes(subject.logits_fn, 16)
+    logits_fn = FixedPasses(subject.logits_fn, 16)
     x, labels = subject.load(range(96))
     among_all = gradient(logits_fn, x, ops.cross_entropy, labels)
     last = slice(96 - count, 96)
@@ -28,12 +28,22 @@ def test_every_pass_has_the_same_size() -> None:
         return x.flatten(1)
 
     x = torch.rand(21, 1, 2, 2)
-    assert torch.equal(fixed_passes(logits_fn, 8)(x), x.flatten(1))
+    assert torch.equal(FixedPasses(logits_fn, 8)(x), x.flatten(1))
     assert sizes == [8, 8, 8]
 
 
 def test_filling_receives_no_gradient() -> None:
     x = torch.rand(3, 1, 2, 2, requires_grad=True)
-    logits = fixed_passes(lambda images: 2 * images.flatten(1), 8)(x)
+    logits = FixedPasses(lambda images: 2 * images.flatten(1), 8)(x)
     (grad,) = torch.autograd.grad(logits.sum(), x)
     assert torch.equal(grad, torch.full_like(x, 2))
+
+
+def test_strides_of_a_pass_are_always_the_same() -> None:
+    passes = FixedPasses(lambda x: x, 4)
+    for x in (
+        torch.rand(3, 1, 2, 2),
+        torch.rand(4, 2, 2, 1).permute(0, 3, 1, 2),
+        torch.rand(9, 1, 2, 2).contiguous(memory_format=torch.channels_last),
+    ):
+        assert all(images.stride() == (4, 4, 2, 1) for images in passes.split(x))
