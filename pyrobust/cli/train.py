@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pyrobust.cli.options import takes_settings
+from pyrobust.cli.stage import writes_folder
 from pyrobust.config.training import LabellerSettings, TrainSettings
 
 DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
@@ -24,6 +25,7 @@ Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")
 
 
 @takes_settings(LabellerSettings)
+@writes_folder
 def train_labeller(
     dataset: DatasetFolder,
     output: Output,
@@ -44,6 +46,7 @@ def train_labeller(
 
 
 @takes_settings(TrainSettings)
+@writes_folder
 def train(
     dataset: DatasetFolder,
     output: Output,
@@ -66,6 +69,7 @@ def train(
     train_robust(dataset, samples, output, settings, runtime)
 
 
+@writes_folder
 def choose(
     runs: Annotated[list[Path], typer.Option(help="Folder of a run; give it for each run.")],
     output: Output,
