@@ -57,9 +57,9 @@ def gain(record: Record) -> str:
     )
 
 
-def gain_name(record: Record) -> str:
-    """Return what the difference from the baseline is called."""
-    return "Gain from generated data" if _is_about_data(record) else "Against the baseline"
+def effect_name(record: Record) -> str:
+    """Return what the difference from the baseline measures."""
+    return "Effect of generated data" if _is_about_data(record) else "Against the baseline"
 
 
 def _is_about_data(record: Record) -> bool:
@@ -98,10 +98,10 @@ def labeller_under_attack(record: Record) -> str:
 def fid_caveat(quality: dict[str, Any]) -> str:
     """Return what the Fréchet distance can be compared with."""
     if quality["comparable_with_published"]:
-        found = "Features of FID-Inception, those of published FID and Inception scores."
+        found = "FID-Inception features, those of published FID and Inception scores."
     else:
-        found = f"Features of {quality['extractor']}, not those of published FID."
-    return " ".join([found, *(f"{note[0].upper()}{note[1:]}." for note in quality["notes"])])
+        found = f"{quality['extractor'].capitalize()} features, not those of published FID."
+    return " ".join([found, *(f"Note: {note}." for note in quality["notes"])])
 
 
 def _origin(settings: dict[str, Any]) -> str:

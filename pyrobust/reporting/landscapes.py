@@ -47,6 +47,7 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
         axes.set_ylabel("v", labelpad=-4)
         axes.set_zlabel("margin", labelpad=-4)
         axes.tick_params(pad=-2, labelsize=7)
+        axes.tick_params(axis="z", pad=2)
         axes.view_init(elev=28, azim=-128)
         buffer = BytesIO()
         # Without its own metadata, the file is a function of the margins alone.

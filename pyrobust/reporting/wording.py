@@ -82,6 +82,8 @@ def points_interval(bounds: list[float], num_images: int = 0) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration in the unit that suits it, as in "1 min 35 s" or "7.9 h"."""
+    if seconds < 0.1:
+        return "under 0.1 s"
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:

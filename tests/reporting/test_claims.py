@@ -65,6 +65,7 @@ def test_the_frechet_distance_says_what_it_compares_with(comparable: bool, says:
         (percent(0.6073, 500), "60.7%"),
         (interval([0.551, 0.6844], 200), "55.1 to 68.4%"),
         (points(-0.0125, 10_000), "−1.25"),
+        (duration(0.004), "under 0.1 s"),
         (duration(42.04), "42.0 s"),
         (duration(95), "1 min 35 s"),
         (duration(28_440), "7.9 h"),

@@ -117,7 +117,7 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         "62.0%",
         "Generated data raised robust accuracy by +16.0 points",
         "This is not the paper's attack.",
-        "Features of labeller, not those of published FID. Few images.",
+        "Labeller features, not those of published FID. Note: few images.",
         "snakemake --cores all results/digits_linf.json",
         "Against digits_linf_no_generated",
         "Not recorded: sample, label, features, landscape.",
