@@ -183,21 +183,6 @@ def report_inputs(wildcards):
     return inputs
 
 
-def as_json(experiment):
-    """Return an experiment's settings with those of the sections that it names."""
-    sections = ("generator", "selection", "labeller", "evaluation", "analysis")
-    named = {
-        section: {
-            "name": experiment[section],
-            **config["analyses" if section == "analysis" else f"{section}s"][
-                experiment[section]
-            ],
-        }
-        for section in sections
-    }
-    return json.dumps({**experiment, **named}, sort_keys=True)
-
-
 def as_json(name):
     """Return an experiment's settings with those of the sections that it names."""
     experiment = config["experiments"][name]
