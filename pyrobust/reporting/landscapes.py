@@ -28,7 +28,7 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
     lowest, highest = float(min(margin.min(), -1e-6)), float(max(margin.max(), 1e-6))
     with mpl.rc_context({"font.size": 8}):
         figure = Figure(figsize=(_INCHES, _INCHES * 0.88))
-        axes: Any = figure.add_axes((0.0, 0.02, 0.93, 0.98), projection="3d")
+        axes: Any = figure.add_axes((0.05, 0.02, 0.9, 0.98), projection="3d")
         axes.plot_surface(
             u,
             v,
@@ -47,7 +47,7 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
         axes.set_ylabel("v", labelpad=-4)
         axes.set_zlabel("margin", labelpad=-4)
         axes.tick_params(pad=-2, labelsize=7)
-        axes.tick_params(axis="z", pad=2)
+        axes.tick_params(axis="z", pad=1)
         axes.view_init(elev=28, azim=-128)
         buffer = BytesIO()
         # Without its own metadata, the file is a function of the margins alone.

@@ -4,6 +4,7 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
+from pyrobust.reporting.agreement import check_agreement
 from pyrobust.reporting.comparison import compare
 from pyrobust.reporting.experiment import Experiment
 from pyrobust.reporting.paper import PaperResult, result_of
@@ -22,8 +23,9 @@ def build_record(
     """Return the record: equal inputs give equal records.
 
     Raises:
-        UserError: the stages disagree with each other or with the baseline.
+        UserError: the stages disagree with the experiment, each other or the baseline.
     """
+    check_agreement(experiment, stages)
     scores = scores_of(stages.chosen.summary)
     training = dict(stages.runs[stages.chosen_seed]["settings"])
     training.pop("seed")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.datasets import load_digits
 
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import StoreWriter
 from pyrobust.files import write_json
@@ -23,6 +24,9 @@ SMALL_ATTACK = {
 }
 
 
+TRAINING = {"epochs": 4, "batch_size": 128}
+
+
 def experiment_json(**changes: Any) -> str:
     """Return settings as the workflow passes them to the verb."""
     settings: dict[str, Any] = {
@@ -34,6 +38,7 @@ def experiment_json(**changes: Any) -> str:
         "num_samples": NUM_GENERATED,
         "seeds": [0, 1],
         "test_runs": "all",
+        "training": TRAINING,
         "generator": {"name": "gaussian_small", "type": "gaussian", "jitter": 1e-4},
         "selection": {"name": "until_full"},
         "labeller": {"name": "digits", "architecture": "wrn-10-2", "epochs": 1},
@@ -225,9 +230,7 @@ def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
         for step, level in zip(steps[3::4], rise[3::4], strict=True)
     ]
     best = validations[-2 + seed]
-    settings = TrainSettings(
-        architecture="wrn-10-2", epsilon="32/255", epochs=4, batch_size=128, seed=seed
-    )
+    settings = TrainSettings(architecture="wrn-10-2", epsilon="32/255", seed=seed, **TRAINING)
     write_json(
         folder / "training.json",
         {
@@ -309,7 +312,7 @@ def _make_evaluation(
         {
             "norm": "linf",
             "epsilon": "32/255",
-            "settings": SMALL_ATTACK,
+            "settings": EvaluationSettings(**SMALL_ATTACK).model_dump(mode="json"),
             "num_images": count,
             "clean_accuracy": left[0] / count,
             "stages": stages,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyrobust.errors import UserError
+from pyrobust.files import read_json, write_json
 from pyrobust.reporting.experiment import parse_experiment
 from pyrobust.reporting.report import Outputs, write_report
 from pyrobust.reporting.stages import StageFolders
@@ -129,10 +130,14 @@ def test_the_page_says(html: str, sentence: str) -> None:
 
 
 def test_an_experiment_without_generated_data_has_a_page(
-    finished: StageFolders, tmp_path: Path
+    folders: StageFolders, tmp_path: Path
 ) -> None:
+    for run in folders.runs:
+        training = read_json(run / "training.json", "")
+        training["settings"]["mixing_factor"] = 1.0
+        write_json(run / "training.json", training)
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
-    alone = replace(finished, generated=None, baseline_choice=None, baseline_evaluations=())
+    alone = replace(folders, generated=None, baseline_choice=None, baseline_evaluations=())
     write_report(BASELINE, alone, None, [], outputs)
     page = Page(outputs.page.read_text(encoding="utf-8"))
     assert page.mistakes == []

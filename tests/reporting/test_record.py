@@ -96,6 +96,22 @@ def test_a_baseline_in_another_ball_is_refused(folders: StageFolders) -> None:
         record_of(folders)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mixing_factor": 0.8}, "seed0 was made with mixing_factor 0.3, but .* has 0.8: run"),
+        ({"training": {"epochs": 9}}, "made with epochs 4.0, but the experiment has 9.0"),
+        ({"evaluation": {"name": "aa_mt"}}, "made with apgd_ce_steps 20, but the experiment"),
+    ],
+)
+def test_stages_of_other_settings_are_refused(
+    finished: StageFolders, changes: dict, sentence: str
+) -> None:
+    other = parse_experiment("digits_linf", experiment_json(**changes))
+    with pytest.raises(UserError, match=sentence):
+        build_record(other, load_stages(finished), BASELINE)
+
+
 def test_rows_that_disagree_with_the_summary_are_refused(folders: StageFolders) -> None:
     path = folders.evaluations[1] / "evaluation.json"
     summary = read_json(path, "")
