@@ -45,7 +45,6 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
         axes.set_zlim(floor, highest)
         axes.set_xlabel("u", labelpad=-4)
         axes.set_ylabel("v", labelpad=-4)
-        axes.set_zlabel("margin", labelpad=-4)
         axes.tick_params(pad=-2, labelsize=7)
         axes.tick_params(axis="z", pad=1)
         axes.view_init(elev=28, azim=-128)
