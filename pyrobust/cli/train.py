@@ -1,4 +1,7 @@
-"""Verbs of training: `train-labeller`, `train` and `choose`."""
+"""Verbs of training: `train-labeller`, `train` and `choose`.
+
+The first two hold their folder by `Processes.writing`: of several processes only one does.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +28,6 @@ Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")
 
 
 @takes_settings(LabellerSettings)
-@writes_folder
 def train_labeller(
     dataset: DatasetFolder,
     output: Output,
@@ -46,7 +48,6 @@ def train_labeller(
 
 
 @takes_settings(TrainSettings)
-@writes_folder
 def train(
     dataset: DatasetFolder,
     output: Output,
