@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sklearn.datasets import load_digits
 
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import TrainSettings
-from pyrobust.data.store import StoreWriter
 from pyrobust.files import write_json
 from pyrobust.reporting.stages import GeneratedFolders, StageFolders
+from tests.reporting.fake_images import (
+    COUNTS,
+    NUM_GENERATED,
+    make_cost,
+    make_dataset,
+    make_generated,
+)
 
-CLASS_NAMES = tuple("0123456789")
-COUNTS = {"train": 400, "validation": 100, "test": 200}
-NUM_GENERATED = 300
 STAGES = ("apgd_ce", "apgd_dlr", "multitargeted")
 SMALL_ATTACK = {
     f"{attack}_{key}": value for attack in STAGES for key, value in (("steps", 20), ("restarts", 1))
@@ -51,9 +53,9 @@ def experiment_json(**changes: Any) -> str:
 def make_stages(root: Path) -> StageFolders:
     """Write every stage of one experiment and of its baseline under `root`."""
     random = np.random.default_rng(0)
-    labels = _make_dataset(root / "dataset", random)
+    labels = make_dataset(root / "dataset", random)
     _make_labeller(root / "labeller")
-    _make_generated(root, random)
+    make_generated(root, random)
     for seed in (0, 1):
         _make_run(root / f"train/seed{seed}", seed, random)
     _make_choice(root / "train", 1)
@@ -82,59 +84,6 @@ def make_stages(root: Path) -> StageFolders:
     )
 
 
-def _make_cost(folder: Path, seconds: float, name: str = "cost.json", **more: float) -> None:
-    cost = {
-        "seconds": seconds,
-        "peak_memory_mb": 512.0,
-        "device": "cpu",
-        "versions": {"pyrobust": "0.1.0", "torch": "2.14.1"},
-    }
-    write_json(folder / name, cost | more)
-
-
-def _make_dataset(folder: Path, random: np.random.Generator) -> np.ndarray:
-    """Write the three splits; return the labels of the test split."""
-    digits = load_digits()
-    images = (digits.images * 255 / 16).astype(np.uint8)[..., None]
-    order = random.permutation(len(images))
-    start = 0
-    for split, count in COUNTS.items():
-        rows = order[start : start + count]
-        _make_store(folder / split, images[rows], digits.target[rows])
-        start += count
-    write_json(
-        folder / "dataset.json",
-        {
-            "name": "digits",
-            "settings": {"layout": "digits", "validation_size": 100, "test_size": 200},
-            "class_names": CLASS_NAMES,
-            "image_shape": [8, 8, 1],
-            "counts": COUNTS,
-            "mean": [0.3],
-            "std": [0.35],
-            "sources": {"digits.csv.gz": "ab" * 32},
-        },
-    )
-    _make_cost(folder, 0.6)
-    return digits.target[rows]
-
-
-def _make_store(
-    folder: Path, images: np.ndarray, labels: np.ndarray, scores: np.ndarray | None = None
-) -> None:
-    writer = StoreWriter(
-        folder,
-        image_shape=(8, 8, 1),
-        class_names=CLASS_NAMES,
-        total=len(images),
-        provenance={},
-        made_by="pyrobust dataset",
-        scored=scores is not None,
-    )
-    writer.append(images, labels, scores)
-    writer.finish()
-
-
 def _make_labeller(folder: Path) -> None:
     write_json(
         folder / "labeller.json",
@@ -146,76 +95,7 @@ def _make_labeller(folder: Path) -> None:
             "num_test_images": 200,
         },
     )
-    _make_cost(folder, 21.0, images_per_second=2400.0)
-
-
-def _make_generated(root: Path, random: np.random.Generator) -> None:
-    digits = load_digits()
-    rows = random.integers(len(digits.images), size=NUM_GENERATED)
-    noisy = digits.images[rows] * 15 + random.normal(0, 40, (NUM_GENERATED, 8, 8))
-    _make_store(
-        root / "samples",
-        noisy.clip(0, 255).astype(np.uint8)[..., None],
-        digits.target[rows],
-        random.uniform(0.5, 1, NUM_GENERATED).astype(np.float32),
-    )
-    write_json(
-        root / "generator/generator.json",
-        {
-            "settings": {"type": "gaussian", "jitter": 1e-4},
-            "dataset": "digits",
-            "class_names": CLASS_NAMES,
-            "image_shape": [8, 8, 1],
-            "weights_sha256": "cd" * 32,
-        },
-    )
-    write_json(
-        root / "analysis/quality.json",
-        {
-            "extractor": "labeller",
-            "comparable_with_published": False,
-            "num_images": NUM_GENERATED,
-            "manifold": {
-                "precision": 0.71,
-                "recall": 0.64,
-                "density": 0.8,
-                "coverage": 0.75,
-                "nearest_k": 5,
-            },
-            "notes": ["few images"],
-            "fid": 31.4,
-            "inception_score": {"mean": 7.9, "std": 0.2, "splits": 10},
-        },
-    )
-    per_class = {name: {"train": 0.3, "test": 0.2, "self": 0.5} for name in CLASS_NAMES}
-    write_json(
-        root / "analysis/neighbours.json",
-        {
-            "extractor": "labeller",
-            "num_samples": 200,
-            "components": 100,
-            "complementarity": {"train": 0.31, "test": 0.24, "self": 0.45},
-            "coverage": {"train": 0.42, "test": 0.4},
-            "per_class": {
-                name: {"complementarity": shares, "coverage": {"train": 0.4, "test": 0.4}}
-                for name, shares in per_class.items()
-            },
-            "reference": {"train_covers_test": 0.53, "test_covers_train": 0.52},
-        },
-    )
-    distances = {f"{s}_distance": random.uniform(1, 9, 200) for s in ("train", "test", "self")}
-    table = {
-        "index": np.arange(200),
-        "train": random.integers(COUNTS["train"], size=200),
-        "test": random.integers(COUNTS["test"], size=200),
-        "self": random.integers(NUM_GENERATED, size=200),
-        **distances,
-    }
-    pq.write_table(pa.table(table), root / "analysis/neighbours.parquet")
-    _make_cost(root / "generator", 0.4)
-    _make_cost(root / "samples", 1.1, images_per_second=9000.0)
-    _make_cost(root / "analysis", 2.0, "neighbours.cost.json")
-    _make_cost(root / "analysis", 3.0, "quality.cost.json")
+    make_cost(folder, 21.0, images_per_second=2400.0)
 
 
 def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
@@ -265,7 +145,7 @@ def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
     lines += [{**v, "split": "validation", "epoch": v["step"] / 100} for v in validations]
     lines.sort(key=lambda line: line["step"])
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    _make_cost(folder, 95.0, images_per_second=540.0)
+    make_cost(folder, 95.0, images_per_second=540.0)
 
 
 def _make_choice(folder: Path, seed: int) -> None:
@@ -324,7 +204,7 @@ def _make_evaluation(
         },
     )
     pq.write_table(pa.table(rows), folder / "rows.parquet")
-    _make_cost(folder, 12.0, images_per_second=16.0)
+    make_cost(folder, 12.0, images_per_second=16.0)
 
 
 def _make_landscape(folder: Path) -> None:
