@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _FIRST_CANDIDATES = 8
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
-_PAIRS = 1 << 14  # compared in float64 at once
+_PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,9 @@ def _hashes(rows: np.ndarray) -> np.ndarray:
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
-    """Return Euclidean norms in float64, (n,)."""
-    norms: np.ndarray = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    """Return Euclidean norms in float64, (n,), rounded up: they enter a bound."""
+    squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    norms: np.ndarray = np.sqrt(squares) * (1 + rows.shape[1] * 2.0**-23)
     return norms
 
 
