@@ -144,7 +144,7 @@ def run_loop(
                     settings.total_steps * settings.batch_size,
                     description,
                     "images",
-                    done=loop.run.step * settings.batch_size,
+                    done=loop.logged_steps * settings.batch_size,
                 )
             )
         loop.go()
@@ -176,6 +176,11 @@ class _Loop:
         self._clock = time.monotonic()
         self._resume()
         self._saved_step, self._saved_at = self.run.step, self._clock
+
+    @property
+    def logged_steps(self) -> int:
+        """Steps that the log and the progress know of."""
+        return self.run.step - len(self._pending)
 
     def go(self) -> None:
         while True:
@@ -237,7 +242,7 @@ class _Loop:
     def _checked_pending(self) -> Tensor:
         """Return the pending metrics, (steps, metrics), after a look at each loss."""
         values = torch.stack(self._pending).double().cpu()
-        first = self.run.step - len(self._pending)
+        first = self.logged_steps
         for offset, loss in enumerate(values[:, 0].tolist()):
             if not math.isfinite(loss) or loss > _DIVERGED:
                 raise UserError(
