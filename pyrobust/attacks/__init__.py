@@ -3,7 +3,7 @@
 from pyrobust.attacks.apgd import ApgdSettings, apgd
 from pyrobust.attacks.ascent import AscentSettings
 from pyrobust.attacks.multitargeted import MultitargetedSettings, multitargeted
-from pyrobust.attacks.passes import FixedPasses, LogitsFn
+from pyrobust.attacks.passes import FixedPasses, LogitsFn, packed_passes
 from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
 from pyrobust.attacks.threat import ThreatModel
 
@@ -17,6 +17,7 @@ __all__ = [
     "ThreatModel",
     "apgd",
     "multitargeted",
+    "packed_passes",
     "pgd",
     "pgd40",
 ]

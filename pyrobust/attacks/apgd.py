@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import get_args
 
-import torch
 from torch import Tensor
 
 from pyrobust import ops
@@ -129,23 +128,23 @@ def _walk(
     threat, windows = settings.threat, checkpoints(settings.num_steps)
     here = gradient(logits_fn, start, loss, *goals)
     broken = is_broken(here.logits, goals[0])
-    worst.update(rows, start, here.loss, broken)
     state = ops.ApgdState.start(start, here.grad, here.loss, ~broken, threat.epsilon)
     grad = here.grad
-    for step in range(1, settings.num_steps + 1):
+    for step in range(settings.num_steps + 1):
+        if step > 0:
+            momentum = _MOMENTUM if step > 1 else 1.0
+            ops.apgd_step_(state, x, grad, threat.epsilon, threat.norm, momentum)
+            here = gradient(logits_fn, state.x_adv, loss, *goals)
+            grad, broken = here.grad, is_broken(here.logits, goals[0])
+            ops.apgd_track_(state, grad, here.loss, ~broken, windows.get(step, 0), settings.rho)
         if broken.any():
+            worst.update(rows[broken], state.x_broken[broken], here.loss[broken], broken[broken])
             keep = ~broken
             state, x, grad, rows = _kept(state, keep), x[keep], grad[keep], rows[keep]
             goals = tuple(goal[keep] for goal in goals)
             if not len(rows):
                 return
-        momentum = _MOMENTUM if step > 1 else 1.0
-        ops.apgd_step_(state, x, grad, threat.epsilon, threat.norm, momentum)
-        here = gradient(logits_fn, state.x_adv, loss, *goals)
-        grad, broken = here.grad, is_broken(here.logits, goals[0])
-        ops.apgd_track_(state, grad, here.loss, ~broken, windows.get(step, 0), settings.rho)
-        worst.update(rows[broken], state.x_broken[broken], here.loss[broken], broken[broken])
-    worst.update(rows, state.x_best, state.loss_best, torch.zeros_like(broken))
+    worst.update(rows, state.x_best, state.loss_best, ~state.standing)
 
 
 def _kept(state: ops.ApgdState, keep: Tensor) -> ops.ApgdState:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Rows that matrix kernels take at once, on all processors that we know.
+_GRANULE = 16
+
 # x (N, C, H, W) in [0, 1] -> logits (N, K)
 LogitsFn = Callable[[Tensor], Tensor]
 
@@ -18,23 +21,70 @@ class FixedPasses:
     order: on the CPU the logits and gradients of an image differ in their last bits between
     batches of 3, 5 or 64 images, and over a hundred steps of an attack such bits grow. In passes
     of one shape they depend neither on the other images nor on the place in the batch.
+
+    Args:
+        granule: the last pass is filled up to a multiple of it only; 0 fills it up wholly. Other
+            values are for a network whose passes of all these sizes give the same bits
+            (`packed_passes`).
     """
 
     logits_fn: LogitsFn
     pass_size: int
+    granule: int = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits (N, K) of x (N, C, H, W)."""
-        return torch.cat([self.logits_fn(images) for images in self.split(x)])[: len(x)]
+        return torch.cat([self.logits_fn(images) for images in self.split_images(x)])[: len(x)]
 
-    def split(self, values: Tensor) -> Tensor:
-        """Return values (N, ...) by passes, (passes, pass_size, ...).
+    def split_images(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return x (N, C, H, W) by passes, (pass_size, C, H, W) each but perhaps the last.
 
-        The last pass is filled up with copies of the first entry. The strides are those of a new
-        tensor: they choose kernels too, and those of images with one channel are ambiguous.
+        Strides choose kernels too, and those of images with one channel are ambiguous: here they
+        are always channels-last, a third faster on the CPU.
         """
-        count, missing = len(values), -len(values) % self.pass_size
-        rows = torch.arange(count + missing, device=values.device)
+        filled = x[self._filled_up(len(x), x.device)]
+        images = torch.empty(
+            filled.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+        )
+        return torch.split(images.copy_(filled), self.pass_size)
+
+    def split(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return values (N,) by the same passes."""
+        return torch.split(values[self._filled_up(len(values), values.device)], self.pass_size)
+
+    def _filled_up(self, count: int, device: torch.device) -> Tensor:
+        """Return the rows of all passes; the last pass is filled up with row 0."""
+        rows = torch.arange(count + -count % (self.granule or self.pass_size), device=device)
         rows[count:] = 0
-        filled = values.index_select(0, rows)
-        return filled.flatten().view(-1, self.pass_size, *values.shape[1:])
+        return rows
+
+
+def packed_passes(logits_fn: LogitsFn, pass_size: int, x: Tensor) -> FixedPasses:
+    """Return passes whose last one is filled up as little as the network's bits allow.
+
+    Where passes of 16, 32, ... images give `x` the same logits and the same gradients, to the
+    bit, as passes of `pass_size`, the kernels add up in the same order, and an image's result
+    does not tell between these sizes. Else every pass is filled up.
+
+    Args:
+        x: (N, C, H, W) in [0, 1]; its first `pass_size` images are tried, repeated if fewer.
+    """
+    whole = FixedPasses(logits_fn, pass_size)
+    (images,) = whole.split_images(x[:pass_size])
+
+    def bits(count: int) -> tuple[Tensor, Tensor]:
+        points = images[:count].detach().requires_grad_()
+        with torch.enable_grad():
+            logits = logits_fn(points)
+        if not logits.requires_grad:
+            return logits, torch.zeros_like(points)
+        (grad,) = torch.autograd.grad(
+            logits, points, logits.detach(), allow_unused=True, materialize_grads=True
+        )
+        return logits.detach(), grad
+
+    reference = bits(pass_size)
+    for count in range(_GRANULE, pass_size, _GRANULE):
+        if not all(torch.equal(a, b[:count]) for a, b in zip(bits(count), reference, strict=True)):
+            return whole
+    return FixedPasses(logits_fn, pass_size, min(_GRANULE, pass_size))

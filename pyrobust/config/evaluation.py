@@ -57,7 +57,7 @@ class EvaluationSettings(Settings):
     batch_size: PositiveInt = 512
     """Images attacked together; the state is saved after each stage of a batch."""
 
-    pass_size: PositiveInt = 64
+    pass_size: PositiveInt = 128
     """Images of every network pass, the last one filled up: an image's result is then the same
     whatever else is attacked. Another value may change the last bits."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.attacks import FixedPasses, LogitsFn
+from pyrobust.attacks import LogitsFn, packed_passes
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
@@ -29,6 +29,9 @@ from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
+# Enough to see what is wrong with a network, and few beside those that are evaluated.
+_CHECKED_IMAGES = 64
+
 
 def evaluate(
     subject: Subject, output: Path, settings: EvaluationSettings, keep_adversarial: bool = False
@@ -41,20 +44,21 @@ def evaluate(
         keep_adversarial: also write `adversarial.npy`, the worst point of each image under AA+MT,
             (N, C, H, W) float32.
     """
-    logits_fn = FixedPasses(subject.logits_fn, settings.pass_size)
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
     state = output / "state"
-    run = CascadeRun(
-        logits_fn,
-        subject.threat,
-        subject.load,
-        state / _key(subject, settings, keep_adversarial),
-        keep_adversarial,
-    )
     with exact_kernels():
+        x, _ = subject.load(range(min(settings.pass_size, _num_images(subject, settings))))
+        logits_fn = packed_passes(subject.logits_fn, settings.pass_size, x)
         checks = _checks(subject, logits_fn, settings)
+        run = CascadeRun(
+            logits_fn,
+            subject.threat,
+            subject.load,
+            state / _key(subject, settings, keep_adversarial),
+            keep_adversarial,
+        )
         outcomes = _attack(run, cascades, _num_images(subject, settings), settings.batch_size)
     attacked = list(zip(cascades, outcomes, strict=True))
     checks += [check_square(*autoattacked) for autoattacked in attacked[1:]]
@@ -78,8 +82,8 @@ def _num_images(subject: Subject, settings: EvaluationSettings) -> int:
 
 
 def _checks(subject: Subject, logits_fn: LogitsFn, settings: EvaluationSettings) -> list[Check]:
-    """Look at the model through one pass of images, and attack those it gets right."""
-    x, labels = subject.load(range(min(settings.pass_size, _num_images(subject, settings))))
+    """Look at the model through the first images, and attack those it gets right."""
+    x, labels = subject.load(range(min(_CHECKED_IMAGES, _num_images(subject, settings))))
     right = logits_fn(x).argmax(1) == labels
     masking = check_masking(logits_fn, x[right], labels[right], subject.threat, settings.seed)
     return check_model(logits_fn, x, labels) + masking

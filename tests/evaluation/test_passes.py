@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyrobust import ops
-from pyrobust.attacks import FixedPasses
+from pyrobust.attacks import FixedPasses, packed_passes
 from pyrobust.attacks.gradients import gradient
 from pyrobust.evaluation.subject import Subject
 
@@ -46,4 +46,44 @@ def test_strides_of_a_pass_are_always_the_same() -> None:
         torch.rand(4, 2, 2, 1).permute(0, 3, 1, 2),
         torch.rand(9, 1, 2, 2).contiguous(memory_format=torch.channels_last),
     ):
-        assert all(images.stride() == (4, 4, 2, 1) for images in passes.split(x))
+        for images in passes.split_images(x):
+            assert images.shape == (4, 1, 2, 2)
+            assert images.stride() == (4, 1, 2, 1)
+
+
+def test_gradients_come_back_in_the_order_of_the_images() -> None:
+    x = torch.rand(5, 3, 2, 2)
+    passes = FixedPasses(lambda images: images.flatten(1), 4)
+    result = gradient(passes, x, ops.cross_entropy, torch.zeros(5, dtype=torch.int64))
+    assert result.grad.is_contiguous()
+    assert torch.equal(result.logits, x.flatten(1))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 48, 63, 64, 65, 95])
+def test_packed_passes_give_the_bits_of_whole_ones(subject: Subject, count: int) -> None:
+    x, labels = subject.load(range(96))
+    packed = packed_passes(subject.logits_fn, 64, x)
+    whole = gradient(FixedPasses(subject.logits_fn, 64), x, ops.cross_entropy, labels)
+    ours = gradient(packed, x[:count], ops.cross_entropy, labels[:count])
+    assert torch.equal(ours.logits, whole.logits[:count])
+    assert torch.equal(ours.grad, whole.grad[:count])
+
+
+def test_the_last_pass_is_filled_up_to_sixteen_where_bits_allow() -> None:
+    sizes = []
+
+    def logits_fn(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        return x.flatten(1)
+
+    packed = packed_passes(logits_fn, 64, torch.rand(10, 1, 2, 2))
+    sizes.clear()
+    packed(torch.rand(70, 1, 2, 2))
+    assert sizes == [64, 16]
+
+
+def test_every_pass_is_filled_up_where_bits_differ() -> None:
+    def logits_fn(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) * (1 + len(x) * 1e-6)
+
+    assert packed_passes(logits_fn, 64, torch.rand(10, 1, 2, 2)) == FixedPasses(logits_fn, 64)
