@@ -50,14 +50,14 @@ def gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gr
     if not isinstance(logits_fn, FixedPasses):
         return _gradient(logits_fn, x, loss, *goals)
     # Each pass goes back before the next one begins: only one is held in memory.
-    passes = zip(*(logits_fn.split(values) for values in (x, *goals)), strict=True)
+    passes = zip(logits_fn.split_images(x), *map(logits_fn.split, goals), strict=True)
     parts = [_gradient(logits_fn.logits_fn, images, loss, *theirs) for images, *theirs in passes]
-    return Gradient(
-        *(
-            torch.cat([getattr(part, field.name) for part in parts])[: len(x)]
-            for field in fields(Gradient)
-        )
+    logits, value, grad = (
+        torch.cat([getattr(part, field.name) for part in parts])[: len(x)]
+        for field in fields(Gradient)
     )
+    # In the order of x again: sums over an image must not depend on where it was computed.
+    return Gradient(logits, value, grad.contiguous())
 
 
 def _gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gradient:
