@@ -5,8 +5,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# nvcc may be reached by a link; the toolkit's own folder is what the linker needs.
-export CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(wildcard /usr/local/cuda/bin/nvcc /opt/cuda/bin/nvcc)))
 # Snakemake, rules and tests find the environment without activating it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
