@@ -34,6 +34,7 @@ LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b843286
 LINEAR_URL = (
     "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth"
 )
+_VGG_SIDE = 16
 
 # uint8 images (B, C, H, W) -> features (B, D) and logits (B, K), or no logits.
 Compute = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -91,9 +92,16 @@ def _labeller(folder: Path | None, device: torch.device) -> Extractor:
     if folder is None:
         raise UserError("the extractor is labeller: name its folder with --labeller DIR")
     path = folder / "model.safetensors"
-    model, _ = load_model(path, device)
+    model, spec = load_model(path, device)
+    height, width, channels = spec.image_shape
 
     def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+        if images.shape[1:] != (channels, height, width):
+            raise UserError(
+                f"the labeller of {folder} is for images of {height}×{width}×{channels}, the store "
+                f"holds {images.shape[2]}×{images.shape[3]}×{images.shape[1]}: "
+                "name the labeller of its data set"
+            )
         features = model.features(images.float() / 255)
         return features, model.logits(features)
 
@@ -137,6 +145,11 @@ def _lpips(weights: str | None, linear_weights: str | None, device: torch.device
     ).to(device)
 
     def compute(images: Tensor) -> tuple[Tensor, None]:
+        if min(images.shape[2:]) < _VGG_SIDE:
+            raise UserError(
+                f"the store holds images of {images.shape[2]}×{images.shape[3]}, expected at least "
+                f"{_VGG_SIDE}×{_VGG_SIDE} for lpips: its network halves them four times"
+            )
         return embedding(_rgb(images).float() / 255), None
 
     return Extractor("lpips", VGG_SHA256, 64, device, compute)

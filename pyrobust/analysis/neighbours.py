@@ -50,7 +50,6 @@ def measure_neighbours(
     rows = _draw(sets, labels, settings)
     labels = {name: labels[name][rows[name]] for name in SETS}
     sources = {name: Rows(sets[name], rows[name]) for name in SETS}
-    output.mkdir(parents=True, exist_ok=True)
     with one_blas_thread():
         originals = [sources[name] for name in ORIGINAL_SETS]
         pca = fit_pca(originals, settings.components, settings.seed)

@@ -6,6 +6,8 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+from pyrobust.errors import UserError
+
 
 class ScratchRows:
     """Rows that need no memory but for the piece that is read; the file goes with the object.
@@ -15,14 +17,20 @@ class ScratchRows:
     Args:
         blocks: (n, width) float32 each, in order.
         folder: where the file is made; it has no name there and cannot be left behind.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
     """
 
     def __init__(self, blocks: Iterable[np.ndarray], width: int, folder: Path) -> None:
-        self._file = TemporaryFile(dir=folder)  # noqa: SIM115
         count = 0
-        for block in blocks:
-            np.ascontiguousarray(block, np.float32).tofile(self._file)
-            count += len(block)
+        try:
+            self._file = TemporaryFile(dir=folder)  # noqa: SIM115
+            for block in blocks:
+                np.ascontiguousarray(block, np.float32).tofile(self._file)
+                count += len(block)
+        except OSError as error:
+            raise UserError(f"cannot write a temporary file in {folder}: {error}") from error
         self.shape = (count, width)
 
     def __getitem__(self, piece: slice) -> np.ndarray:

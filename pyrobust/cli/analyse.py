@@ -41,6 +41,7 @@ def features(
 
 
 @takes_settings(NeighbourSettings)
+@writes_folder
 def neighbours(
     train: Annotated[Path, _features_of("the training split")],
     test: Annotated[Path, _features_of("the test split")],
@@ -63,6 +64,7 @@ def neighbours(
 
 
 @takes_settings(QualitySettings)
+@writes_folder
 def quality(
     original: Annotated[Path, _features_of("the original images")],
     generated: Annotated[Path, _features_of("the generated images")],

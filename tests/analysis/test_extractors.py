@@ -54,6 +54,12 @@ def test_weights_of_another_hash_are_refused(tmp_path: Path) -> None:
         make_extractor(settings, None, CPU)
 
 
+def test_images_of_another_shape_are_refused(labeller: Path) -> None:
+    extractor = make_extractor(FeatureSettings(), labeller, CPU)
+    with pytest.raises(UserError, match="is for images of 8×8×3, the store holds 8×8×1"):
+        extractor(images(2, channels=1))
+
+
 def test_hostile_weights_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"weight": print}, path)

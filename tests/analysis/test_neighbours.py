@@ -44,6 +44,7 @@ def test_sets_are_cut_to_one_size_with_equal_classes(
     assert found["num_samples"] == smallest < 150
     assert found["set_sizes"] == {"train": smallest, "test": smallest, "self": smallest}
     assert found["components"] == 6
+    assert found["approximate"] is None
 
 
 def test_shares_follow_from_the_table(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
@@ -77,6 +78,7 @@ def test_the_table_names_rows_of_the_stores(sets: dict[str, FeatureSet], tmp_pat
 
 def test_memory_changes_no_byte(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
     for name, memory in (("small", 1), ("large", MEMORY)):
+        (tmp_path / name).mkdir()
         measure_neighbours(sets, tmp_path / name, NeighbourSettings(whole_sets=True), memory)
     for file in ("neighbours.json", "neighbours.parquet"):
         assert (tmp_path / "small" / file).read_bytes() == (tmp_path / "large" / file).read_bytes()
@@ -89,13 +91,11 @@ def test_an_approximate_search_tells_what_it_overlooks(tmp_path: Path) -> None:
         for seed, name in enumerate(("train", "test", "self"))
     }
     settings = NeighbourSettings(whole_sets=True, approximate=True, probes=1)
-    measure_neighbours(sets, tmp_path / "close", settings, MEMORY)
-    measure_neighbours(sets, tmp_path / "exact", NeighbourSettings(whole_sets=True), MEMORY)
-    check = read(tmp_path / "close")["approximate"]
+    measure_neighbours(sets, tmp_path, settings, MEMORY)
+    check = read(tmp_path)["approximate"]
     assert check["num_checked"] == 1000  # type: ignore[index]
     assert all(0.2 < recall < 1 for recall in check["recall"].values())  # type: ignore[index]
     assert sum(check["complementarity_bias"].values()) == pytest.approx(0)  # type: ignore[index]
-    assert read(tmp_path / "exact")["approximate"] is None
 
 
 def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
@@ -146,8 +146,6 @@ def test_the_verb_writes_the_same(sets: dict[str, FeatureSet], tmp_path: Path) -
         num_samples=100,
         components=3,
     )
-    measure_neighbours(
-        sets, tmp_path / "call", NeighbourSettings(num_samples=100, components=3), MEMORY
-    )
-    assert read(tmp_path / "verb") == read(tmp_path / "call")
+    measure_neighbours(sets, tmp_path, NeighbourSettings(num_samples=100, components=3), MEMORY)
+    assert read(tmp_path / "verb") == read(tmp_path)
     assert (tmp_path / "verb" / "neighbours.cost.json").is_file()

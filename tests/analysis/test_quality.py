@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from pyrobust.analysis.extractors import INCEPTION_SHA256
 from pyrobust.analysis.feature_set import FeatureSet
@@ -74,6 +75,21 @@ def test_features_without_logits_are_refused(tmp_path: Path) -> None:
     features = make_features(tmp_path / "a", np.random.default_rng(0).random((20, 4)))
     with pytest.raises(UserError, match="--extractor labeller or inception"):
         measure(features, features, tmp_path)
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    features = random.standard_normal((700, 400)) @ random.standard_normal((400, 400))
+    sets = [
+        make_features(tmp_path / str(half), features[half::2], logits=features[half::2, :5])
+        for half in range(2)
+    ]
+    results = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            measure(*sets, tmp_path)
+        results.append((tmp_path / "quality.json").read_bytes())
+    assert results[0] == results[1]
 
 
 def test_the_verb_writes_the_same(tmp_path: Path) -> None:
