@@ -1,6 +1,7 @@
 """Raw files to a data set: splits, stores, and the statistics of the training images."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pyrobust.config.data import DatasetSettings
+from pyrobust.cost import write_cost
 from pyrobust.data.dataset import DATASET, SPLITS
 from pyrobust.data.detect import LAYOUTS, detect_layout
 from pyrobust.data.images import RawImage, conform
@@ -40,6 +42,7 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     Raises:
         UserError: names the file, the row or the class that is wrong.
     """
+    started = time.monotonic()
     folder = Path(settings.path) if settings.path else data_root / name
     layout = detect_layout(folder, name) if settings.layout == "auto" else settings.layout
     raw = LAYOUTS[layout](folder, name)
@@ -67,6 +70,8 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
         "std": std,
         "sources": raw.sources,
     }
+    seconds = time.monotonic() - started
+    write_cost(output / "cost.json", seconds, "cpu", sum(facts["counts"].values()) / seconds)
     write_json(output / DATASET, facts)
 
 

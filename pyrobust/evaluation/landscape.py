@@ -1,5 +1,6 @@
 """Loss landscapes around test images (Figure 11)."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel, pgd, pgd40
 from pyrobust.config.evaluation import LandscapeSettings
+from pyrobust.cost import write_cost
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.subject import Subject
 from pyrobust.files import write_json
@@ -24,8 +26,10 @@ def write_landscape(subject: Subject, output: Path, settings: LandscapeSettings)
     perturbations; for linf the ball is the diamond |u| + |v| <= epsilon. Points are not clipped
     to [0, 1]: the plane is the linear space that the paper speaks of.
     """
+    started = time.monotonic()
     with exact_kernels():
         images = _planes(subject, settings)
+    write_cost(output / "cost.json", time.monotonic() - started, subject.device)
     threat: dict[str, Any] = subject.threat_settings.model_dump(mode="json")
     write_json(output / "landscape.json", {**threat, "images": images})
 
