@@ -3,8 +3,7 @@
 
 // Schemas of the operators; ops/ implements them once, cpu/ and cuda/ launch them.
 TORCH_LIBRARY(pyrobust, m) {
-  m.def(
-      "linf_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
+  m.def("linf_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
   m.def("l2_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
   m.def(
       "linf_adam_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor(b!) exp_avg, "
@@ -28,8 +27,7 @@ TORCH_LIBRARY(pyrobust, m) {
   m.def(
       "random_start(Tensor x, Tensor sample_ids, float epsilon, bool l2, int seed, int step, "
       "bool on_boundary) -> Tensor");
-  m.def(
-      "normal(Tensor sample_ids, int[] shape, int seed, int stream, ScalarType dtype) -> Tensor");
+  m.def("normal(Tensor sample_ids, int[] shape, int seed, int stream, ScalarType dtype) -> Tensor");
   m.def(
       "uniform(Tensor sample_ids, int[] shape, int seed, int stream, ScalarType dtype) -> Tensor");
   m.def(

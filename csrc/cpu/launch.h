@@ -22,9 +22,8 @@ class CpuLaunch {
   // f(slots...) for each of n elements.
   template <typename F, typename... Slots>
   static void map(int64_t n, F f, Slots... slots) {
-    at::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
-      map_range(begin, end, f, slots...);
-    });
+    at::parallel_for(
+        0, n, kGrain, [&](int64_t begin, int64_t end) { map_range(begin, end, f, slots...); });
   }
 
   // f(slots...) for each element of each tensor of a list.
@@ -86,9 +85,16 @@ class CpuLaunch {
   static void gather_images(int64_t batch, Gather gather) {
     const int64_t size = gather.height * gather.width * gather.channels;
     at::parallel_for(0, batch, grain(size), [&](int64_t begin, int64_t end) {
+      std::vector<uint8_t> scratch(size);
       for (int64_t b = begin; b < end; ++b) {
         check(gather.index, b);
-        vectorised([&]() PYROBUST_INLINE_LAMBDA { gather_image(gather, b); });
+        vectorised([&]() PYROBUST_INLINE_LAMBDA {
+          if (gather.channels == 3) {
+            gather_image<3>(gather, b, scratch.data());
+          } else {
+            gather_image<0>(gather, b, scratch.data());
+          }
+        });
       }
     });
   }
@@ -144,46 +150,93 @@ class CpuLaunch {
   // See functors/reduction.h for the order.
   template <int k, int warps, int per_thread, typename F, typename Row, typename... Views>
   PYROBUST_HD static void reduce(F f, Row& row, int64_t length, Views... views) {
-    constexpr int kThreads = warps * kWarp;
-    constexpr int kLanes = kThreads * per_thread;
     const Row fixed = row;
-    decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...)) lane[kLanes];
-    for (int64_t base = 0; base < length; base += kLanes) {
-      const int64_t count = std::min<int64_t>(kLanes, length - base);
-#pragma GCC ivdep
-      for (int64_t l = 0; l < count; ++l) {
-        lane[l] = lane[l].combine(f.term(Pass<k>{}, fixed, base + l, views.load(base + l)...));
+    using Acc =
+        typename decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...))::Accumulator;
+    if constexpr (Acc::kAnyOrder) {
+      Acc acc;
+      for (int64_t j = 0; j < length; ++j) {
+        acc.take(f.term(Pass<k>{}, fixed, j, views.load(j)...));
       }
+      f.finish(Pass<k>{}, row, acc);
+    } else {
+      constexpr int kLanes = warps * kWarp * per_thread;
+      Acc lane[kLanes];
+      for (int64_t base = 0; base < length; base += kLanes) {
+        const int64_t count = std::min<int64_t>(kLanes, length - base);
+#pragma GCC ivdep
+        for (int64_t l = 0; l < count; ++l) {
+          lane[l].take(f.term(Pass<k>{}, fixed, base + l, views.load(base + l)...));
+        }
+      }
+      f.finish(Pass<k>{}, row, fold<warps, per_thread>(lane));
     }
-    for (int t = 0; t < kThreads; ++t) {
-      combine_halves<per_thread>(lane + t * per_thread);
-    }
-    for (int w = 0; w < warps; ++w) {
-      combine_halves<kWarp, per_thread>(lane + w * kWarp * per_thread);
-    }
-    combine_halves<warps, kWarp * per_thread>(lane);
-    f.finish(Pass<k>{}, row, lane[0]);
   }
 
-  template <typename Gather>
-  PYROBUST_HD static void gather_image(Gather gather, int64_t b) {
-    const int64_t height = gather.height, width = gather.width, channels = gather.channels;
+  template <int warps, int per_thread, typename Acc>
+  PYROBUST_HD static Acc fold(const Acc* lane) {
+    Acc thread[warps * kWarp];
+#pragma GCC ivdep
+    for (int t = 0; t < warps * kWarp; ++t) {
+      Acc own[per_thread];
+      for (int i = 0; i < per_thread; ++i) {
+        own[i] = lane[t * per_thread + i];
+      }
+      combine_halves<per_thread>(own);
+      thread[t] = own[0];
+    }
+    for (int w = 0; w < warps; ++w) {
+      combine_halves<kWarp>(thread + w * kWarp);
+      thread[w] = thread[w * kWarp];
+    }
+    combine_halves<warps>(thread);
+    return thread[0];
+  }
+
+  // Bytes are cropped and flipped first, then turned into numbers in one long loop.
+  template <int channels, typename Gather>
+  PYROBUST_HD static void gather_image(Gather gather, int64_t b, uint8_t* scratch) {
+    const int64_t count = channels > 0 ? channels : gather.channels;
+    const int64_t pixels = gather.height * gather.width;
+    const uint8_t* image = gather.images + gather.index.load(b) * pixels * count;
     const auto draw = gather.crop_flip.draw(gather.sample_ids[b]);
-    const Window rows = CropFlip::window(height, draw.shift_y, false);
+    if (draw.shift_y != 0 || draw.shift_x != 0 || draw.flipped) {
+      crop_flip<channels>(gather, draw, image, scratch);
+      image = scratch;
+    }
+    auto* out = gather.out + b * pixels * count;
+    if (gather.channels_last || count == 1) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < pixels * count; ++i) {
+        out[i] = gather.pixel(image[i]);
+      }
+    } else {
+#pragma GCC ivdep
+      for (int64_t p = 0; p < pixels; ++p) {
+        for (int64_t c = 0; c < count; ++c) {
+          out[c * pixels + p] = gather.pixel(image[p * count + c]);
+        }
+      }
+    }
+  }
+
+  template <int channels, typename Gather>
+  PYROBUST_HD static void
+  crop_flip(Gather gather, CropFlip::Draw draw, const uint8_t* image, uint8_t* cropped) {
+    const int64_t count = channels > 0 ? channels : gather.channels;
+    const int64_t width = gather.width, line = width * count;
+    const Window rows = CropFlip::window(gather.height, draw.shift_y, false);
     const Window columns = CropFlip::window(width, draw.shift_x, draw.flipped);
-    const uint8_t* image = gather.images + gather.index.load(b) * height * width * channels;
-    auto* out = gather.out + b * height * width * channels;
-    const int64_t stride_c = gather.channels_last ? 1 : height * width;
-    const int64_t stride_x = gather.channels_last ? channels : 1;
-    for (int64_t y = 0; y < height; ++y) {
-      const bool inside = rows.first <= y && y < rows.last;
-      const uint8_t* line = image + (inside ? rows.start + y : 0) * width * channels;
-      for (int64_t c = 0; c < channels; ++c) {
-        auto* target = out + c * stride_c + y * width * stride_x;
-        for (int64_t x = 0; x < width; ++x) {
-          const bool seen = inside && columns.first <= x && x < columns.last;
-          const int64_t source = seen ? (columns.start + columns.step * x) * channels + c : 0;
-          target[x * stride_x] = gather.pixel(seen ? line[source] : uint8_t(0));
+    std::memset(cropped, 0, gather.height * line);
+    for (int64_t y = rows.first; y < rows.last; ++y) {
+      const uint8_t* from = image + (rows.start + y) * line;
+      uint8_t* to = cropped + y * line;
+      if (columns.step > 0 && columns.first < columns.last) {
+        const int64_t begin = columns.first * count, end = columns.last * count;
+        std::memcpy(to + begin, from + begin + columns.start * count, end - begin);
+      } else {
+        for (int64_t x = columns.first; x < columns.last; ++x) {
+          std::memcpy(to + x * count, from + (columns.start - x) * count, count);
         }
       }
     }
@@ -218,8 +271,8 @@ class CpuLaunch {
   static void check(const Index& index, int64_t r) {
     const int64_t value = index.data[r];
     TORCH_CHECK_INDEX(
-        0 <= value && value < index.bound,
-        index.name, " ", r, " is ", value, ", expected 0 to ", index.bound - 1);
+        0 <= value && value < index.bound, index.name, " ", r, " is ", value, ", expected 0 to ",
+        index.bound - 1);
   }
   template <typename V>
   static void check(const OneHot<V>& hot, int64_t r) {

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAStream.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include "images.cuh"
 #include "lists.cuh"
 #include "rows.cuh"
+#include "stream.cuh"
 
 namespace pyrobust {
 
@@ -20,11 +19,7 @@ __global__ void __launch_bounds__(kBlock) map_kernel(int64_t n, bool packed, F f
   for (int64_t i = (int64_t(blockIdx.x) * kBlock + threadIdx.x) * kQuad; i < n; i += step) {
     const int count = static_cast<int>(n - i < kQuad ? n - i : kQuad);
     VisitQuads<Slots...>::run(
-        i,
-        count,
-        packed,
-        [&](int, auto&... values) { f(values...); },
-        slots...,
+        i, count, packed, [&](int, auto&... values) { f(values...); }, slots...,
         QuadOf<typename Slots::Value>{}...);
   }
 }
@@ -36,8 +31,7 @@ class CudaLaunch {
   static void map(int64_t n, F f, Slots... slots) {
     if (n > 0) {
       const bool packed = (is_packed(slots, kQuad) && ...);
-      map_kernel<<<blocks(n, kBlock * kQuad), kBlock, 0, stream()>>>(n, packed, f, slots...);
-      C10_CUDA_KERNEL_LAUNCH_CHECK();
+      launch(map_kernel<F, Slots...>, blocks(n, kBlock * kQuad), n, packed, f, slots...);
     }
   }
 
@@ -48,11 +42,11 @@ class CudaLaunch {
     for (const auto& entry : entries) {
       list.add(entry);
       if (list.count == Arguments::kCapacity) {
-        launch(list);
+        run_list(list);
         list = Arguments();
       }
     }
-    launch(list);
+    run_list(list);
   }
 
   template <typename F, typename... OfRow, typename... Slots>
@@ -63,13 +57,10 @@ class CudaLaunch {
     }
     const bool packed = (is_packed(slots, length) && ...);
     if (length <= kShortRow) {
-      rows_kernel<WarpRow><<<blocks(rows, WarpRow::kRowsPerBlock), kBlock, 0, stream()>>>(
-          rows, length, packed, f, of_row, slots...);
+      run_rows<WarpRow>(rows, length, packed, f, of_row, slots...);
     } else {
-      rows_kernel<BlockRow><<<blocks(rows, BlockRow::kRowsPerBlock), kBlock, 0, stream()>>>(
-          rows, length, packed, f, of_row, slots...);
+      run_rows<BlockRow>(rows, length, packed, f, of_row, slots...);
     }
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
 
   static void copy_rows(int64_t rows, const std::vector<RowCopy>& copies) {
@@ -82,15 +73,11 @@ class CudaLaunch {
     for (size_t c = 0; c < copies.size(); ++c) {
       const RowCopy& copy = list.copies[c] = copies[c];
       const auto places = reinterpret_cast<uintptr_t>(copy.target) |
-          reinterpret_cast<uintptr_t>(copy.source) | static_cast<uintptr_t>(copy.bytes);
+                          reinterpret_cast<uintptr_t>(copy.source) |
+                          static_cast<uintptr_t>(copy.bytes);
       packed = packed && places % sizeof(uint4) == 0;
     }
-    if (packed) {
-      copy_rows_kernel<uint4><<<blocks(rows, 1), kBlock, 0, stream()>>>(rows, list);
-    } else {
-      copy_rows_kernel<char><<<blocks(rows, 1), kBlock, 0, stream()>>>(rows, list);
-    }
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    launch(packed ? copy_rows_kernel<uint4> : copy_rows_kernel<char>, blocks(rows, 1), rows, list);
   }
 
   template <typename Gather>
@@ -100,27 +87,29 @@ class CudaLaunch {
     }
     const int64_t size = gather.height * gather.width * gather.channels;
     TORCH_CHECK_VALUE(size < INT32_MAX, "an image has ", size, " values, expected below 2^31");
-    const bool packed = is_packed(Write<typename Gather::Value, std::remove_pointer_t<decltype(gather.out)>>{gather.out}, size);
-    gather_kernel<<<blocks(batch, 1), kBlock, 0, stream()>>>(batch, packed, gather);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
+    const bool packed = is_packed(gather.slot(), size);
+    launch(gather_kernel<Gather>, blocks(batch, 1), batch, packed, gather);
   }
 
  private:
-  static cudaStream_t stream() {
-    return c10::cuda::getCurrentCUDAStream();
-  }
-
   // Kernels go on in strides where this is not enough.
   static unsigned blocks(int64_t n, int64_t per_block) {
     constexpr int64_t kMaxBlocks = 1 << 30;
     return static_cast<unsigned>(std::min((n + per_block - 1) / per_block, kMaxBlocks));
   }
 
-  template <typename Arguments>
-  static void launch(const Arguments& list) {
+  template <typename Group, typename F, typename OfRow, typename... Slots>
+  static void
+  run_rows(int64_t rows, int64_t length, bool packed, F f, OfRow of_row, Slots... slots) {
+    launch(
+        rows_kernel<Group, F, OfRow, Slots...>, blocks(rows, Group::kRowsPerBlock), rows, length,
+        packed, f, of_row, slots...);
+  }
+
+  template <typename F, typename... Slots>
+  static void run_list(const ListArguments<F, Slots...>& list) {
     if (list.blocks() > 0) {
-      list_kernel<<<list.blocks(), kBlock, 0, stream()>>>(list);
-      C10_CUDA_KERNEL_LAUNCH_CHECK();
+      launch(list_kernel<F, Slots...>, list.blocks(), list);
     }
   }
 };

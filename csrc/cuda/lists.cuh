@@ -58,12 +58,8 @@ __global__ void __launch_bounds__(kBlock)
     std::apply(
         [&](const Slots&... slots) {
           VisitQuads<Slots...>::run(
-              i,
-              count,
-              list.packed[low],
-              [&](int, auto&... values) { entry.f(values...); },
-              slots...,
-              QuadOf<typename Slots::Value>{}...);
+              i, count, list.packed[low], [&](int, auto&... values) { entry.f(values...); },
+              slots..., QuadOf<typename Slots::Value>{}...);
         },
         entry.slots);
   }

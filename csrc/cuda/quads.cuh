@@ -52,8 +52,8 @@ load_quad(const Slot& slot, int64_t i, int count, bool packed, QuadOf<typename S
 }
 
 template <typename Distribution>
-__device__ __forceinline__ void load_quad(
-    const DrawView<Distribution>& view, int64_t i, int, bool, QuadOf<float>& quad) {
+__device__ __forceinline__ void
+load_quad(const DrawView<Distribution>& view, int64_t i, int, bool, QuadOf<float>& quad) {
   const Quad drawn = view.block(i / kQuad);
   quad = {{drawn.v0, drawn.v1, drawn.v2, drawn.v3}};
 }
@@ -87,8 +87,8 @@ __device__ __forceinline__ void store_quad(
 template <typename... Slots>
 struct VisitQuads {
   template <typename Body>
-  __device__ __forceinline__ static void run(
-      int64_t i,
+  __device__ __forceinline__ static void
+  run(int64_t i,
       int count,
       bool packed,
       const Body& body,
@@ -109,8 +109,8 @@ struct VisitQuads {
 template <typename... Slots>
 struct ReadQuads {
   template <typename Body>
-  __device__ __forceinline__ static void run(
-      int64_t i,
+  __device__ __forceinline__ static void
+  run(int64_t i,
       int count,
       bool packed,
       const Body& body,

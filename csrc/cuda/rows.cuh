@@ -79,7 +79,7 @@ struct BlockRow {
   }
   template <typename Acc>
   __device__ static Acc combine(const Acc& mine) {
-    __shared__ alignas(16) unsigned char buffer[kLongWarps * sizeof(Acc)];
+    alignas(16) __shared__ unsigned char buffer[kLongWarps * sizeof(Acc)];
     Acc* const of_warp = reinterpret_cast<Acc*>(buffer);
     const Acc total = combine_warp(mine);
     __syncthreads(); // the last reduction has been read by all
@@ -100,7 +100,10 @@ struct BlockRow {
 template <typename Slot>
 __device__ __forceinline__ void assert_valid(const Slot&, int64_t) {}
 __device__ __forceinline__ void assert_valid(const Index& index, int64_t r) {
-  CUDA_KERNEL_ASSERT(0 <= index.data[r] && index.data[r] < index.bound);
+  const auto value = static_cast<long long>(index.data[r]);
+  const auto bound = static_cast<long long>(index.bound);
+  CUDA_KERNEL_ASSERT_PRINTF(
+      0 <= value && value < bound, "an index is %lld, expected 0 to %lld", value, bound - 1);
 }
 template <typename V>
 __device__ __forceinline__ void assert_valid(const OneHot<V>& hot, int64_t r) {
@@ -118,12 +121,8 @@ read_row(int64_t length, bool packed, const Body& body, const Views&... views) {
     } else {
       const int count = static_cast<int>(length - j < kQuad ? length - j : kQuad);
       ReadQuads<Views...>::run(
-          j,
-          count,
-          packed,
-          [&](int k, const auto&... values) { body(k, j + k, values...); },
-          views...,
-          QuadOf<typename Views::Value>{}...);
+          j, count, packed, [&](int k, const auto&... values) { body(k, j + k, values...); },
+          views..., QuadOf<typename Views::Value>{}...);
     }
   }
 }
@@ -133,12 +132,12 @@ __device__ __forceinline__ void
 reduce_from(const F& f, Row& row, int64_t length, bool packed, const Views&... views) {
   if constexpr (k < F::kPasses) {
     const Row fixed = row;
-    decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...)) lane[Group::kPer];
+    using Term = decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...));
+    typename Term::Accumulator lane[Group::kPer];
     read_row<Group>(
-        length,
-        packed,
+        length, packed,
         [&](int l, int64_t j, const auto&... values) {
-          lane[l] = lane[l].combine(f.term(Pass<k>{}, fixed, j, values...));
+          lane[l].take(f.term(Pass<k>{}, fixed, j, values...));
         },
         views...);
     combine_halves<Group::kPer>(lane);
@@ -157,12 +156,8 @@ map_row(const F& f, const Row& row, int64_t length, bool packed, const Views&...
     } else {
       const int count = static_cast<int>(length - j < kQuad ? length - j : kQuad);
       VisitQuads<Views...>::run(
-          j,
-          count,
-          packed,
-          [&](int k, auto&... values) { f.apply(row, j + k, values...); },
-          views...,
-          QuadOf<typename Views::Value>{}...);
+          j, count, packed, [&](int k, auto&... values) { f.apply(row, j + k, values...); },
+          views..., QuadOf<typename Views::Value>{}...);
     }
   }
 }

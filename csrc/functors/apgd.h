@@ -25,8 +25,7 @@ struct ApgdLinfStep {
   PYROBUST_HD void apply(const Row& row, int64_t, T& x_adv, T& previous, T x, T grad) const {
     const T here = x_adv;
     const T z = project(here + row.step_size * sign(grad), x);
-    x_adv =
-        project(here + (z - here) * momentum + (here - previous) * (T(1) - momentum), x);
+    x_adv = project(here + (z - here) * momentum + (here - previous) * (T(1) - momentum), x);
     previous = here;
   }
 };
@@ -38,15 +37,14 @@ struct ApgdL2Step {
   T epsilon, momentum;
 
   struct Row {
-    T step_size, shrink_z, shrink;
-    double scale;
+    T step_size, scale, shrink_z, shrink;
   };
 
   PYROBUST_HD Row begin(T step_size) const {
     return {step_size};
   }
   PYROBUST_HD T ascent(const Row& row, T x_adv, T x, T grad) const {
-    return (x_adv + static_cast<T>(row.scale * double(finite_or_zero(grad)))) - x;
+    return (x_adv + row.scale * finite_or_zero(grad)) - x;
   }
   PYROBUST_HD T delta(const Row& row, T x_adv, T previous, T x, T grad) const {
     const T z = project_l2(ascent(row, x_adv, x, grad), x, row.shrink_z);
@@ -56,7 +54,7 @@ struct ApgdL2Step {
     return {square(finite_or_zero(grad))};
   }
   PYROBUST_HD void finish(Pass<0>, Row& row, Sum squares) const {
-    row.scale = scale_to(double(row.step_size), squares.value);
+    row.scale = scale_to<T>(double(row.step_size), squares.value);
   }
   PYROBUST_HD Sum term(Pass<1>, const Row& row, int64_t, T x_adv, T, T x, T grad) const {
     return {square(ascent(row, x_adv, x, grad))};

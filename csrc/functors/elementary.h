@@ -14,9 +14,10 @@ template <>
 struct Ieee<float> {
   using Bits = int32_t;
   using Unsigned = uint32_t;
+  static constexpr float kLargest = 3.40282347e38f;
   static constexpr int kMantissa = 23;
   static constexpr int kBias = 127;
-  static constexpr float kRounder = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer
+  static constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   static constexpr float kLn2High = 0.693359375f; // few bits: k * kLn2High is exact
   static constexpr float kLn2Low = -2.12194440e-4f;
   static constexpr float kMaxExp = 88.0f;
@@ -30,6 +31,7 @@ template <>
 struct Ieee<double> {
   using Bits = int64_t;
   using Unsigned = uint64_t;
+  static constexpr double kLargest = 1.7976931348623157e308;
   static constexpr int kMantissa = 52;
   static constexpr int kBias = 1023;
   static constexpr double kRounder = 6755399441055744.0; // 1.5 * 2^52

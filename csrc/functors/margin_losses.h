@@ -10,26 +10,44 @@
 // the one of lowest index counts as the largest; NaN counts as larger than any number.
 namespace pyrobust {
 
-// The n largest logits in falling order.
+// Whether logit z of index j ranks above logit y of index i.
+template <typename T>
+PYROBUST_HD bool ranks_above(T z, int32_t j, T y, int32_t i) {
+  const bool larger = z > y || (z != z && y == y);
+  const bool smaller = y > z || (y != y && z == z);
+  return larger || (!smaller && j < i);
+}
+
 template <typename T, int n>
-struct Top {
+struct Ranking;
+
+// What one logit gives to a ranking of the n largest.
+template <typename T, int n>
+struct Candidate {
+  using Accumulator = Ranking<T, n>;
+  T value;
+  int32_t index;
+  bool is_label, is_target;
+};
+
+// The n largest logits in falling order, and those of the label and of the target. Its order is
+// total, so candidates may come in any order.
+template <typename T, int n>
+struct Ranking {
+  static constexpr bool kAnyOrder = true;
   T value[n];
   int32_t index[n];
+  T label = T(0), target = T(0);
 
-  PYROBUST_HD Top() {
+  PYROBUST_HD Ranking() {
     for (int i = 0; i < n; ++i) {
       value[i] = -INFINITY;
       index[i] = INT32_MAX;
     }
   }
-  PYROBUST_HD static bool above(T a, int32_t i, T b, int32_t j) {
-    const bool larger = a > b || (a != a && b == b);
-    const bool smaller = b > a || (b != b && a == a);
-    return larger || (!smaller && i < j);
-  }
   PYROBUST_HD void insert(T z, int32_t j) {
     for (int i = 0; i < n; ++i) {
-      const bool takes = above(z, j, value[i], index[i]);
+      const bool takes = ranks_above(z, j, value[i], index[i]);
       const T pushed_value = takes ? value[i] : z;
       const int32_t pushed_index = takes ? index[i] : j;
       value[i] = takes ? z : value[i];
@@ -38,18 +56,17 @@ struct Top {
       j = pushed_index;
     }
   }
-};
-
-// The largest logits, and those of the label and of the target.
-template <typename T, int n>
-struct Ranking {
-  Top<T, n> top;
-  T label = T(0), target = T(0);
-
+  PYROBUST_HD void take(const Candidate<T, n>& candidate) {
+    if (ranks_above(candidate.value, candidate.index, value[n - 1], index[n - 1])) {
+      insert(candidate.value, candidate.index);
+    }
+    label = candidate.is_label ? candidate.value : label;
+    target = candidate.is_target ? candidate.value : target;
+  }
   PYROBUST_HD Ranking combine(const Ranking& other) const {
     Ranking result = *this;
     for (int i = 0; i < n; ++i) {
-      result.top.insert(other.top.value[i], other.top.index[i]);
+      result.insert(other.value[i], other.index[i]);
     }
     result.label += other.label;
     result.target += other.target;
@@ -80,9 +97,9 @@ struct Margin {
 
   PYROBUST_HD T
   operator()(const Ranking<T, kTop>& z, int64_t y, int64_t, Gradient& gradient) const {
-    const int other = z.top.index[0] == y ? 1 : 0;
-    gradient = {{z.top.index[other], y}, {T(1), T(-1)}};
-    return z.top.value[other] - z.label;
+    const int other = z.index[0] == y ? 1 : 0;
+    gradient = {{z.index[other], y}, {T(1), T(-1)}};
+    return z.value[other] - z.label;
   }
 };
 
@@ -122,12 +139,11 @@ struct Dlr {
 
   PYROBUST_HD T
   operator()(const Ranking<T, kTop>& z, int64_t y, int64_t, Gradient& gradient) const {
-    const int other = z.top.index[0] == y ? 1 : 0;
+    const int other = z.index[0] == y ? 1 : 0;
     const Ratio<T> ratio(
-        double(z.top.value[other]) - double(z.label),
-        double(z.top.value[0]) - double(z.top.value[2]));
+        double(z.value[other]) - double(z.label), double(z.value[0]) - double(z.value[2]));
     gradient = {
-        {z.top.index[other], y, z.top.index[0], z.top.index[2]},
+        {z.index[other], y, z.index[0], z.index[2]},
         {ratio.inverse, -ratio.inverse, -ratio.slope, ratio.slope}};
     return ratio.value;
   }
@@ -141,11 +157,11 @@ struct TargetedDlr {
 
   PYROBUST_HD T
   operator()(const Ranking<T, kTop>& z, int64_t y, int64_t t, Gradient& gradient) const {
-    const double tail = 0.5 * (double(z.top.value[2]) + double(z.top.value[3]));
-    const Ratio<T> ratio(double(z.target) - double(z.label), double(z.top.value[0]) - tail);
+    const double tail = 0.5 * (double(z.value[2]) + double(z.value[3]));
+    const Ratio<T> ratio(double(z.target) - double(z.label), double(z.value[0]) - tail);
     const T half = T(0.5) * ratio.slope;
     gradient = {
-        {t, y, z.top.index[0], z.top.index[2], z.top.index[3]},
+        {t, y, z.index[0], z.index[2], z.index[3]},
         {ratio.inverse, -ratio.inverse, -ratio.slope, half, half}};
     return ratio.value;
   }
@@ -165,12 +181,8 @@ struct RankedLoss {
   PYROBUST_HD Row begin(T, int64_t label, int64_t target) const {
     return {label, target};
   }
-  PYROBUST_HD Ranking<T, Loss::kTop> term(Pass<0>, const Row& row, int64_t j, T, T z) const {
-    Ranking<T, Loss::kTop> ranking;
-    ranking.top.insert(z, static_cast<int32_t>(j));
-    ranking.label = j == row.label ? z : T(0);
-    ranking.target = j == row.target ? z : T(0);
-    return ranking;
+  PYROBUST_HD Candidate<T, Loss::kTop> term(Pass<0>, const Row& row, int64_t j, T, T z) const {
+    return {z, static_cast<int32_t>(j), j == row.label, j == row.target};
   }
   PYROBUST_HD void finish(Pass<0>, Row& row, const Ranking<T, Loss::kTop>& ranking) const {
     row.loss = Loss{}(ranking, row.label, row.target, row.gradient);

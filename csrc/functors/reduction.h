@@ -7,13 +7,14 @@
 // A row functor reduces each row (a sample, or the logits of one) kPasses times and then maps it:
 //
 //   Row begin(row values...) const                     what holds for the whole row
-//   Acc term(Pass<k>, const Row&, j, values...) const  what element j gives to reduction k
-//   void finish(Pass<k>, Row&, Acc) const              takes the result of reduction k
+//   Term term(Pass<k>, const Row&, j, values...) const what element j gives to reduction k
+//   void finish(Pass<k>, Row&, Accumulator) const      takes the result of reduction k
 //   void apply(const Row&, j, values...) const         writes the outputs among the values
 //   void end(const Row&, row values...) const          optional: writes the outputs of the row
 //
-// Launchers combine terms in one fixed order (see kLanes), so sums have the same bits on every
-// device and with every number of threads.
+// A Term names its Accumulator, which takes terms and combines with its like. Launchers do so in
+// one fixed order, so sums have the same bits on every device and with every number of threads;
+// where the result is the same in any order (kAnyOrder), the CPU takes the terms as they come.
 namespace pyrobust {
 
 template <int k>
@@ -28,26 +29,42 @@ constexpr int kWarp = 32;
 constexpr int kLongWarps = 8;
 constexpr int kPerThread = 4;
 
-// (0, w), ... for w = count / 2, ..., 1, on values `stride` apart; the result is values[0].
-template <int count, int stride = 1, typename Acc>
+// (0, w), (1, w + 1), ... for w = count / 2, ..., 1; the result is values[0].
+template <int count, typename Acc>
 PYROBUST_HD void combine_halves(Acc* values) {
-  for (int width = count / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) {
-      values[i * stride] = values[i * stride].combine(values[(i + width) * stride]);
+  if constexpr (count > 1) {
+    constexpr int kHalf = count / 2;
+#pragma GCC ivdep
+    for (int i = 0; i < kHalf; ++i) {
+      values[i] = values[i].combine(values[i + kHalf]);
     }
+    combine_halves<kHalf>(values);
   }
 }
 
 // A sum in double precision: squares of floats are exact in it.
 struct Sum {
+  using Accumulator = Sum;
+  static constexpr bool kAnyOrder = false;
   double value = 0.0;
+
+  PYROBUST_HD void take(Sum other) {
+    value += other.value;
+  }
   PYROBUST_HD Sum combine(Sum other) const {
     return {value + other.value};
   }
 };
 
 struct Sum2 {
+  using Accumulator = Sum2;
+  static constexpr bool kAnyOrder = false;
   double first = 0.0, second = 0.0;
+
+  PYROBUST_HD void take(Sum2 other) {
+    first += other.first;
+    second += other.second;
+  }
   PYROBUST_HD Sum2 combine(Sum2 other) const {
     return {first + other.first, second + other.second};
   }
@@ -56,7 +73,13 @@ struct Sum2 {
 // The largest of values that are 0 or more.
 template <typename T>
 struct Largest {
+  using Accumulator = Largest;
+  static constexpr bool kAnyOrder = false;
   T value = T(0);
+
+  PYROBUST_HD void take(Largest other) {
+    value = other.value > value ? other.value : value;
+  }
   PYROBUST_HD Largest combine(Largest other) const {
     return {other.value > value ? other.value : value};
   }

@@ -56,26 +56,21 @@ PYROBUST_HD double square_root(double value) {
   return sqrt(value);
 }
 
-// The next number of larger value; for any value but -0.
-PYROBUST_HD float next_up(float value) {
-  return bits_as<float>(bits_as<uint32_t>(value) + (value < 0.0f ? ~0u : 1u));
+PYROBUST_HD float shift_bits(float value, int32_t units) {
+  return bits_as<float>(bits_as<uint32_t>(value) + static_cast<uint32_t>(units));
 }
-PYROBUST_HD double next_up(double value) {
-  return bits_as<double>(bits_as<uint64_t>(value) + (value < 0.0 ? ~uint64_t(0) : uint64_t(1)));
+PYROBUST_HD double shift_bits(double value, int32_t units) {
+  return bits_as<double>(bits_as<uint64_t>(value) + static_cast<uint64_t>(int64_t(units)));
 }
 
-// x + delta, rounded towards x: the result is no further from x than |delta| (1 + 2^-24) for
-// float, so that storing a projected point does not push it out of the ball again.
+// x + delta in [0, 1] for x in [0, 1], rounded towards x: the result is no further from x than
+// |delta| (1 + 2^-24) for float, so that storing a projected point does not push it out of the
+// ball again. Where the rounded sum lies beyond, its neighbour is taken.
 template <typename T>
 PYROBUST_HD T add_towards(T x, T delta) {
   const T sum = x + delta;
-  const T moved = sum - x;
-  const T low = -next_up(-sum);
-  const T high = next_up(sum);
-  if (delta > T(0)) {
-    return moved > delta ? low : sum;
-  }
-  return moved < delta ? high : sum;
+  const bool beyond = absolute(sum - x) > absolute(delta);
+  return clip_pixel(shift_bits(sum, beyond ? (delta > T(0) ? -1 : 1) : 0));
 }
 
 } // namespace pyrobust

@@ -6,11 +6,33 @@
 // Losses of a row of logits z that need its softmax, with their gradients to the logits.
 namespace pyrobust {
 
+// The largest of any values.
 template <typename T>
 struct Peak {
+  using Accumulator = Peak;
+  static constexpr bool kAnyOrder = true;
   T value = -INFINITY;
+
+  PYROBUST_HD void take(Peak other) {
+    value = other.value > value ? other.value : value;
+  }
   PYROBUST_HD Peak combine(Peak other) const {
     return {other.value > value ? other.value : value};
+  }
+};
+
+template <typename T>
+struct Peaks {
+  using Accumulator = Peaks;
+  static constexpr bool kAnyOrder = true;
+  Peak<T> clean, adversarial;
+
+  PYROBUST_HD void take(Peaks other) {
+    clean.take(other.clean);
+    adversarial.take(other.adversarial);
+  }
+  PYROBUST_HD Peaks combine(Peaks other) const {
+    return {clean.combine(other.clean), adversarial.combine(other.adversarial)};
   }
 };
 
@@ -94,20 +116,13 @@ struct TradesKl {
     Softmax<T> clean, adversarial;
     double loss;
   };
-  struct Peaks {
-    Peak<T> clean, adversarial;
-    PYROBUST_HD Peaks combine(Peaks other) const {
-      return {clean.combine(other.clean), adversarial.combine(other.adversarial)};
-    }
-  };
-
   PYROBUST_HD Row begin(T) const {
     return {};
   }
-  PYROBUST_HD Peaks term(Pass<0>, const Row&, int64_t, T, T, T clean, T adversarial) const {
+  PYROBUST_HD Peaks<T> term(Pass<0>, const Row&, int64_t, T, T, T clean, T adversarial) const {
     return {{clean}, {adversarial}};
   }
-  PYROBUST_HD void finish(Pass<0>, Row& row, Peaks peaks) const {
+  PYROBUST_HD void finish(Pass<0>, Row& row, Peaks<T> peaks) const {
     row.clean.peak = peaks.clean.value;
     row.adversarial.peak = peaks.adversarial.value;
   }
@@ -128,8 +143,8 @@ struct TradesKl {
   PYROBUST_HD void finish(Pass<2>, Row& row, Sum sum) const {
     row.loss = sum.value;
   }
-  PYROBUST_HD void apply(
-      const Row& row, int64_t, T& grad_clean, T& grad_adversarial, T clean, T adversarial) const {
+  PYROBUST_HD void
+  apply(const Row& row, int64_t, T& grad_clean, T& grad_adversarial, T clean, T adversarial) const {
     const double p = row.clean.probability(clean);
     const double q = row.adversarial.probability(adversarial);
     const double surprise = log_ratio(row, clean, adversarial) - row.loss;

@@ -69,7 +69,7 @@ struct L2Start {
     return {square(draw)};
   }
   PYROBUST_HD void finish(Pass<0>, Row& row, Sum squares) const {
-    row.scale = static_cast<T>(scale_to(row.length, squares.value));
+    row.scale = scale_to<T>(row.length, squares.value);
   }
   PYROBUST_HD void apply(const Row& row, int64_t, T& start, T x, float draw) const {
     start = project_l2(T(draw), x, row.scale);

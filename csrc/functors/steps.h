@@ -1,7 +1,7 @@
 #pragma once
 
+#include "elementary.h"
 #include "reduction.h"
-#include "scalar.h"
 
 // Steps of projected gradient ascent. Points lie in the ball of radius epsilon around x and in
 // [0, 1]; x itself lies in [0, 1], so clipping to [0, 1] never leaves the ball.
@@ -24,9 +24,13 @@ struct LinfStep {
   }
 };
 
-// The factor that brings a vector of squared norm `squares` to norm `length`; none for no vector.
-PYROBUST_HD double scale_to(double length, double squares) {
-  return squares > 0.0 ? length / square_root(squares) : 0.0;
+// The factor that brings a vector of squared norm `squares` to norm `length`; 0 for no vector. It
+// stays finite: a vector so short that T cannot hold the factor ends shorter than `length`.
+template <typename T>
+PYROBUST_HD T scale_to(double length, double squares) {
+  const double largest = double(Ieee<T>::kLargest);
+  const double factor = squares > 0.0 ? length / square_root(squares) : 0.0;
+  return static_cast<T>(factor < largest ? factor : largest);
 }
 
 // The factor that brings a vector of squared norm `squares` into the ball of radius epsilon.
@@ -40,7 +44,7 @@ PYROBUST_HD T shrink_to(T epsilon, double squares) {
 // epsilon up to the rounding of each component's own product (a relative 2^-23 for float).
 template <typename T>
 PYROBUST_HD T project_l2(T delta, T x, T shrink) {
-  return clip_pixel(add_towards(x, shrink * delta));
+  return add_towards(x, shrink * delta);
 }
 
 template <typename T>
@@ -56,21 +60,20 @@ struct L2Step {
   T step_size, epsilon;
 
   struct Row {
-    double scale;
-    T shrink;
+    T scale, shrink;
   };
 
   PYROBUST_HD Row begin() const {
     return {};
   }
   PYROBUST_HD T delta(const Row& row, T x_adv, T x, T grad) const {
-    return (x_adv + static_cast<T>(row.scale * double(finite_or_zero(grad)))) - x;
+    return (x_adv + row.scale * finite_or_zero(grad)) - x;
   }
   PYROBUST_HD Sum term(Pass<0>, const Row&, int64_t, T, T, T, T grad) const {
     return {square(finite_or_zero(grad))};
   }
   PYROBUST_HD void finish(Pass<0>, Row& row, Sum squares) const {
-    row.scale = scale_to(double(step_size), squares.value);
+    row.scale = scale_to<T>(double(step_size), squares.value);
   }
   PYROBUST_HD Sum term(Pass<1>, const Row& row, int64_t, T, T x_adv, T x, T grad) const {
     return {square(delta(row, x_adv, x, grad))};

@@ -39,14 +39,9 @@ void apgd_step_(
     using G = decltype(stored);
     const auto run = [&](auto f) {
       Launch::map_rows(
-          x.size(0),
-          row_length(x),
-          f,
-          RowSlots<Read<T>>(Read<T>{s.template const_data_ptr<T>()}),
-          Update<T>{a.template data<T>()},
-          Update<T>{p.template data<T>()},
-          Read<T>{b.template const_data_ptr<T>()},
-          Read<T, G>{g.template const_data_ptr<G>()});
+          x.size(0), row_length(x), f, RowSlots<Read<T>>(Read<T>{s.template const_data_ptr<T>()}),
+          Update<T>{a.template data<T>()}, Update<T>{p.template data<T>()},
+          Read<T>{b.template const_data_ptr<T>()}, Read<T, G>{g.template const_data_ptr<G>()});
     };
     if (l2) {
       run(ApgdL2Step<T>{static_cast<T>(epsilon), static_cast<T>(momentum)});
@@ -101,9 +96,9 @@ void apgd_track_(
   const c10::DeviceGuard guard(x_adv.device());
 
   const auto flat = at::MemoryFormat::Contiguous;
-  const InPlace best(loss_best, flat), previous(loss_previous, flat), increases(num_increases, flat),
-      best_at_check(loss_best_at_check, flat), was_halved(halved_at_check, flat),
-      size(step_size, flat), stands(standing, flat);
+  const InPlace best(loss_best, flat), previous(loss_previous, flat),
+      increases(num_increases, flat), best_at_check(loss_best_at_check, flat),
+      was_halved(halved_at_check, flat), size(step_size, flat), stands(standing, flat);
   const auto l = loss.contiguous(), c = correct.contiguous();
   const at::Tensor masks = at::empty({3, count}, x_adv.options().dtype(at::kBool));
   bool* const improved = masks.mutable_data_ptr<bool>();
@@ -112,20 +107,12 @@ void apgd_track_(
   with_float_type("x_adv", dtype, [&](auto type) {
     using T = decltype(type);
     Launch::map(
-        count,
-        ApgdTrack<T>{window, static_cast<T>(rho)},
-        Write<bool>{improved},
-        Write<bool>{broken},
-        Write<bool>{halved},
-        Update<T>{best.template data<T>()},
-        Update<T>{previous.template data<T>()},
-        Update<T>{increases.template data<T>()},
-        Update<T>{best_at_check.template data<T>()},
-        Update<bool>{was_halved.template data<bool>()},
-        Update<T>{size.template data<T>()},
-        Update<bool>{stands.template data<bool>()},
-        Read<T>{l.template const_data_ptr<T>()},
-        Read<bool>{c.template const_data_ptr<bool>()});
+        count, ApgdTrack<T>{window, static_cast<T>(rho)}, Write<bool>{improved},
+        Write<bool>{broken}, Write<bool>{halved}, Update<T>{best.template data<T>()},
+        Update<T>{previous.template data<T>()}, Update<T>{increases.template data<T>()},
+        Update<T>{best_at_check.template data<T>()}, Update<bool>{was_halved.template data<bool>()},
+        Update<T>{size.template data<T>()}, Update<bool>{stands.template data<bool>()},
+        Read<T>{l.template const_data_ptr<T>()}, Read<bool>{c.template const_data_ptr<bool>()});
   });
   for (const InPlace* state :
        {&best, &previous, &increases, &best_at_check, &was_halved, &size, &stands}) {

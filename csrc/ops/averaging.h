@@ -15,19 +15,19 @@
 // Updates of whole lists of tensors, in one pass over memory.
 namespace pyrobust {
 
-inline void check_list(
-    const char* name, at::TensorList list, const char* like_name, at::TensorList like) {
+inline void
+check_list(const char* name, at::TensorList list, const char* like_name, at::TensorList like) {
   TORCH_CHECK_VALUE(
-      list.size() == like.size(),
-      name, " has ", list.size(), " tensors, expected ", like.size(), " as ", like_name, " has");
+      list.size() == like.size(), name, " has ", list.size(), " tensors, expected ", like.size(),
+      " as ", like_name, " has");
   for (size_t i = 0; i < list.size(); ++i) {
     check_like(name, list[i], like_name, like[i]);
   }
 }
 
 // Tensors that are written in place must lie in memory as the parameters do: dense, same strides.
-inline void check_dense(
-    const char* name, at::TensorList list, const char* like_name, at::TensorList like) {
+inline void
+check_dense(const char* name, at::TensorList list, const char* like_name, at::TensorList like) {
   for (size_t i = 0; i < list.size(); ++i) {
     TORCH_CHECK_VALUE(
         list[i].is_non_overlapping_and_dense() &&
@@ -73,8 +73,8 @@ void sgd_ema_step_(
     check_list("averages", averages, "params", params);
   }
   TORCH_CHECK_VALUE(
-      decayed.size() == params.size(),
-      "decayed has ", decayed.size(), " entries, expected ", params.size(), ", one a parameter");
+      decayed.size() == params.size(), "decayed has ", decayed.size(), " entries, expected ",
+      params.size(), ", one a parameter");
   if (params.empty()) {
     return;
   }
@@ -95,14 +95,10 @@ void sgd_ema_step_(
         const EmaUpdate<T> ema{static_cast<T>(ema_decay), static_cast<T>(1.0 - ema_decay)};
         const auto sgd = [&](size_t i) {
           return SgdStep<T>{
-              static_cast<T>(learning_rate),
-              static_cast<T>(momentum),
-              static_cast<T>(decayed[i] ? weight_decay : 0.0),
-              nesterov};
+              static_cast<T>(learning_rate), static_cast<T>(momentum),
+              static_cast<T>(decayed[i] ? weight_decay : 0.0), nesterov};
         };
-        const auto update = [](const at::Tensor& t) {
-          return Update<T>{t.mutable_data_ptr<T>()};
-        };
+        const auto update = [](const at::Tensor& t) { return Update<T>{t.mutable_data_ptr<T>()}; };
         ListEntries<SgdEmaStep<T>, Update<T>, Update<T>, Update<T>, Read<T, G>> with_average;
         ListEntries<SgdStep<T>, Update<T>, Update<T>, Read<T, G>> without;
         for (size_t i = 0; i < params.size(); ++i) {

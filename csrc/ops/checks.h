@@ -9,11 +9,11 @@ namespace pyrobust {
 inline void check_like(
     const char* name, const at::Tensor& tensor, const char* like_name, const at::Tensor& like) {
   TORCH_CHECK_VALUE(
-      tensor.sizes() == like.sizes(),
-      name, " has shape ", tensor.sizes(), ", expected ", like.sizes(), " as ", like_name, " has");
+      tensor.sizes() == like.sizes(), name, " has shape ", tensor.sizes(), ", expected ",
+      like.sizes(), " as ", like_name, " has");
   TORCH_CHECK_VALUE(
-      tensor.device() == like.device(),
-      name, " is on ", tensor.device(), ", expected ", like.device(), " where ", like_name, " is");
+      tensor.device() == like.device(), name, " is on ", tensor.device(), ", expected ",
+      like.device(), " where ", like_name, " is");
 }
 
 inline void check_device(const char* name, const at::Tensor& tensor, c10::Device expected) {
@@ -23,8 +23,8 @@ inline void check_device(const char* name, const at::Tensor& tensor, c10::Device
 
 inline void check_dtype(const char* name, const at::Tensor& tensor, at::ScalarType expected) {
   TORCH_CHECK_TYPE(
-      tensor.scalar_type() == expected,
-      name, " is ", tensor.scalar_type(), ", expected ", expected);
+      tensor.scalar_type() == expected, name, " is ", tensor.scalar_type(), ", expected ",
+      expected);
 }
 
 inline void check_same(
@@ -41,16 +41,16 @@ inline void check_per_sample(
     int64_t count,
     c10::Device device) {
   TORCH_CHECK_VALUE(
-      tensor.dim() == 1 && tensor.size(0) == count,
-      name, " has shape ", tensor.sizes(), ", expected [", count, "], one value a sample");
+      tensor.dim() == 1 && tensor.size(0) == count, name, " has shape ", tensor.sizes(),
+      ", expected [", count, "], one value a sample");
   check_device(name, tensor, device);
   check_dtype(name, tensor, dtype);
 }
 
 inline void check_samples(const char* name, const at::Tensor& tensor) {
   TORCH_CHECK_VALUE(
-      tensor.dim() >= 1,
-      name, " has shape ", tensor.sizes(), ", expected samples along a first dimension");
+      tensor.dim() >= 1, name, " has shape ", tensor.sizes(),
+      ", expected samples along a first dimension");
 }
 
 inline void check_radius(double epsilon) {
@@ -81,8 +81,8 @@ void with_stored_type(
     return body(float(), c10::BFloat16());
   }
   TORCH_CHECK_TYPE(
-      stored == dtype,
-      name, " is ", stored, ", expected ", dtype, dtype == at::kFloat ? " or BFloat16" : "");
+      stored == dtype, name, " is ", stored, ", expected ", dtype,
+      dtype == at::kFloat ? " or BFloat16" : "");
   with_float_type(name, dtype, [&](auto type) { body(type, type); });
 }
 
@@ -93,8 +93,8 @@ void with_output_type(const char* name, at::ScalarType dtype, const Body& body) 
     return body(float(), c10::BFloat16());
   }
   TORCH_CHECK_TYPE(
-      dtype == at::kFloat || dtype == at::kDouble,
-      name, " is ", dtype, ", expected Float, Double or BFloat16");
+      dtype == at::kFloat || dtype == at::kDouble, name, " is ", dtype,
+      ", expected Float, Double or BFloat16");
   with_float_type(name, dtype, [&](auto type) { body(type, type); });
 }
 

@@ -17,6 +17,9 @@ struct ImageGather {
   bool channels_last;
   CropFlip crop_flip;
 
+  Write<V, S> slot() const {
+    return {out};
+  }
   PYROBUST_HD static S pixel(uint8_t byte) {
     return static_cast<S>(pixel_of<V>(byte));
   }

@@ -8,7 +8,7 @@ namespace pyrobust {
 // are dense that way and no other, else contiguous. Outputs have that layout.
 inline at::MemoryFormat layout_of(const at::Tensor& tensor) {
   const bool channels_last = tensor.dim() == 4 && !tensor.is_contiguous() &&
-      tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
+                             tensor.is_contiguous(at::MemoryFormat::ChannelsLast);
   return channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
 }
 

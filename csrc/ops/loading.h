@@ -31,11 +31,11 @@ at::Tensor gather_augment(
   TORCH_CHECK_VALUE(
       0 <= epoch && epoch < (int64_t(1) << 32), "epoch is ", epoch, ", expected 0 to 2^32 - 1");
   TORCH_CHECK_VALUE(
-      0 <= padding && padding < (int64_t(1) << 30),
-      "padding is ", padding, ", expected 0 to 2^30 - 1");
+      0 <= padding && padding < (int64_t(1) << 30), "padding is ", padding,
+      ", expected 0 to 2^30 - 1");
   TORCH_CHECK_VALUE(
-      images.is_contiguous(),
-      "images has strides ", images.strides(), ", expected a contiguous store");
+      images.is_contiguous(), "images has strides ", images.strides(),
+      ", expected a contiguous store");
   const c10::DeviceGuard guard(images.device());
   const auto rows = index.contiguous(), ids = sample_ids.contiguous();
   const int64_t height = images.size(1), width = images.size(2), channels = images.size(3);
@@ -46,17 +46,16 @@ at::Tensor gather_augment(
     using T = decltype(value);
     using S = decltype(stored);
     Launch::gather_images(
-        batch,
-        ImageGather<T, S>{
-            images.const_data_ptr<uint8_t>(),
-            {rows.const_data_ptr<int64_t>(), images.size(0), "index"},
-            ids.const_data_ptr<int64_t>(),
-            out.mutable_data_ptr<S>(),
-            height,
-            width,
-            channels,
-            channels_last,
-            {seed, epoch, padding, flip}});
+        batch, ImageGather<T, S>{
+                   images.const_data_ptr<uint8_t>(),
+                   {rows.const_data_ptr<int64_t>(), images.size(0), "index"},
+                   ids.const_data_ptr<int64_t>(),
+                   out.mutable_data_ptr<S>(),
+                   height,
+                   width,
+                   channels,
+                   channels_last,
+                   {seed, epoch, padding, flip}});
   });
   return out;
 }

@@ -17,11 +17,10 @@
 namespace pyrobust {
 
 inline void check_logits(const char* name, const at::Tensor& logits, int64_t min_classes) {
+  TORCH_CHECK_VALUE(logits.dim() == 2, name, " has shape ", logits.sizes(), ", expected (N, K)");
   TORCH_CHECK_VALUE(
-      logits.dim() == 2, name, " has shape ", logits.sizes(), ", expected (N, K)");
-  TORCH_CHECK_VALUE(
-      min_classes <= logits.size(1) && logits.size(1) < INT32_MAX,
-      name, " has ", logits.size(1), " classes, expected ", min_classes, " or more");
+      min_classes <= logits.size(1) && logits.size(1) < INT32_MAX, name, " has ", logits.size(1),
+      " classes, expected ", min_classes, " or more");
 }
 
 inline at::Tensor empty_loss(const at::Tensor& logits) {
@@ -56,8 +55,8 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(
   const auto z = logits.contiguous();
   const at::Tensor loss = empty_loss(z), grad = at::empty(z.sizes(), z.options());
   TORCH_CHECK_VALUE(
-      0 <= label_smoothing && label_smoothing <= 1,
-      "label_smoothing is ", label_smoothing, ", expected 0 to 1");
+      0 <= label_smoothing && label_smoothing <= 1, "label_smoothing is ", label_smoothing,
+      ", expected 0 to 1");
   at::Tensor rows;
   if (row_smoothing) {
     check_per_sample("label_smoothing", *row_smoothing, loss.scalar_type(), count, z.device());
@@ -70,12 +69,9 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(
         row_smoothing ? rows.const_data_ptr<T>() : nullptr, static_cast<T>(label_smoothing)};
     const auto run = [&](auto target) {
       Launch::map_rows(
-          count,
-          classes,
-          CrossEntropy<T>{T(1) / static_cast<T>(classes)},
+          count, classes, CrossEntropy<T>{T(1) / static_cast<T>(classes)},
           RowSlots<Write<T>, Smoothing<T>>(Write<T>{loss.mutable_data_ptr<T>()}, smoothing),
-          Write<T, S>{grad.mutable_data_ptr<S>()},
-          Read<T, S>{z.template const_data_ptr<S>()},
+          Write<T, S>{grad.mutable_data_ptr<S>()}, Read<T, S>{z.template const_data_ptr<S>()},
           target);
     };
     if (labels) {
@@ -93,8 +89,8 @@ std::tuple<at::Tensor, at::Tensor> cross_entropy(
 }
 
 template <typename Launch>
-std::tuple<at::Tensor, at::Tensor, at::Tensor> trades_kl(
-    const at::Tensor& clean_logits, const at::Tensor& adversarial_logits) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor>
+trades_kl(const at::Tensor& clean_logits, const at::Tensor& adversarial_logits) {
   check_logits("clean_logits", clean_logits, 1);
   check_same("adversarial_logits", adversarial_logits, "clean_logits", clean_logits);
   const c10::DeviceGuard guard(clean_logits.device());
@@ -106,9 +102,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> trades_kl(
     using T = decltype(value);
     using S = decltype(stored);
     Launch::map_rows(
-        clean.size(0),
-        clean.size(1),
-        TradesKl<T>{},
+        clean.size(0), clean.size(1), TradesKl<T>{},
         RowSlots<Write<T>>(Write<T>{loss.mutable_data_ptr<T>()}),
         Write<T, S>{grad_clean.mutable_data_ptr<S>()},
         Write<T, S>{grad_adversarial.mutable_data_ptr<S>()},
@@ -135,15 +129,12 @@ std::tuple<at::Tensor, at::Tensor> ranked_loss(
     using T = decltype(value);
     using S = decltype(stored);
     Launch::map_rows(
-        count,
-        classes,
-        RankedLoss<T, Loss<T>>{},
+        count, classes, RankedLoss<T, Loss<T>>{},
         RowSlots<Write<T>, Index, Index>(
             Write<T>{loss.mutable_data_ptr<T>()},
             Index{y.template const_data_ptr<int64_t>(), classes, "label"},
             Index{t.template const_data_ptr<int64_t>(), classes, "target"}),
-        Write<T, S>{grad.mutable_data_ptr<S>()},
-        Read<T, S>{z.template const_data_ptr<S>()});
+        Write<T, S>{grad.mutable_data_ptr<S>()}, Read<T, S>{z.template const_data_ptr<S>()});
   });
   return {loss, grad};
 }
@@ -159,14 +150,14 @@ std::tuple<at::Tensor, at::Tensor> dlr(const at::Tensor& logits, const at::Tenso
 }
 
 template <typename Launch>
-std::tuple<at::Tensor, at::Tensor> targeted_margin(
-    const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& targets) {
+std::tuple<at::Tensor, at::Tensor>
+targeted_margin(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& targets) {
   return ranked_loss<Launch, TargetedMargin>(logits, labels, targets, 1);
 }
 
 template <typename Launch>
-std::tuple<at::Tensor, at::Tensor> targeted_dlr(
-    const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& targets) {
+std::tuple<at::Tensor, at::Tensor>
+targeted_dlr(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& targets) {
   return ranked_loss<Launch, TargetedDlr>(logits, labels, targets, 4);
 }
 

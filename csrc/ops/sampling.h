@@ -13,14 +13,12 @@ namespace pyrobust {
 
 inline void check_stream(const char* name, int64_t stream) {
   TORCH_CHECK_VALUE(
-      0 <= stream && stream < (int64_t(1) << 32),
-      name, " is ", stream, ", expected 0 to 2^32 - 1");
+      0 <= stream && stream < (int64_t(1) << 32), name, " is ", stream, ", expected 0 to 2^32 - 1");
 }
 
 inline void check_row_length(int64_t length) {
   TORCH_CHECK_VALUE(
-      length <= (int64_t(1) << 31),
-      "a sample has ", length, " elements, expected at most 2^31");
+      length <= (int64_t(1) << 31), "a sample has ", length, " elements, expected at most 2^31");
 }
 
 // x: (N, ...), sample_ids: (N,) int64. A start in the ball around x and in [0, 1], in the layout
@@ -51,13 +49,8 @@ at::Tensor random_start(
     const T e = static_cast<T>(epsilon);
     const auto run = [&](auto f, auto draw) {
       Launch::map_rows(
-          x.size(0),
-          length,
-          f,
-          RowSlots<StreamOf>(radius),
-          Write<T>{start.mutable_data_ptr<T>()},
-          Read<T>{b.template const_data_ptr<T>()},
-          draw);
+          x.size(0), length, f, RowSlots<StreamOf>(radius), Write<T>{start.mutable_data_ptr<T>()},
+          Read<T>{b.template const_data_ptr<T>()}, draw);
     };
     if (l2) {
       const double inverse = length > 0 ? 1.0 / double(length) : 0.0;
@@ -95,11 +88,7 @@ at::Tensor noise(
     using T = decltype(value);
     using S = decltype(stored);
     Launch::map_rows(
-        count,
-        row_length(out),
-        Noise<T>{},
-        RowSlots<>(),
-        Write<T, S>{out.mutable_data_ptr<S>()},
+        count, row_length(out), Noise<T>{}, RowSlots<>(), Write<T, S>{out.mutable_data_ptr<S>()},
         Draw<Distribution>{streams});
   };
   with_output_type("dtype", dtype, run);

@@ -37,12 +37,9 @@ at::Tensor linf_step(
     using T = decltype(value);
     using G = decltype(stored);
     Launch::map(
-        next.numel(),
-        LinfStep<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
-        Write<T>{next.mutable_data_ptr<T>()},
-        Read<T>{a.const_data_ptr<T>()},
-        Read<T>{b.const_data_ptr<T>()},
-        Read<T, G>{g.const_data_ptr<G>()});
+        next.numel(), LinfStep<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
+        Write<T>{next.mutable_data_ptr<T>()}, Read<T>{a.const_data_ptr<T>()},
+        Read<T>{b.const_data_ptr<T>()}, Read<T, G>{g.const_data_ptr<G>()});
   });
   return next;
 }
@@ -64,22 +61,17 @@ at::Tensor l2_step(
     using T = decltype(value);
     using G = decltype(stored);
     Launch::map_rows(
-        x.size(0),
-        row_length(x),
-        L2Step<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
-        RowSlots<>(),
-        Write<T>{next.mutable_data_ptr<T>()},
-        Read<T>{a.const_data_ptr<T>()},
-        Read<T>{b.const_data_ptr<T>()},
-        Read<T, G>{g.const_data_ptr<G>()});
+        x.size(0), row_length(x), L2Step<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
+        RowSlots<>(), Write<T>{next.mutable_data_ptr<T>()}, Read<T>{a.const_data_ptr<T>()},
+        Read<T>{b.const_data_ptr<T>()}, Read<T, G>{g.const_data_ptr<G>()});
   });
   return next;
 }
 
 // The constants of step `step`, which counts from 1; powers are taken in double precision.
 template <typename T>
-AdamAscent<T> adam_ascent(
-    int64_t step, double learning_rate, double beta1, double beta2, double eps) {
+AdamAscent<T>
+adam_ascent(int64_t step, double learning_rate, double beta1, double beta2, double eps) {
   return {
       static_cast<T>(learning_rate),
       static_cast<T>(beta1),
@@ -114,10 +106,8 @@ void adam_step(
   with_stored_type("grad", x.scalar_type(), g.scalar_type(), [&](auto value, auto stored) {
     using T = decltype(value);
     using G = decltype(stored);
-    run(Update<T>{a.template data<T>()},
-        Update<T>{m.template data<T>()},
-        Update<T>{v.template data<T>()},
-        Read<T>{b.const_data_ptr<T>()},
+    run(Update<T>{a.template data<T>()}, Update<T>{m.template data<T>()},
+        Update<T>{v.template data<T>()}, Read<T>{b.const_data_ptr<T>()},
         Read<T, G>{g.const_data_ptr<G>()});
   });
   a.finish();
