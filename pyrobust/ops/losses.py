@@ -105,6 +105,4 @@ for _name in _LOSSES:
     torch.library.register_fake(f"pyrobust::{_name}", _fake_loss)
 torch.library.register_fake("pyrobust::trades_kl", _fake_trades_kl)
 for _name in (*_LOSSES, "trades_kl"):
-    torch.library.register_autograd(
-        f"pyrobust::{_name}", _backward, setup_context=_save_grads
-    )
+    torch.library.register_autograd(f"pyrobust::{_name}", _backward, setup_context=_save_grads)

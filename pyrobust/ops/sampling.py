@@ -35,9 +35,7 @@ def random_start(
         on_boundary: APGD's start, of norm exactly epsilon before clipping:
             epsilon * t / ||t||, t uniform in (-1, 1) for linf and normal for l2.
     """
-    result: Tensor = core.random_start(
-        x, sample_ids, epsilon, is_l2(norm), seed, step, on_boundary
-    )
+    result: Tensor = core.random_start(x, sample_ids, epsilon, is_l2(norm), seed, step, on_boundary)
     return result
 
 

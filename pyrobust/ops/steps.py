@@ -82,9 +82,7 @@ def l2_adam_step_(
     )
 
 
-def _fake_step(
-    x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: float
-) -> Tensor:
+def _fake_step(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: float) -> Tensor:
     torch._check(x_adv.shape == x.shape and grad.shape == x.shape)
     return empty_as(x)
 

@@ -35,7 +35,9 @@ def test_a_step_of_one_weight(
     param: float, grad: float, buffer: float, average: float, decayed: bool,
     p: float, b: float, a: float, dtype: torch.dtype, device: str,
 ) -> None:  # fmt: skip
-    lists = [[torch.tensor([v], dtype=dtype, device=device)] for v in (param, grad, buffer, average)]
+    lists = [
+        [torch.tensor([v], dtype=dtype, device=device)] for v in (param, grad, buffer, average)
+    ]
     ops.sgd_ema_step_(*lists, [decayed], 0.5, 0.5, 0.25, 0.75)
     assert [lists[i][0].item() for i in (0, 2, 3)] == [p, b, a]
 
@@ -93,7 +95,7 @@ def test_bfloat16_gradients_are_taken(device: str) -> None:
     for given in (grads, [grad.float() for grad in grads]):
         state = [tensors(0, device=device), tensors(2, device=device), tensors(3, device=device)]
         ops.sgd_ema_step_(state[0], given, *state[1:], [True] * len(SHAPES), 0.1, 0.9, 0.1, 0.9)
-        results.append(sum(state, []))
+        results.append([tensor for tensors_of in state for tensor in tensors_of])
     for actual, expected in zip(*results, strict=True):
         assert torch.equal(actual, expected)
 
@@ -105,8 +107,8 @@ def test_channels_last_weights_take_gradients_of_any_stride(device: str) -> None
     last = [[t.to(memory_format=torch.channels_last) for t in row] for row in
             ([weight.clone()], [torch.zeros_like(weight)], [weight.clone()])]  # fmt: skip
     ops.sgd_ema_step_(last[0], [grad], *last[1:], [True], 0.1, 0.9, 0.1, 0.9)
-    for actual, like in zip(sum(last, []), sum(expected, []), strict=True):
-        assert torch.equal(actual, like)
+    for actual, like in zip(last, expected, strict=True):
+        assert all(map(torch.equal, actual, like))
 
 
 def test_ema_update_follows_its_formula(dtype: torch.dtype, device: str) -> None:

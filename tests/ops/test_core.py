@@ -96,9 +96,7 @@ def attack(x: Tensor, weight: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
     return x_adv
 
 
-@pytest.mark.parametrize(
-    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_an_attack_compiles_without_a_graph_break(backend: str, device: str) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 5, 5, generator=generator).to(device)

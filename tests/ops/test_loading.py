@@ -19,7 +19,8 @@ def store(shape: tuple[int, int, int, int], device: str = "cpu") -> Tensor:
 @pytest.mark.parametrize("layout", ["channels first", "channels last"])
 @pytest.mark.parametrize("out", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize(
-    "shape", [(9, 8, 8, 1), (9, 32, 32, 3), (9, 5, 7, 3), (9, 6, 4, 4), (9, 1, 1, 1), (9, 40, 33, 2)]
+    "shape",
+    [(9, 8, 8, 1), (9, 32, 32, 3), (9, 5, 7, 3), (9, 6, 4, 4), (9, 1, 1, 1), (9, 40, 33, 2)],
 )
 def test_images_are_those_of_the_reference(
     shape: tuple[int, int, int, int], out: torch.dtype, layout: str, device: str
