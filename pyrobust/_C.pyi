@@ -1,3 +1,3 @@
-"""What Python sees of the compiled core; its operators are `torch.ops.pyrobust`."""
+# What Python sees of the compiled core; its operators are `torch.ops.pyrobust`.
 
 with_cuda: bool
