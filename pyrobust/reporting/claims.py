@@ -15,6 +15,12 @@ from pyrobust.reporting.wording import (
 
 Record = dict[str, Any]
 
+# Where the classes of generated images come from, by `label_source` of the selection.
+_LABELS = {
+    "labeller": "the labeller labelled the samples",
+    "condition": "each sample kept the class that it was drawn for",
+}
+
 _PROTOCOLS = {
     "until_full": "the first of each class, until all classes were full",
     "top_k": "those of each class that the labeller was surest of",
@@ -125,8 +131,9 @@ def steps_in_words(record: Record) -> list[str]:
     ]
     if record["generator"] is not None:
         kept = _PROTOCOLS[settings["selection"]["protocol"]]
+        labelled = _LABELS[settings["selection"]["label_source"]]
         steps.append(
-            f"{_origin(settings['generator'])}; the labeller labelled the samples, and "
+            f"{_origin(settings['generator'])}; {labelled}, and "
             f"{settings['num_samples']:,} were kept ({kept})."
         )
     share = settings["mixing_factor"]

@@ -36,7 +36,8 @@ def build_record(
         "settings": experiment.as_json(),
         "training": training,
         "dataset": {
-            key: stages.dataset[key] for key in ("name", "counts", "image_shape", "sources")
+            **{key: stages.dataset[key] for key in ("name", "counts", "image_shape", "sources")},
+            "layout": stages.dataset["settings"]["layout"],
         },
         **scores,
         "attack_departures": attack_departures(
