@@ -120,6 +120,7 @@ def command(*arguments: object) -> list[str]:
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_a_run_killed_by_sigkill_ends_with_the_same_bytes(
     digits: Path, samples: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_run_killed_by_sigkill_ends_with_the_same_bytes(
         assert (whole / file).read_bytes() == (killed / file).read_bytes(), file
 
 
+@pytest.mark.slow
 def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -> None:
     """Same batches, schedule and, through virtual batches, the same batch norm."""
     options = [*TINY, "--epoch-size", "40", "--virtual-batch", "4", "--no-curves"]
