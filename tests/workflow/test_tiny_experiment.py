@@ -18,7 +18,7 @@ RESULTS = ("results/tiny.json", "results/tiny.html")
 
 def test_record_cost_and_page_are_there(finished: Project) -> None:
     record = json.loads((finished / RECORD).read_text())
-    assert record["experiment"]["dataset"] == "digits"
+    assert (record["experiment"], record["dataset"]["name"]) == ("tiny", "digits")
     assert (finished / "results/tiny.cost.json").is_file()
     assert "<html" in (finished / "results/tiny.html").read_text()
 
@@ -35,7 +35,7 @@ def test_a_run_from_scratch_gives_the_same_bytes(finished: Project, project: Pro
         assert (project / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("seconds_after_start", [12, 25, 45])
+@pytest.mark.parametrize("seconds_after_start", [15, 40])
 def test_a_killed_workflow_goes_on_and_gives_the_same_bytes(
     finished: Project, project: Project, seconds_after_start: int
 ) -> None:
