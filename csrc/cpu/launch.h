@@ -68,7 +68,7 @@ class CpuLaunch {
 
   // The copies, one after the other, for each row.
   static void copy_rows(int64_t rows, const std::vector<RowCopy>& copies) {
-    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, rows, grain(copies[0].bytes / 4), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         for (const RowCopy& copy : copies) {
           if (copy.mask[r]) {
@@ -88,6 +88,11 @@ class CpuLaunch {
       std::vector<uint8_t> scratch(size);
       for (int64_t b = begin; b < end; ++b) {
         check(gather.index, b);
+      }
+      for (int64_t b = begin; b < end; ++b) {
+        if (b + 1 < end) {
+          prefetch(gather.images + gather.index.load(b + 1) * size, size);
+        }
         vectorised([&]() PYROBUST_INLINE_LAMBDA {
           if (gather.channels == 3) {
             gather_image<3>(gather, b, scratch.data());
@@ -191,6 +196,15 @@ class CpuLaunch {
     }
     combine_halves<warps>(thread);
     return thread[0];
+  }
+
+  // Asks for the head of the next image, which may lie anywhere in a large store, while this one is
+  // worked on; the processor itself goes on from there.
+  static void prefetch(const uint8_t* image, int64_t bytes) {
+    constexpr int64_t kCacheLine = 64, kHead = 4096;
+    for (int64_t i = 0; i < std::min(bytes, kHead); i += kCacheLine) {
+      __builtin_prefetch(image + i);
+    }
   }
 
   // Bytes are cropped and flipped first, then turned into numbers in one long loop.

@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kBlock) map_kernel(int64_t n, bool packed, F f
   const int64_t step = int64_t(gridDim.x) * kBlock * kQuad;
   for (int64_t i = (int64_t(blockIdx.x) * kBlock + threadIdx.x) * kQuad; i < n; i += step) {
     const int count = static_cast<int>(n - i < kQuad ? n - i : kQuad);
-    VisitQuads<Slots...>::run(
+    VisitQuads<true, Slots...>::run(
         i, count, packed, [&](int, auto&... values) { f(values...); }, slots...,
         QuadOf<typename Slots::Value>{}...);
   }

@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kBlock)
     const int count = static_cast<int>(end - i < kQuad ? end - i : kQuad);
     std::apply(
         [&](const Slots&... slots) {
-          VisitQuads<Slots...>::run(
+          VisitQuads<true, Slots...>::run(
               i, count, list.packed[low], [&](int, auto&... values) { entry.f(values...); },
               slots..., QuadOf<typename Slots::Value>{}...);
         },

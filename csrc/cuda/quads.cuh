@@ -83,8 +83,9 @@ __device__ __forceinline__ void store_quad(
   }
 }
 
-// Loads the quads of some slots, calls body(k, values...) for each element k, stores.
-template <typename... Slots>
+// Loads the quads of some slots, calls body(k, values...) for each element k, and stores them if
+// asked to.
+template <bool stores, typename... Slots>
 struct VisitQuads {
   template <typename Body>
   __device__ __forceinline__ static void
@@ -101,27 +102,8 @@ struct VisitQuads {
         body(k, quads.at[k]...);
       }
     }
-    (store_quad(slots, i, count, packed, quads), ...);
-  }
-};
-
-// The same without stores.
-template <typename... Slots>
-struct ReadQuads {
-  template <typename Body>
-  __device__ __forceinline__ static void
-  run(int64_t i,
-      int count,
-      bool packed,
-      const Body& body,
-      const Slots&... slots,
-      QuadOf<typename Slots::Value>... quads) {
-    (load_quad(slots, i, count, packed, quads), ...);
-#pragma unroll
-    for (int k = 0; k < kQuad; ++k) {
-      if (k < count) {
-        body(k, quads.at[k]...);
-      }
+    if constexpr (stores) {
+      (store_quad(slots, i, count, packed, quads), ...);
     }
   }
 };

@@ -120,7 +120,7 @@ read_row(int64_t length, bool packed, const Body& body, const Views&... views) {
       body(0, j, views.load(j)...);
     } else {
       const int count = static_cast<int>(length - j < kQuad ? length - j : kQuad);
-      ReadQuads<Views...>::run(
+      VisitQuads<false, Views...>::run(
           j, count, packed, [&](int k, const auto&... values) { body(k, j + k, values...); },
           views..., QuadOf<typename Views::Value>{}...);
     }
@@ -155,7 +155,7 @@ map_row(const F& f, const Row& row, int64_t length, bool packed, const Views&...
       Visit<Views...>::map_row(f, row, j, views..., views.load(j)...);
     } else {
       const int count = static_cast<int>(length - j < kQuad ? length - j : kQuad);
-      VisitQuads<Views...>::run(
+      VisitQuads<true, Views...>::run(
           j, count, packed, [&](int k, auto&... values) { f.apply(row, j + k, values...); },
           views..., QuadOf<typename Views::Value>{}...);
     }

@@ -82,8 +82,8 @@ PYROBUST_HD T circle_series(T t) {
   }
 }
 
-// e^x; 0 below about -87 (float) or -708 (double), where the result leaves the normal range;
-// NaN for NaN. Error below 2 units in the last place.
+// e^x for x up to 88 (float) or 709 (double); 0 below -87 or -708, where the result leaves the
+// normal range; NaN for NaN. Error below 2 units in the last place.
 template <typename T>
 PYROBUST_HD T exponential(T x) {
   using F = Ieee<T>;

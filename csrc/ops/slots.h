@@ -68,18 +68,6 @@ struct Update {
   }
 };
 
-// The same value everywhere.
-template <typename V>
-struct Constant {
-  using Value = V;
-  V value;
-
-  PYROBUST_HD V load(int64_t) const {
-    return value;
-  }
-  PYROBUST_HD void store(int64_t, V) const {}
-};
-
 // An index below `bound`; launchers refuse any other (`name` is for the message).
 struct Index {
   using Value = int64_t;

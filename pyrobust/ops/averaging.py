@@ -71,11 +71,9 @@ def ema_update_(averages: Sequence[Tensor], values: Sequence[Tensor], decay: flo
     core.ema_update_(averages, values, decay)
 
 
-@torch.library.register_fake("pyrobust::sgd_ema_step_")
-def _(params: Sequence[Tensor], *others: object) -> None:
+def _fake(first: Sequence[Tensor], *others: object) -> None:
     return None
 
 
-@torch.library.register_fake("pyrobust::ema_update_")
-def _(averages: Sequence[Tensor], values: Sequence[Tensor], decay: float) -> None:
-    return None
+for _name in ("sgd_ema_step_", "ema_update_"):
+    torch.library.register_fake(f"pyrobust::{_name}", _fake)

@@ -3,7 +3,7 @@
 import torch  # before _C, which needs torch's libraries loaded
 
 try:
-    from pyrobust import _C
+    import pyrobust._C
 except ImportError as error:
     raise ImportError(
         f"the compiled core of pyrobust cannot be loaded ({error}); "
@@ -12,7 +12,7 @@ except ImportError as error:
 
 core = torch.ops.pyrobust
 
-WITH_CUDA: bool = _C.with_cuda
+WITH_CUDA: bool = pyrobust._C.with_cuda
 """Whether the core was built with its CUDA half."""
 
 

@@ -40,8 +40,7 @@ def gather_augment(
     return result
 
 
-@torch.library.register_fake("pyrobust::gather_augment")
-def _(
+def _fake(
     images: Tensor,
     index: Tensor,
     sample_ids: Tensor,
@@ -56,3 +55,6 @@ def _(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     shape = (index.shape[0], channels, height, width)
     return torch.empty(shape, dtype=dtype, device=images.device, memory_format=layout)
+
+
+torch.library.register_fake("pyrobust::gather_augment", _fake)

@@ -83,8 +83,7 @@ def random_signs(
     return result
 
 
-@torch.library.register_fake("pyrobust::random_start")
-def _(
+def _fake_start(
     x: Tensor,
     sample_ids: Tensor,
     epsilon: float,
@@ -102,5 +101,6 @@ def _fake_noise(
     return sample_ids.new_empty((sample_ids.shape[0], *shape), dtype=dtype)
 
 
+torch.library.register_fake("pyrobust::random_start", _fake_start)
 for _name in ("normal", "uniform", "random_signs"):
     torch.library.register_fake(f"pyrobust::{_name}", _fake_noise)

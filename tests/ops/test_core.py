@@ -177,7 +177,7 @@ FINGERPRINT = f"import runpy; print(runpy.run_path({__file__!r})['fingerprints']
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120,
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=600,
         env={**os.environ, **environment},
     )  # fmt: skip
 

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Everything that needs a GPU, in one command: builds the core for the GPU at hand, runs the GPU
+# tests, runs compute-sanitizer where it is installed, times the operators and prints the table.
+#
+#     benchmarks/gpu.sh               PYTHON names the interpreter (python)
+set -eu
+
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python}
+export CUDA_HOME="${CUDA_HOME:-/usr/local/cuda}"
+capability=$("$python" -c "import torch; print('%d.%d' % torch.cuda.get_device_capability())")
+export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-$capability}"
+
+PYROBUST_CUDA=1 "$python" setup.py --quiet build_ext --inplace
+"$python" -m pytest -q -m "gpu and not slow" tests/ops
+
+sanitizer=$(command -v compute-sanitizer || echo "$CUDA_HOME/bin/compute-sanitizer")
+if [ -x "$sanitizer" ]; then
+  for tool in memcheck racecheck synccheck; do
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$sanitizer" --tool "$tool" --error-exitcode 1 \
+      "$python" -m pytest -q -p no:cacheprovider tests/ops/test_core.py -k same_bits
+  done
+else
+  echo "compute-sanitizer is not installed: its checks are left out"
+fi
+
+"$python" benchmarks/operators.py --device cuda "$@"
