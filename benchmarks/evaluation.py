@@ -29,6 +29,7 @@ from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings
 from pyrobust.cost import device_name
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.cascade import CascadeRun
+from pyrobust.evaluation.networks import NetworkSource
 from pyrobust.evaluation.outcome import Outcome
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
@@ -60,7 +61,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     threat = ThreatSettings(norm=arguments.norm, epsilon=arguments.epsilon)
-    subject = Subject.open(arguments.model, arguments.dataset, "test", threat, device)
+    subject = Subject.open(
+        NetworkSource(str(arguments.model)), arguments.dataset, "test", threat, device
+    )
     count = min(arguments.num_images, subject.store.count)
     # In turn, so that other work on the machine meets both; the fastest of each counts.
     runs = [

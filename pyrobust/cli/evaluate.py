@@ -1,7 +1,7 @@
 """Verbs that attack a trained model: `evaluate` and `landscape`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,9 +9,26 @@ from pyrobust.cli.options import takes_settings
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
+from pyrobust.errors import UserError
+
+if TYPE_CHECKING:
+    from pyrobust.evaluation.subject import Subject
+
+Split = Literal["train", "validation", "test"]
 
 Model = Annotated[
-    Path, typer.Option(help="Weights that 'pyrobust train' or 'pyrobust convert' wrote.")
+    str,
+    typer.Option(
+        help="A .safetensors file of 'pyrobust train' or 'convert', a TorchScript file, or a "
+        "constructor such as torchvision.models:resnet18."
+    ),
+]
+Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
+Numbers = Annotated[
+    str | None,
+    typer.Option(
+        help="Normalisation that a model from elsewhere wants, a number a channel: 0.5,0.5."
+    ),
 ]
 DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
 NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf or l2.")]
@@ -28,20 +45,20 @@ def evaluate(
     epsilon: EpsilonOption,
     output: Output,
     settings: EvaluationSettings,
-    split: Annotated[
-        Literal["train", "validation", "test"], typer.Option(help="Images that are attacked.")
-    ] = "test",
+    split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
     keep_adversarial: Annotated[
         bool, typer.Option("--keep-adversarial", help="Also write the worst point of each image.")
     ] = False,
+    weights: Weights = None,
+    mean: Numbers = None,
+    std: Numbers = None,
 ) -> None:
     """Attack a model by AA+MT: its clean and robust accuracy, stage by stage."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import evaluate as evaluation
-    from pyrobust.evaluation.subject import Subject
 
-    subject = Subject.open(model, dataset, split, threat, _device())
+    subject = _subject(model, weights, mean, std, dataset, split, threat)
     evaluation.evaluate(subject, output, settings, keep_adversarial)
 
 
@@ -54,18 +71,41 @@ def landscape(
     epsilon: EpsilonOption,
     output: Output,
     settings: LandscapeSettings,
+    weights: Weights = None,
+    mean: Numbers = None,
+    std: Numbers = None,
 ) -> None:
     """Map the margin around test images, along an attack and along a random direction."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import landscape as landscapes
-    from pyrobust.evaluation.subject import Subject
 
-    subject = Subject.open(model, dataset, "test", threat, _device())
+    subject = _subject(model, weights, mean, std, dataset, "test", threat)
     landscapes.write_landscape(subject, output, settings)
 
 
-def _device() -> str:
+def _subject(
+    model: str,
+    weights: Path | None,
+    mean: str | None,
+    std: str | None,
+    dataset: Path,
+    split: Split,
+    threat: ThreatSettings,
+) -> "Subject":
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    from pyrobust.evaluation.networks import NetworkSource
+    from pyrobust.evaluation.subject import Subject
+
+    source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Subject.open(source, dataset, split, threat, device)
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...]:
+    """Return the numbers of "0.5,0.25"."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise UserError(f"{name} is '{text}', expected numbers with commas: 0.5,0.5,0.5") from error

@@ -13,9 +13,7 @@ from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data import Dataset, SampleStore
-from pyrobust.errors import UserError
-from pyrobust.files import sha256_of
-from pyrobust.models import load_model
+from pyrobust.evaluation.networks import NetworkSource, open_network
 
 Split = Literal["train", "validation", "test"]
 
@@ -35,7 +33,12 @@ class Subject:
 
     @classmethod
     def open(
-        cls, model: Path, dataset: Path, split: Split, threat: ThreatSettings, device: str
+        cls,
+        source: NetworkSource,
+        dataset: Path,
+        split: Split,
+        threat: ThreatSettings,
+        device: str,
     ) -> "Subject":
         """Read model and data set.
 
@@ -43,22 +46,23 @@ class Subject:
             UserError: one is missing or damaged, or the two do not fit.
         """
         images = Dataset.open(dataset)
-        network, spec = load_model(model, device)
-        for name in ("image_shape", "num_classes"):
-            theirs, ours = getattr(spec, name), getattr(images, name)
-            if theirs != ours:
-                raise UserError(
-                    f"{name} of {model} is {theirs}, but {ours} in {dataset}: evaluate a model "
-                    "on the data set it was made for"
-                )
         store: SampleStore = getattr(images, split)
+        height, width, channels = images.image_shape
+        image = torch.full((1, channels, height, width), 0.5, device=device)
         identity = {
-            "model": sha256_of(model),
             "images": store.sha256,
+            "network": source.identity(),
             **threat.model_dump(mode="json"),
         }
-        network.requires_grad_(False)
-        return cls(network, spec.num_classes, store, store.labels(), threat, device, identity)
+        return cls(
+            logits_fn=open_network(source, image, images.num_classes),
+            num_classes=images.num_classes,
+            store=store,
+            labels=store.labels(),
+            threat_settings=threat,
+            device=device,
+            identity=identity,
+        )
 
     @property
     def threat(self) -> ThreatModel:

@@ -10,6 +10,7 @@ from pyrobust.config.data import DatasetSettings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data import Dataset
 from pyrobust.data.prepare import make_dataset
+from pyrobust.evaluation.networks import NetworkSource
 from pyrobust.evaluation.subject import Subject
 from pyrobust.models import ModelSpec, build_model, save_model
 
@@ -51,4 +52,4 @@ def model_file(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def subject(model_file: Path, digits: Path) -> Subject:
     """That network on the test images, under a ball that breaks some of them."""
     threat = ThreatSettings(norm="linf", epsilon="16/255")
-    return Subject.open(model_file, digits, "test", threat, "cpu")
+    return Subject.open(NetworkSource(str(model_file)), digits, "test", threat, "cpu")

@@ -137,9 +137,11 @@ def test_bad_input_is_one_sentence(
 def test_a_model_for_other_images_is_refused(options: list[str], tmp_path: Path) -> None:
     spec = ModelSpec("wrn-10-1", "silu", 10, (32, 32, 3), (0.5,) * 3, (0.5,) * 3)
     save_model(tmp_path / "other.safetensors", build_model(spec), spec)
-    arguments = ["evaluate", *options, "--output", str(tmp_path / "out")]
+    arguments = ["evaluate", *options, *ATTACK, "--output", str(tmp_path / "out")]
     arguments += ["--model", str(tmp_path / "other.safetensors")]
-    with pytest.raises(UserError, match=r"image_shape of .*other\.safetensors is"):
+    with pytest.raises(
+        UserError, match=r"made for images of shape \(32, 32, 3\), but .* \(8, 8, 1\)"
+    ):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
