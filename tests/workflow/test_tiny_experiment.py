@@ -58,11 +58,7 @@ TRAINED_ANEW = {"train_robust", "choose_run", "evaluate_run", "map_landscape", "
     [
         ("experiments: {tiny: {mixing_factor: 0.4}}", TRAINED_ANEW),
         ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
-        (
-            "analyses: {tiny: {components: 7}}",
-            {"extract_original_features", "extract_generated_features", "find_neighbours",
-             "measure_quality", "report_experiment"},
-        ),
+        ("analyses: {tiny: {components: 7}}", {"find_neighbours", "report_experiment"}),
         ("evaluations: {tiny: {seed: 1}}", {"evaluate_run", "evaluate_labeller",
                                             "report_experiment"}),
         ("evaluations: {other: {seed: 1}}", set()),
