@@ -1,6 +1,5 @@
 """One Parquet row for each attacked image."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,15 @@ from pyrobust.files import atomic_path
 def write_rows(
     path: Path,
     labels: NDArray[np.int64],
-    attacked: Sequence[tuple[Cascade, Outcome]],
+    aa_mt: tuple[Cascade, Outcome],
+    autoattack: tuple[Cascade, Outcome] | None,
 ) -> None:
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
-    Args:
-        attacked: AA+MT, of which most columns tell, and cascades of which only the column
-            `broken_by_<cascade>` tells.
+    Where AutoAttack ran too, its `broken_by` is the column `broken_by_autoattack`; the other
+    columns are those of AA+MT.
     """
-    cascade, outcome = attacked[0]
+    cascade, outcome = aa_mt
     columns = {
         "image": pa.array(np.arange(len(labels))),
         "label": pa.array(labels),
@@ -35,8 +34,8 @@ def write_rows(
         "margin": pa.array(outcome.margin),
         "perturbation_norm": pa.array(outcome.perturbation_norm),
     }
-    for other, its_outcome in attacked[1:]:
-        columns[f"broken_by_{other.name}"] = _stage_names(other, its_outcome)
+    if autoattack:
+        columns["broken_by_autoattack"] = _stage_names(*autoattack)
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
