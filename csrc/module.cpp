@@ -4,7 +4,10 @@
 // Schemas of the operators; ops/ implements them once, cpu/ and cuda/ launch them.
 TORCH_LIBRARY(pyrobust, m) {
   m.def("linf_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
+  m.def(
+      "linf_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> ()");
   m.def("l2_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
+  m.def("l2_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> ()");
   m.def(
       "linf_adam_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor(b!) exp_avg, "
       "Tensor(c!) exp_avg_sq, int step, float learning_rate, float epsilon, float beta1, "

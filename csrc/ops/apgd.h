@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "lists.h"
 #include "slots.h"
+#include "steps.h"
 
 namespace pyrobust {
 
@@ -24,12 +25,9 @@ void apgd_step_(
     double epsilon,
     bool l2,
     double momentum) {
-  check_samples("x", x);
-  check_same("x_adv", x_adv, "x", x);
+  check_step(x_adv, x, grad, epsilon);
   check_same("x_previous", x_previous, "x", x);
-  check_like("grad", grad, "x", x);
   check_per_sample("step_size", step_size, x.scalar_type(), x.size(0), x.device());
-  check_radius(epsilon);
   const c10::DeviceGuard guard(x.device());
   const auto layout = layout_of(x);
   const InPlace a(x_adv, layout), p(x_previous, layout);

@@ -19,6 +19,10 @@ class InPlace {
   InPlace(const at::Tensor& target, at::MemoryFormat layout)
       : target_(target), buffer_(target.contiguous(layout)) {}
 
+  const at::Tensor& buffer() const {
+    return buffer_;
+  }
+
   template <typename T>
   T* data() const {
     return buffer_.mutable_data_ptr<T>();

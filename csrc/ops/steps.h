@@ -13,59 +13,87 @@
 
 namespace pyrobust {
 
-inline void check_step(const at::Tensor& x_adv, const at::Tensor& x, const at::Tensor& grad) {
+inline void
+check_step(const at::Tensor& x_adv, const at::Tensor& x, const at::Tensor& grad, double epsilon) {
   check_samples("x", x);
   check_same("x_adv", x_adv, "x", x);
   check_like("grad", grad, "x", x);
+  check_radius(epsilon);
+}
+
+// One signed step into `next`, whose memory may be that of x_adv. All four have one layout.
+template <typename Launch>
+void linf_step_into(
+    const at::Tensor& next,
+    const at::Tensor& x_adv,
+    const at::Tensor& x,
+    const at::Tensor& grad,
+    double step_size,
+    double epsilon) {
+  with_stored_type("grad", x.scalar_type(), grad.scalar_type(), [&](auto value, auto stored) {
+    using T = decltype(value);
+    using G = decltype(stored);
+    const LinfStep<T> f{static_cast<T>(step_size), static_cast<T>(epsilon)};
+    Launch::map(
+        x.numel(), f, Write<T>{next.mutable_data_ptr<T>()}, Read<T>{x_adv.const_data_ptr<T>()},
+        Read<T>{x.const_data_ptr<T>()}, Read<T, G>{grad.const_data_ptr<G>()});
+  });
+}
+
+// The same along the gradient of length step_size.
+template <typename Launch>
+void l2_step_into(
+    const at::Tensor& next,
+    const at::Tensor& x_adv,
+    const at::Tensor& x,
+    const at::Tensor& grad,
+    double step_size,
+    double epsilon) {
+  with_stored_type("grad", x.scalar_type(), grad.scalar_type(), [&](auto value, auto stored) {
+    using T = decltype(value);
+    using G = decltype(stored);
+    const L2Step<T> f{static_cast<T>(step_size), static_cast<T>(epsilon)};
+    Launch::map_rows(
+        x.size(0), row_length(x), f, RowSlots<>(), Write<T>{next.mutable_data_ptr<T>()},
+        Read<T>{x_adv.const_data_ptr<T>()}, Read<T>{x.const_data_ptr<T>()},
+        Read<T, G>{grad.const_data_ptr<G>()});
+  });
 }
 
 // x_adv, x, grad: (N, ...). Returns the next x_adv in the layout of x.
-template <typename Launch>
-at::Tensor linf_step(
+template <auto step_into>
+at::Tensor take_step(
     const at::Tensor& x_adv,
     const at::Tensor& x,
     const at::Tensor& grad,
     double step_size,
     double epsilon) {
-  check_step(x_adv, x, grad);
-  check_radius(epsilon);
+  check_step(x_adv, x, grad, epsilon);
   const c10::DeviceGuard guard(x.device());
   const auto layout = layout_of(x);
-  const auto a = x_adv.contiguous(layout), b = x.contiguous(layout), g = grad.contiguous(layout);
-  at::Tensor next = at::empty(x.sizes(), x.options().memory_format(layout));
-  with_stored_type("grad", x.scalar_type(), g.scalar_type(), [&](auto value, auto stored) {
-    using T = decltype(value);
-    using G = decltype(stored);
-    Launch::map(
-        next.numel(), LinfStep<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
-        Write<T>{next.mutable_data_ptr<T>()}, Read<T>{a.const_data_ptr<T>()},
-        Read<T>{b.const_data_ptr<T>()}, Read<T, G>{g.const_data_ptr<G>()});
-  });
+  const at::Tensor next = at::empty(x.sizes(), x.options().memory_format(layout));
+  step_into(
+      next, x_adv.contiguous(layout), x.contiguous(layout), grad.contiguous(layout), step_size,
+      epsilon);
   return next;
 }
 
-template <typename Launch>
-at::Tensor l2_step(
+// The same, over x_adv.
+template <auto step_into>
+void take_step_(
     const at::Tensor& x_adv,
     const at::Tensor& x,
     const at::Tensor& grad,
     double step_size,
     double epsilon) {
-  check_step(x_adv, x, grad);
-  check_radius(epsilon);
+  check_step(x_adv, x, grad, epsilon);
   const c10::DeviceGuard guard(x.device());
   const auto layout = layout_of(x);
-  const auto a = x_adv.contiguous(layout), b = x.contiguous(layout), g = grad.contiguous(layout);
-  at::Tensor next = at::empty(x.sizes(), x.options().memory_format(layout));
-  with_stored_type("grad", x.scalar_type(), g.scalar_type(), [&](auto value, auto stored) {
-    using T = decltype(value);
-    using G = decltype(stored);
-    Launch::map_rows(
-        x.size(0), row_length(x), L2Step<T>{static_cast<T>(step_size), static_cast<T>(epsilon)},
-        RowSlots<>(), Write<T>{next.mutable_data_ptr<T>()}, Read<T>{a.const_data_ptr<T>()},
-        Read<T>{b.const_data_ptr<T>()}, Read<T, G>{g.const_data_ptr<G>()});
-  });
-  return next;
+  const InPlace next(x_adv, layout);
+  step_into(
+      next.buffer(), next.buffer(), x.contiguous(layout), grad.contiguous(layout), step_size,
+      epsilon);
+  next.finish();
 }
 
 // The constants of step `step`, which counts from 1; powers are taken in double precision.
@@ -94,10 +122,9 @@ void adam_step(
     int64_t step,
     double epsilon,
     const Run& run) {
-  check_step(x_adv, x, grad);
+  check_step(x_adv, x, grad, epsilon);
   check_same("exp_avg", exp_avg, "x", x);
   check_same("exp_avg_sq", exp_avg_sq, "x", x);
-  check_radius(epsilon);
   TORCH_CHECK_VALUE(step >= 1, "step is ", step, ", expected 1 or more: it counts from 1");
   const c10::DeviceGuard guard(x.device());
   const auto layout = layout_of(x);
@@ -160,8 +187,10 @@ void l2_adam_step_(
 
 template <typename Launch>
 void register_steps(torch::Library& m) {
-  m.impl("linf_step", &linf_step<Launch>);
-  m.impl("l2_step", &l2_step<Launch>);
+  m.impl("linf_step", &take_step<&linf_step_into<Launch>>);
+  m.impl("linf_step_", &take_step_<&linf_step_into<Launch>>);
+  m.impl("l2_step", &take_step<&l2_step_into<Launch>>);
+  m.impl("l2_step_", &take_step_<&l2_step_into<Launch>>);
   m.impl("linf_adam_step_", &linf_adam_step_<Launch>);
   m.impl("l2_adam_step_", &l2_adam_step_<Launch>);
 }

@@ -56,8 +56,9 @@ class _Steepest:
     def step(
         self, x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, threat: ThreatModel
     ) -> Tensor:
-        update = ops.linf_step if threat.norm == "linf" else ops.l2_step
-        return update(x_adv, x, grad, step_size, threat.epsilon)
+        update = ops.linf_step_ if threat.norm == "linf" else ops.l2_step_
+        update(x_adv, x, grad, step_size, threat.epsilon)
+        return x_adv
 
     def keep(self, rows: Tensor) -> None:
         pass

@@ -16,7 +16,14 @@ from pyrobust.ops.losses import (
     trades_kl,
 )
 from pyrobust.ops.sampling import normal, random_signs, random_start, uniform
-from pyrobust.ops.steps import l2_adam_step_, l2_step, linf_adam_step_, linf_step
+from pyrobust.ops.steps import (
+    l2_adam_step_,
+    l2_step,
+    l2_step_,
+    linf_adam_step_,
+    linf_step,
+    linf_step_,
+)
 
 __all__ = [
     "WITH_CUDA",
@@ -30,8 +37,10 @@ __all__ = [
     "gather_augment",
     "l2_adam_step_",
     "l2_step",
+    "l2_step_",
     "linf_adam_step_",
     "linf_step",
+    "linf_step_",
     "margin",
     "normal",
     "random_signs",

@@ -34,6 +34,16 @@ def l2_step(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: f
     return result
 
 
+def linf_step_(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: float) -> None:
+    """Take the step of `linf_step` in place, which needs no new memory."""
+    core.linf_step_(x_adv, x, grad, step_size, epsilon)
+
+
+def l2_step_(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: float) -> None:
+    """Take the step of `l2_step` in place, which needs no new memory."""
+    core.l2_step_(x_adv, x, grad, step_size, epsilon)
+
+
 def linf_adam_step_(
     x_adv: Tensor,
     x: Tensor,
@@ -87,11 +97,11 @@ def _fake_step(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon
     return empty_as(x)
 
 
-def _fake_adam_step(x_adv: Tensor, *others: object) -> None:
+def _fake_step_(x_adv: Tensor, *others: object) -> None:
     return None
 
 
 for _name in ("linf_step", "l2_step"):
     torch.library.register_fake(f"pyrobust::{_name}", _fake_step)
-for _name in ("linf_adam_step_", "l2_adam_step_"):
-    torch.library.register_fake(f"pyrobust::{_name}", _fake_adam_step)
+for _name in ("linf_step_", "l2_step_", "linf_adam_step_", "l2_adam_step_"):
+    torch.library.register_fake(f"pyrobust::{_name}", _fake_step_)

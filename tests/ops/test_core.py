@@ -36,7 +36,9 @@ def arguments(device: str, shape: tuple[int, ...] = (3, 2, 4, 5)) -> dict[str, t
     adam = (x_adv, x, grad, *moments, 2, 0.1, 0.3, 0.9, 0.999, 1e-9)
     return {
         "linf_step": (x_adv, x, grad, 0.1, 0.3),
+        "linf_step_": (x_adv, x, grad, 0.1, 0.3),
         "l2_step": (x_adv, x, grad, 0.1, 0.3),
+        "l2_step_": (x_adv, x, grad, 0.1, 0.3),
         "linf_adam_step_": adam,
         "l2_adam_step_": adam,
         "apgd_step_": (x_adv, moments[0], x, grad, per_sample[0], 0.3, True, 0.75),

@@ -186,6 +186,20 @@ def test_steps_take_any_stride_and_keep_channels_last(
     assert plain.is_contiguous()
 
 
+@pytest.mark.parametrize(
+    ("take", "take_"), [(ops.linf_step, ops.linf_step_), (ops.l2_step, ops.l2_step_)]
+)
+def test_steps_in_place_have_the_same_bits(
+    take: Callable[..., Tensor], take_: Callable[..., None], images: Callable[..., Any], device: str
+) -> None:
+    x_adv, x, grad = images((4, 3, 20, 20), device=device)
+    expected = take(x_adv, x, grad, 0.1, 0.2)
+    strided = torch.zeros(20, 20, 4, 3, device=device).permute(2, 3, 0, 1).copy_(x_adv)
+    for point in (x_adv, strided):
+        take_(point, x, grad, 0.1, 0.2)
+        assert torch.equal(point, expected)
+
+
 @pytest.mark.parametrize("take", [ops.linf_adam_step_, ops.l2_adam_step_])
 def test_adam_steps_write_through_any_stride(
     take: Callable[..., None], images: Callable[..., Any], device: str
