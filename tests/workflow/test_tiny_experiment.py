@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def test_a_run_from_scratch_gives_the_same_bytes(finished: Project, project: Pro
 
 
 @pytest.mark.parametrize("seconds_after_start", [15, 40])
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["snakemake", "all_its_jobs"])
 def test_a_killed_workflow_goes_on_and_gives_the_same_bytes(
-    finished: Project, project: Project, seconds_after_start: int
+    finished: Project, project: Project, seconds_after_start: int, kill: Callable[[int, int], None]
 ) -> None:
     command = ["snakemake", RECORD, "--cores", "2", "--configfile", TINY]
     with subprocess.Popen(
@@ -42,12 +44,23 @@ def test_a_killed_workflow_goes_on_and_gives_the_same_bytes(
         start_new_session=True,
     ) as first:  # fmt: skip
         time.sleep(seconds_after_start)
-        os.killpg(first.pid, signal.SIGKILL)
-    unlocked = snakemake(project, "--unlock")
-    assert unlocked.returncode == 0, unlocked.stdout
+        kill(first.pid, signal.SIGKILL)
     run = snakemake(project)
     assert run.returncode == 0, run.stdout[-6000:]
     assert (project / RECORD).read_bytes() == (finished / RECORD).read_bytes()
+
+
+def test_a_second_snakemake_refuses_while_the_first_lives(project: Project) -> None:
+    command = ["snakemake", RECORD, "--cores", "2", "--configfile", TINY]
+    with subprocess.Popen(
+        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as first:  # fmt: skip
+        time.sleep(15)
+        second = snakemake(project)
+        os.killpg(first.pid, signal.SIGKILL)
+    assert second.returncode == 1
+    assert "Directory cannot be locked" in second.stdout, second.stdout[-6000:]
 
 
 TRAINED_ANEW = {"train_robust", "choose_run", "evaluate_run", "map_landscape", "report_experiment"}
