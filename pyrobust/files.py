@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pyrobust.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -48,23 +49,44 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process alone; wait while another process works there.
 
     A killed workflow leaves its last job running; the same job, started again, must not write
-    beside it. The lock is the kernel's and ends with the process that holds it.
+    beside it. The lock is the kernel's and ends with the process that holds it. A block that
+    fails before it wrote anything leaves no folder behind that was not there before.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error}") from error
-    with lock:
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    with _locked(folder):
+        try:
+            yield
+        except BaseException:
+            if made and [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+                with suppress(OSError):  # another job put something beside it
+                    for path in made:
+                        path.rmdir()
+            raise
+
+
+def _locked(folder: Path) -> TextIO:
+    """Return the locked file of `folder`; closing it sets the folder free."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / _LOCK).open("w")
+        except FileNotFoundError:  # removed by a process that failed, just now
+            continue
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.info("waiting for another process that works in %s", folder)
+            logger.warning("waiting for another process that works in %s", folder)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
+                return lock
+        lock.close()
 
 
 def _sync_folder(folder: Path) -> None:

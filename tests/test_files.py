@@ -93,3 +93,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         exclusive(tmp_path / "file" / "stage"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("before", "written", "left"),
+    [
+        ([], [], []),
+        (["results"], [], ["results"]),
+        (["results/stage"], [], ["results", "results/stage", "results/stage/.lock"]),
+        ([], ["results/other"], ["results", "results/other"]),
+        ([], ["results/stage/part"], ["results", "results/stage", "results/stage/.lock",
+                                      "results/stage/part"]),
+    ],
+)  # fmt: skip
+def test_a_block_that_fails_leaves_only_what_was_written(
+    tmp_path: Path, before: list[str], written: list[str], left: list[str]
+) -> None:
+    for name in before:
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="refused"), exclusive(tmp_path / "results/stage"):
+        for name in written:
+            (tmp_path / name).mkdir()
+        raise UserError("refused")
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert found == left
