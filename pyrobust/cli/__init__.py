@@ -30,6 +30,7 @@ app.command("convert")(convert.convert)
 app.command("fit-generator")(generate.fit_generator)
 app.command("sample")(generate.sample)
 app.command("label")(generate.label)
+app.command("distances")(generate.distances)
 app.command("select")(generate.select)
 
 app.command("features")(analyse.features)

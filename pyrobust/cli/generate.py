@@ -1,4 +1,4 @@
-"""Verbs on generated images: `fit-generator`, `sample`, `label` and `select`."""
+"""Verbs on generated images: `fit-generator`, `sample`, `label`, `distances` and `select`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,9 @@ from pyrobust.config.data import GeneratorSettings, SelectionSettings
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
 GeneratorFolder = Annotated[Path, typer.Option(help="Folder of the generator.")]
 LabellerFolder = Annotated[Path, typer.Option(help="Folder of the labeller.")]
+MemoryGb = Annotated[
+    float, typer.Option(min=0.1, help="Memory that a search may take; no result changes.")
+]
 
 
 @takes_settings(GeneratorSettings)
@@ -55,6 +58,22 @@ def label(
     label_part(samples, labeller, output, _device())
 
 
+@writes_folder
+def distances(
+    samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
+    dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    output: Output,
+    memory_gb: MemoryGb = 2.0,
+) -> None:
+    """Measure how far each generated image lies from the training images, pixel by pixel."""
+    from pyrobust.analysis.copies import TrainingDistances
+    from pyrobust.data.dataset import Dataset
+    from pyrobust.data.store import SampleStore
+
+    measure = TrainingDistances(Dataset.open(dataset), int(memory_gb * 1e9))
+    measure.measure(SampleStore.open(samples), output)
+
+
 @takes_settings(SelectionSettings)
 @writes_folder
 def select(
@@ -66,12 +85,35 @@ def select(
     num_samples: Annotated[int, typer.Option(min=1, help="Images to keep.")],
     output: Output,
     settings: SelectionSettings,
+    distances: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the parts' numbered distances, for --min-distance."),
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Folder of the data set, for --min-distance.")
+    ] = None,
+    memory_gb: MemoryGb = 2.0,
 ) -> None:
     """Keep a class-balanced, shuffled set of the labelled images."""
+    from pyrobust.analysis.copies import TrainingDistances
+    from pyrobust.data.dataset import Dataset
     from pyrobust.generators.selecting import select_parts
 
+    measure = None
+    if dataset is not None:
+        measure = TrainingDistances(Dataset.open(dataset), int(memory_gb * 1e9))
     select_parts(
-        generator, labeller, parts, labels, num_parts, num_samples, output, settings, _device()
+        generator,
+        labeller,
+        parts,
+        labels,
+        num_parts,
+        num_samples,
+        output,
+        settings,
+        _device(),
+        distances,
+        measure,
     )
 
 

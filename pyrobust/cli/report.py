@@ -61,8 +61,8 @@ def report(
     cost_of: Annotated[
         list[str] | None,
         typer.Option(
-            help="STAGE=FOLDER, where STAGE is sample, label or features: its jobs' cost.json lie "
-            "below FOLDER."
+            help="STAGE=FOLDER, where STAGE is sample, label, distances or features: its jobs' "
+            "cost.json lie below FOLDER."
         ),
     ] = None,
 ) -> None:

@@ -92,5 +92,10 @@ class SelectionSettings(Settings):
     min_score: Share = 0.0
     """Score below which a sample is never kept."""
 
+    min_distance: NonNegativeFloat = 0.0
+    """Near-copies of training images are never kept: samples whose root mean square difference
+    to one of them (pixels in [0, 1]; mirrored ones as well where the data set is mirrored) is
+    below this. 0 keeps all, and no distance is computed."""
+
     seed: NonNegativeInt = 0
     """Seed of the order of the kept images, which decides nothing else."""

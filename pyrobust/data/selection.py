@@ -5,6 +5,9 @@ Everything here works on labels and scores alone, indexed by the global id of a 
 
 import numpy as np
 
+# Samples that are counted at a time: NumPy counts 64-bit integers, and there are 100M samples.
+_BLOCK = 1 << 20
+
 
 def class_quotas(num_samples: int, num_classes: int) -> np.ndarray:
     """Return how many samples of each class are kept, (K,) int64.
@@ -16,9 +19,17 @@ def class_quotas(num_samples: int, num_classes: int) -> np.ndarray:
     return quotas
 
 
-def class_counts(labels: np.ndarray, eligible: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return how many eligible samples each class has, (K,) int64."""
-    return np.bincount(labels[eligible], minlength=num_classes)
+def class_counts(
+    labels: np.ndarray, num_classes: int, eligible: np.ndarray | None = None
+) -> np.ndarray:
+    """Return how many samples, or how many eligible ones, each class has, (K,) int64."""
+    counts = np.zeros(num_classes, np.int64)
+    for first in range(0, len(labels), _BLOCK):
+        block = labels[first : first + _BLOCK]
+        if eligible is not None:
+            block = block[eligible[first : first + _BLOCK]]
+        counts += np.bincount(block, minlength=num_classes)
+    return counts
 
 
 def first_of_each_class(labels: np.ndarray, eligible: np.ndarray, quotas: np.ndarray) -> np.ndarray:
@@ -33,8 +44,8 @@ def first_of_each_class(labels: np.ndarray, eligible: np.ndarray, quotas: np.nda
     """
     kept = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas.tolist()):
-        kept[np.flatnonzero(eligible & (labels == label))[:quota]] = True
-    return np.flatnonzero(kept)
+        kept[_members(labels, eligible, label)[:quota]] = True
+    return _true_ids(kept)
 
 
 def best_of_each_class(
@@ -49,9 +60,27 @@ def best_of_each_class(
     """
     kept = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas.tolist()):
-        ids = np.flatnonzero(eligible & (labels == label))
+        ids = _members(labels, eligible, label)
         kept[ids[_best(scores[ids], quota)]] = True
-    return np.flatnonzero(kept)
+    return _true_ids(kept)
+
+
+def _members(labels: np.ndarray, eligible: np.ndarray, label: int) -> np.ndarray:
+    """Return the ids of the eligible samples of one class, ascending."""
+    members = labels == label
+    members &= eligible
+    return _true_ids(members)
+
+
+def _true_ids(mask: np.ndarray) -> np.ndarray:
+    """Return the ids where `mask` is true, ascending, in 4 bytes each as long as those do."""
+    ids = np.empty(np.count_nonzero(mask), np.uint32 if len(mask) < 1 << 32 else np.int64)
+    done = 0
+    for first in range(0, len(mask), _BLOCK):
+        found = np.flatnonzero(mask[first : first + _BLOCK])
+        ids[done : done + len(found)] = found + first
+        done += len(found)
+    return ids
 
 
 def _best(scores: np.ndarray, quota: int) -> np.ndarray:

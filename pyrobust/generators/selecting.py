@@ -21,7 +21,7 @@ from pyrobust.data.selection import (
 from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.generators.labelling import Labeller
-from pyrobust.generators.pool import SamplePool
+from pyrobust.generators.pool import CopyCheck, DistanceMeasure, SamplePool
 from pyrobust.generators.registry import load_generator
 from pyrobust.progress import counting
 
@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 MADE_BY = "pyrobust select"
 
-# Images that are gathered at a time.
-_BLOCK = 4096
+# Bytes of images that are gathered at a time. Each block touches almost every shard of the parts,
+# so a few large ones take far less time than many small ones.
+_BLOCK_BYTES = 1 << 28
 
 
 def select_parts(
@@ -43,6 +44,8 @@ def select_parts(
     output: Path,
     settings: SelectionSettings,
     device: str,
+    distance_folder: Path | None = None,
+    distances: DistanceMeasure | None = None,
 ) -> None:
     """Write a store of `num_samples` images with pseudo-labels and scores, shuffled over classes.
 
@@ -51,6 +54,8 @@ def select_parts(
 
     Args:
         parts, labels: folders of the parts 0 to num_parts - 1 and of their pseudo-labels.
+        distance_folder, distances: folder of their distances to the training images, and what
+            measures those of further samples; both are needed with a `min_distance`.
 
     Raises:
         UserError: inputs are missing or do not fit, or a class stays short of its quota.
@@ -58,18 +63,35 @@ def select_parts(
     generator = load_generator(generator_folder)
     spec = generator.spec
     labeller = Labeller.load(labeller_folder, spec.image_shape, len(spec.class_names), device)
+    copies = _copy_check(settings, distance_folder, distances)
     inputs = {
         **generator.provenance(),
         "labeller_sha256": labeller.sha256,
         "selection": settings.model_dump(mode="json"),
+        "distances": None if copies is None else copies.distances.source,
     }
     more = output / "more"
     if not _is_complete(output, num_samples, inputs):
         pool = SamplePool(
-            generator, labeller, parts, labels, num_parts, settings.label_source, more
+            generator, labeller, parts, labels, num_parts, settings.label_source, more, copies
         )
         _select(pool, num_samples, output, settings, inputs)
     shutil.rmtree(more, ignore_errors=True)
+
+
+def _copy_check(
+    settings: SelectionSettings, folder: Path | None, distances: DistanceMeasure | None
+) -> CopyCheck | None:
+    """Return how copies are told; nothing is opened or computed where none are looked for."""
+    if settings.min_distance == 0:
+        return None
+    if folder is None or distances is None:
+        raise UserError(
+            f"min_distance is {settings.min_distance:g}, which needs the distances of the samples: "
+            "name their folder with --distances (as 'pyrobust distances' writes it) and the data "
+            "set with --dataset"
+        )
+    return CopyCheck(settings.min_distance, folder, distances)
 
 
 def _is_complete(output: Path, num_samples: int, inputs: dict[str, Any]) -> bool:
@@ -96,11 +118,12 @@ def _select(
     quotas = class_quotas(num_samples, len(spec.class_names))
     choose = _until_full if settings.protocol == "until_full" else _top_k
     kept, num_sampled = choose(pool, quotas, settings)
-    labels, scores = pool.labels(), pool.scores()
+    labels, scores, is_copy = pool.labels, pool.scores, pool.is_copy
     provenance = {
         **inputs,
         "sampled": _summary(labels[:num_sampled], scores[:num_sampled], spec.class_names),
         "kept": _summary(labels[kept], scores[kept], spec.class_names),
+        "near_copies": None if is_copy is None else int(np.count_nonzero(is_copy[:num_sampled])),
     }
     writer = StoreWriter(
         output,
@@ -111,9 +134,10 @@ def _select(
         made_by=MADE_BY,
         scored=True,
     )
+    block = max(1, _BLOCK_BYTES // math.prod(spec.image_shape))
     with counting(num_samples, "select", "images", done=writer.count) as advance:
         while (first := writer.count) < num_samples:
-            rows = np.arange(first, min(first + _BLOCK, num_samples))
+            rows = np.arange(first, min(first + block, num_samples))
             ids = kept[permute(rows, num_samples, settings.seed)]
             writer.append(pool.gather(ids), labels[ids], scores[ids])
             advance(len(ids))
@@ -128,9 +152,8 @@ def _until_full(
     """Return the ids to keep, and how many samples it took: up to the last id that is kept."""
     limit = _limit(pool, quotas, settings.max_oversampling)
     while True:
-        labels, scores = pool.labels()[:limit], pool.scores()[:limit]
-        eligible = scores >= settings.min_score
-        counts = class_counts(labels, eligible, len(quotas))
+        labels, eligible = pool.labels[:limit], _eligible(pool, limit, settings)
+        counts = class_counts(labels, len(quotas), eligible)
         if (counts >= quotas).all():
             kept = first_of_each_class(labels, eligible, quotas)
             return kept, int(kept[-1]) + 1
@@ -147,12 +170,20 @@ def _top_k(
     competing = _limit(pool, quotas, settings.oversampling)
     while pool.count < competing:
         pool.grow(min(pool.generator.spec.settings.part_size, competing - pool.count))
-    labels, scores = pool.labels()[:competing], pool.scores()[:competing]
-    eligible = scores >= settings.min_score
-    counts = class_counts(labels, eligible, len(quotas))
+    labels, scores = pool.labels[:competing], pool.scores[:competing]
+    eligible = _eligible(pool, competing, settings)
+    counts = class_counts(labels, len(quotas), eligible)
     if (counts < quotas).any():
         raise _short(pool, counts, quotas, settings, "oversampling")
     return best_of_each_class(labels, scores, eligible, quotas), competing
+
+
+def _eligible(pool: SamplePool, count: int, settings: SelectionSettings) -> np.ndarray:
+    """Return which of the first `count` samples may be kept at all, (count,) bool."""
+    eligible: np.ndarray = pool.scores[:count] >= settings.min_score
+    if pool.is_copy is not None:
+        eligible &= ~pool.is_copy[:count]
+    return eligible
 
 
 def _limit(pool: SamplePool, quotas: np.ndarray, factor: float) -> int:
@@ -176,6 +207,8 @@ def _short(
     setting: str,
 ) -> UserError:
     floor = f" with a score of {settings.min_score:g} or more" if settings.min_score else ""
+    if settings.min_distance:
+        floor += f" {'and' if floor else 'with'} a distance of {settings.min_distance:g} or more"
     factor = getattr(settings, setting)
     limit = _limit(pool, quotas, factor)
     allowed = (
@@ -192,7 +225,7 @@ def _short(
 def _summary(
     labels: np.ndarray, scores: np.ndarray, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
-    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+    counts = class_counts(labels, len(class_names)).tolist()
     return {
         "count": len(labels),
         "class_counts": dict(zip(class_names, counts, strict=True)),

@@ -77,8 +77,10 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             "num_classes": len(original.class_names),
             "nearest": None,
             "neighbour_chart": None,
+            "class_neighbours": None,
             "paper_quality": None,
         }
+    assert stages.generated is not None
     generated = SampleStore.open(folders.samples)
     settings = record["settings"]
     quality = record["generator"]["quality"]
@@ -92,6 +94,7 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             record["generator"]["neighbours"]["complementarity"],
             "Where the nearest neighbours of generated images lie, beside the ideal",
         ),
+        "class_neighbours": stages.generated.neighbours["per_class"],
         "paper_quality": QUALITY.get(
             (settings["dataset"], wording.generator_kind(settings["generator"]))
         )

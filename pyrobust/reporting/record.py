@@ -124,9 +124,10 @@ def _generator(stages: Stages) -> dict[str, Any] | None:
     """Return where the generated images come from and how good they are."""
     if stages.generated is None:
         return None
-    neighbours = stages.generated.neighbours
+    neighbours, selection = stages.generated.neighbours, stages.generated.selection
     return {
         "weights_sha256": stages.generated.generator["weights_sha256"],
+        "selection": {key: selection[key] for key in ("sampled", "kept", "near_copies")},
         "quality": stages.generated.quality,
         "neighbours": {key: value for key, value in neighbours.items() if key != "per_class"},
     }

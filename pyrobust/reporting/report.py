@@ -13,7 +13,7 @@ from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stages import GeneratedFolders, StageFolders, load_stages
 
 # Their jobs are no inputs of a report, except for their cost.
-STAGES_OF_MANY_JOBS = ("sample", "label", "features")
+STAGES_OF_MANY_JOBS = ("sample", "label", "distances", "features")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def _generated_cost_files(
         "fit-generator": _costs_in(folders.generator),
         "sample": of_jobs["sample"],
         "label": of_jobs["label"],
+        # Not every selection looks for near-copies.
+        **({"distances": of_jobs["distances"]} if of_jobs["distances"] else {}),
         "select": _costs_in(folders.samples),
         "features": of_jobs["features"],
         "neighbours": [folders.neighbours.with_suffix(".cost.json")],

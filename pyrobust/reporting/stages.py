@@ -52,6 +52,8 @@ class Generated:
     """JSON of the stages that make and measure generated images."""
 
     generator: Json
+    selection: Json
+    """Provenance of the selected samples."""
     neighbours: Json
     quality: Json
 
@@ -109,6 +111,7 @@ def load_stages(folders: StageFolders) -> Stages:
 def _generated(folders: GeneratedFolders) -> Generated:
     return Generated(
         generator=read_json(folders.generator / "generator.json", "pyrobust fit-generator"),
+        selection=read_json(folders.samples / "manifest.json", "pyrobust select")["provenance"],
         neighbours=read_json(folders.neighbours, "pyrobust neighbours"),
         quality=read_json(folders.quality, "pyrobust quality"),
     )

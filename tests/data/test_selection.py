@@ -72,4 +72,4 @@ def test_best_agrees_with_sorting_by_score_and_id():
 
 def test_counts_are_of_the_eligible():
     labels = np.array(LABELS)
-    assert class_counts(labels, np.array(SCORES) > 0.6, 3).tolist() == [3, 1, 0]
+    assert class_counts(labels, 3, np.array(SCORES) > 0.6).tolist() == [3, 1, 0]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from pyrobust.analysis.copies import TrainingDistances
 from pyrobust.config import parse_settings
 from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.data.distances import DistanceStore
 from pyrobust.data.labels import LabelStore
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
@@ -30,30 +32,39 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def make_parts(gaussian, labeller, tmp_path):
-    """Return a function that samples and labels `num_parts` parts and returns their folder."""
+def measure(animals):
+    """Return what measures the distances to the training images."""
+    return TrainingDistances(animals, 1 << 30)
 
-    def make(num_parts: int, part_size: int) -> Path:
+
+@pytest.fixture
+def make_parts(gaussian, labeller, measure, tmp_path):
+    """Return a function that makes `num_parts` parts, labelled and measured, in a folder."""
+
+    def make(num_parts: int, part_size: int, distances: bool = False) -> Path:
         folder = tmp_path / f"{num_parts}x{part_size}"
         for part in range(num_parts):
             samples, labels = folder / "parts" / str(part), folder / "labels" / str(part)
             sample_part(gaussian, part, part_size, samples)
             label_part(samples, labeller, labels, "cpu")
+            if distances:
+                output = folder / "distances" / str(part)
+                measure.measure(SampleStore.open(samples), output)
         return folder
 
     return make
 
 
 @pytest.fixture
-def select(gaussian, labeller, tmp_path):
+def select(gaussian, labeller, measure, tmp_path):
     """Return a function that selects from parts and returns the folder of the result."""
 
     def run(folder: Path, num_parts: int, num_samples: int, name: str = "out", **values) -> Path:
         settings = parse_settings(SelectionSettings, values)
         parts, labels, output = folder / "parts", folder / "labels", tmp_path / name
-        select_parts(
-            gaussian, labeller, parts, labels, num_parts, num_samples, output, settings, "cpu"
-        )
+        distances = (folder / "distances", measure) if settings.min_distance else ()
+        inputs = (parts, labels, num_parts, num_samples, output, settings, "cpu", *distances)
+        select_parts(gaussian, labeller, *inputs)
         return output
 
     return run
@@ -122,14 +133,16 @@ PROTOCOLS = [
     {"protocol": "until_full", "min_score": 0.5, "oversampling": 2},
     {"protocol": "top_k", "oversampling": 8},
     {"protocol": "top_k", "oversampling": 8, "label_source": "condition"},
+    {"protocol": "until_full", "min_distance": 0.07, "min_score": 0.4, "oversampling": 2},
+    {"protocol": "top_k", "oversampling": 8, "min_distance": 0.07},
 ]
-PROTOCOL_NAMES = ["until_full", "min_score", "top_k", "condition"]
+PROTOCOL_NAMES = ["until_full", "min_score", "top_k", "condition", "far", "best_far"]
 
 
 @pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
 def test_selection_is_the_same_for_any_parts(make_parts, select, values):
     results = [
-        contents(select(make_parts(num_parts, size), num_parts, 90, f"{num_parts}", **values))
+        contents(select(make_parts(num_parts, size, True), num_parts, 90, f"{num_parts}", **values))
         for num_parts, size in ((0, 1), (2, 113), (1, 900))
     ]
     assert results[0] == results[1] == results[2]
@@ -137,9 +150,10 @@ def test_selection_is_the_same_for_any_parts(make_parts, select, values):
 
 @pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
 def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values):
-    folder = make_parts(1, 900)
+    folder = make_parts(1, 900, True)
     store = SampleStore.open(select(folder, 1, 91, **values))
     pool = LabelStore.open(folder / "labels" / "0")
+    distances = DistanceStore.open(folder / "distances" / "0").distances()
     labels, scores = pool.labels(), pool.scores()
     if "label_source" in values:
         labels, scores = np.arange(900) % 3, pool.condition_scores()
@@ -148,7 +162,8 @@ def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values
         order = sorted(range(91 * 8), key=lambda k: (-scores[k], k))
     kept, left = [], {0: 31, 1: 30, 2: 30}
     for k in order:
-        if left[labels[k]] and scores[k] >= values.get("min_score", 0):
+        is_far = distances[k] >= values.get("min_distance", 0)
+        if left[labels[k]] and scores[k] >= values.get("min_score", 0) and is_far:
             left[labels[k]] -= 1
             kept.append(k)
     images = load_generator(gaussian).sample(np.array(kept), 0).images
@@ -182,6 +197,40 @@ def test_provenance_tells_what_was_sampled_and_kept(make_parts, select):
     assert provenance["kept"]["mean_score"] == pytest.approx(store.scores().mean(), rel=1e-6)
 
 
+def test_near_copies_are_counted_and_never_kept(make_parts, select, measure):
+    folder = make_parts(1, 900, True)
+    store = SampleStore.open(select(folder, 1, 90, min_distance=0.07))
+    sampled = store.provenance["sampled"]["count"]
+    distances = DistanceStore.open(folder / "distances" / "0").distances()[:sampled]
+    assert store.provenance["near_copies"] == (distances < np.float32(0.07)).sum()
+    assert 0 < store.provenance["near_copies"] < sampled - 90 + 1
+    assert store.provenance["distances"] == measure.source
+    measure.measure(store, folder / "again")
+    assert DistanceStore.open(folder / "again").distances().min() >= np.float32(0.07)
+
+
+def test_without_a_least_distance_none_is_asked_for(make_parts, select):
+    store = SampleStore.open(select(make_parts(1, 900), 1, 90))
+    assert store.provenance["near_copies"] is None
+    assert store.provenance["distances"] is None
+
+
+def test_a_least_distance_without_distances_is_refused(make_parts, gaussian, labeller, tmp_path):
+    folder = make_parts(1, 120)
+    settings = SelectionSettings(min_distance=0.1)
+    inputs = (folder / "parts", folder / "labels", 1, 30, tmp_path / "out", settings, "cpu")
+    with pytest.raises(UserError, match=r"min_distance is 0\.1, which needs the distances .* --da"):
+        select_parts(gaussian, labeller, *inputs)
+
+
+def test_distances_of_other_samples_are_refused(make_parts, select, gaussian, labeller):
+    folder = make_parts(1, 120, True)
+    sample_part(gaussian, 0, 121, folder / "parts" / "0")
+    label_part(folder / "parts" / "0", labeller, folder / "labels" / "0", "cpu")
+    with pytest.raises(UserError, match="measures other samples, or against other images: 'pyro"):
+        select(folder, 1, 30, min_distance=0.1)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -199,11 +248,15 @@ def test_provenance_tells_what_was_sampled_and_kept(make_parts, select):
             {"min_score": 1.0, "max_oversampling": 2},
             r"has 0 of the 30 samples it needs with a score of 1 or more among the 180",
         ),
+        (
+            {"min_score": 0.4, "min_distance": 0.9, "max_oversampling": 2},
+            r"needs with a score of 0\.4 or more and a distance of 0\.9 or more among the 180",
+        ),
     ],
 )
 def test_a_class_that_stays_short_is_named(make_parts, select, values, message):
     with pytest.raises(UserError, match=message):
-        select(make_parts(1, 120), 1, 90, **values)
+        select(make_parts(1, 120, True), 1, 90, **values)
 
 
 def test_parts_of_another_generator_are_refused(make_parts, select, animals, gaussian, tmp_path):

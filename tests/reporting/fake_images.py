@@ -1,6 +1,7 @@
 """Fake stages that hold images: a data set, and generated images with their analysis."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyrobust.files import write_json
 CLASS_NAMES = tuple("0123456789")
 COUNTS = {"train": 400, "validation": 100, "test": 200}
 NUM_GENERATED = 300
+NUM_NEAR_COPIES = 7
 
 
 def make_cost(folder: Path, seconds: float, name: str = "cost.json", **more: float) -> None:
@@ -53,14 +55,18 @@ def make_dataset(folder: Path, random: np.random.Generator) -> np.ndarray:
 
 
 def _make_store(
-    folder: Path, images: np.ndarray, labels: np.ndarray, scores: np.ndarray | None = None
+    folder: Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> None:
     writer = StoreWriter(
         folder,
         image_shape=(8, 8, 1),
         class_names=CLASS_NAMES,
         total=len(images),
-        provenance={},
+        provenance=provenance or {},
         made_by="pyrobust dataset",
         scored=scores is not None,
     )
@@ -77,6 +83,11 @@ def make_generated(root: Path, random: np.random.Generator) -> None:
         noisy.clip(0, 255).astype(np.uint8)[..., None],
         digits.target[rows],
         random.uniform(0.5, 1, NUM_GENERATED).astype(np.float32),
+        {
+            "sampled": {"count": 375, "mean_score": 0.72},
+            "kept": {"count": NUM_GENERATED, "mean_score": 0.75},
+            "near_copies": NUM_NEAR_COPIES,
+        },
     )
     write_json(
         root / "generator/generator.json",

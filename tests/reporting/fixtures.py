@@ -42,7 +42,7 @@ def experiment_json(**changes: Any) -> str:
         "test_runs": "all",
         "training": TRAINING,
         "generator": {"name": "gaussian_small", "type": "gaussian", "jitter": 1e-4},
-        "selection": {"name": "until_full"},
+        "selection": {"name": "until_full", "min_distance": 0.05},
         "labeller": {"name": "digits", "architecture": "wrn-10-2", "epochs": 1},
         "evaluation": {"name": "small", **SMALL_ATTACK},
         "analysis": {"name": "small", "num_samples": 200},

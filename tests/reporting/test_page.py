@@ -122,6 +122,8 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         "snakemake --cores all results/digits_linf.json",
         "Against digits_linf_no_generated",
         "Not recorded: sample, label, features, landscape.",
+        "Complementarity of the generated images of each class",
+        "Of 375 samples,\n7 lay nearer than\n0.05 to a training image",
     ],
 )
 def test_the_page_says(html: str, sentence: str) -> None:
@@ -157,7 +159,7 @@ def test_an_experiment_without_generated_data_has_a_page(
         ("evaluate/labeller/evaluation.json", "pyrobust evaluate"),
         ("landscape/landscape.json", "pyrobust landscape"),
         ("generator/generator.json", "pyrobust fit-generator"),
-        ("samples/manifest.json", "pyrobust dataset, sample or select"),
+        ("samples/manifest.json", "pyrobust select"),
         ("analysis/neighbours.json", "pyrobust neighbours"),
         ("analysis/neighbours.parquet", "pyrobust neighbours"),
         ("analysis/quality.json", "pyrobust quality"),

@@ -10,6 +10,7 @@ from pyrobust.files import read_json, write_json
 from pyrobust.reporting.experiment import parse_experiment
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stages import StageFolders, load_stages
+from tests.reporting.fake_images import NUM_NEAR_COPIES
 from tests.reporting.fixtures import experiment_json
 
 EXPERIMENT = parse_experiment("digits_linf", experiment_json())
@@ -50,6 +51,12 @@ def test_the_attack_check_fails_where_the_labeller_stands(folders: StageFolders)
     path = folders.labeller_evaluation / "evaluation.json"
     write_json(path, read_json(path, "") | {"worst": 0.2})
     assert not record_of(folders)["labeller"]["attack_check"]["passed"]
+
+
+def test_near_copies_are_counted_in_the_record(finished: StageFolders) -> None:
+    selection = record_of(finished)["generator"]["selection"]
+    assert selection["near_copies"] == NUM_NEAR_COPIES
+    assert (selection["sampled"]["count"], selection["kept"]["count"]) == (375, 300)
 
 
 def test_all_runs_and_their_spread_are_there(finished: StageFolders) -> None:

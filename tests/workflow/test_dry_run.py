@@ -35,6 +35,20 @@ def test_mixing_factor_one_makes_no_generated_data() -> None:
     assert not {"sample_part", "select_samples", "find_neighbours"} & set(job_counts(run.stdout))
 
 
+def test_distances_are_measured_where_near_copies_are_looked_for_only(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
+    overlay.write_text("selections: {until_full: {min_distance: 0.02}}")
+    record = "results/digits_linf.json"
+    without, with_ = (
+        job_counts(run_snakemake("--dry-run", record, *options).stdout)
+        for options in ((), ("--configfile", str(overlay)))
+    )
+    assert "measure_distances" not in without
+    assert with_["measure_distances"] == with_["sample_part"]
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

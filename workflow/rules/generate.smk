@@ -49,8 +49,36 @@ rule sample_part:
         " --part-size {params.part_size} --output {params.folder:q} > {log} 2>&1"
 
 
+rule measure_distances:
+    input:
+        core=ancient("<resources>/core.built"),
+        part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+    output:
+        "<results>/samples/{dataset}/{generator}/distances/{part}/distances.json",
+    log:
+        "<logs>/measure_distances/{dataset}/{generator}/{part}.log",
+    group:
+        "sampling"
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
+    params:
+        part=subpath(input.part, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m pyrobust distances --samples {params.part:q} --dataset {params.dataset:q}"
+        " --output {params.folder:q} > {log} 2>&1"
+
+
 rule select_samples:
     input:
+        unpack(distances_of_selection),
         core=ancient("<resources>/core.built"),
         generator="<results>/generators/{dataset}/{generator}/generator.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",

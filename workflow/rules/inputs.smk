@@ -66,17 +66,32 @@ def labels_of_selection(wildcards):
     )
 
 
+def distances_of_selection(wildcards):
+    """Return the distances that tell near-copies and the data set; none where all are kept."""
+    if config["selections"][wildcards.selection]["min_distance"] == 0:
+        return {}
+    path = "<results>/samples/{dataset}/{generator}/distances/{part}/distances.json"
+    return {
+        "distances": sample_parts(wildcards, path),
+        "dataset": "<resources>/datasets/{dataset}/dataset.json",
+    }
+
+
 def part_size(wildcards):
     """Return the images of each part."""
     return config["generators"][wildcards.generator]["part_size"]
 
 
 def part_folders(wildcards, input):
-    """Return the folders that hold the numbered parts and their labels, and how many there are."""
-    parts, labels = (
-        Path(files[0]).parent.parent for files in (input.parts, input.labels)
+    """Return the folders that hold the numbered parts with what is known of them, as flags."""
+    folders = {"parts": input.parts, "labels": input.labels}
+    if input.get("distances"):
+        folders["distances"] = input.distances
+    flags_of_parts = flags(
+        {name: Path(files[0]).parent.parent for name, files in folders.items()}
     )
-    return f"--parts {parts} --labels {labels} --num-parts {len(input.parts)}"
+    dataset = folder_flags("dataset")(wildcards, input)
+    return f"{flags_of_parts} --num-parts {len(input.parts)} {dataset}"
 
 
 def training_inputs(wildcards):
@@ -239,5 +254,6 @@ def cost_flags(wildcards, input):
     return (
         f"--cost-of sample={generated / 'parts'}"
         f" --cost-of label={generated / 'labels' / experiment_of(wildcards)['labeller']}"
+        f" --cost-of distances={generated / 'distances'}"
         f" --cost-of features={features}"
     )
