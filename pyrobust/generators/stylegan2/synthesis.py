@@ -1,0 +1,160 @@
+"""The generator: mapping, and a synthesis whose images are summed over resolutions (figure 7)."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pyrobust.generators.stylegan2.filters import enlarge
+from pyrobust.generators.stylegan2.layers import CLAMP, Linear, leaky_relu, modulated_conv
+from pyrobust.generators.stylegan2.mapping import Mapping
+
+# The resolution of the learned constant that every image grows from.
+_START = 4
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise of learned strength at each pixel, bias, leaky ReLU."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, style_size: int, doubling: bool = False
+    ) -> None:
+        super().__init__()
+        self.doubling = doubling
+        self.affine = Linear(style_size, in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, out, H, W), or twice H and W; noise is (N, 1, H, W)."""
+        out = modulated_conv(x, self.weight, self.affine(style), self.doubling)
+        return leaky_relu(out + noise * self.noise_strength + self.bias[:, None, None])
+
+
+class ToImage(nn.Module):
+    """A modulated 1×1 convolution to the colours, without normalisation."""
+
+    def __init__(self, in_channels: int, channels: int, style_size: int) -> None:
+        super().__init__()
+        self.affine = Linear(style_size, in_channels, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """Map (N, in, H, W) to (N, C, H, W)."""
+        styles = self.affine(style) / math.sqrt(self.weight.shape[1])
+        colours = torch.einsum("nihw,oi,ni->nohw", x, self.weight[..., 0, 0], styles)
+        return (colours + self.bias[:, None, None]).clamp(-CLAMP, CLAMP)
+
+
+class SynthesisBlock(nn.Module):
+    """All that happens at one resolution; the first starts from a constant."""
+
+    def __init__(
+        self, in_channels: int, width: int, channels: int, style_size: int, side: int
+    ) -> None:
+        super().__init__()
+        self.side = side
+        if in_channels:
+            self.conv0 = StyledConv(in_channels, width, style_size, doubling=True)
+        else:
+            self.const = nn.Parameter(torch.randn(width, side, side))
+        self.conv1 = StyledConv(width, width, style_size)
+        self.torgb = ToImage(width, channels, style_size)
+
+    @property
+    def num_noises(self) -> int:
+        """Noise maps of side × side that a pass takes."""
+        return 1 if hasattr(self, "const") else 2
+
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, style: Tensor, noises: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features (N, width, side, side) and the image (N, C, side, side) so far.
+
+        Args:
+            noises: (N, num_noises, side, side).
+        """
+        if x is None:
+            x = self.const.expand(len(style), -1, -1, -1)
+        else:
+            x = self.conv0(x, style, noises[:, :1])
+        x = self.conv1(x, style, noises[:, -1:])
+        colours = self.torgb(x, style)
+        return x, colours if image is None else enlarge(image) + colours
+
+
+class Synthesis(nn.Module):
+    """Blocks b4, b8, … up to the image."""
+
+    def __init__(self, side: int, channels: int, style_size: int, width: int) -> None:
+        super().__init__()
+        self._names = []
+        in_channels, resolution = 0, _START
+        while resolution <= side:
+            self._names.append(f"b{resolution}")
+            block = SynthesisBlock(in_channels, width, channels, style_size, resolution)
+            self.add_module(self._names[-1], block)
+            in_channels, resolution = width, 2 * resolution
+
+    @property
+    def num_noises(self) -> int:
+        """Normal numbers that an image takes, all maps together."""
+        return sum(block.num_noises * block.side**2 for block in self._blocks())
+
+    def forward(self, style: Tensor, noise: Tensor) -> Tensor:
+        """Map styles (N, style_size) and noise (N, num_noises) to images (N, C, side, side)."""
+        x: Tensor | None = None
+        image: Tensor | None = None
+        first = 0
+        for block in self._blocks():
+            count = block.num_noises * block.side**2
+            noises = noise[:, first : first + count].reshape(
+                -1, block.num_noises, block.side, block.side
+            )
+            x, image = block(x, image, style, noises)
+            first += count
+        assert image is not None
+        return image
+
+    def _blocks(self) -> Iterator[SynthesisBlock]:
+        for name in self._names:
+            block = self.get_submodule(name)
+            assert isinstance(block, SynthesisBlock)
+            yield block
+
+
+class GeneratorNetwork(nn.Module):
+    """Latent, class and noise to an image.
+
+    Args:
+        side: height and width of the images, 4 times a power of two.
+        width: channels of every block; latent_size is the size of the styles too.
+    """
+
+    def __init__(
+        self,
+        side: int,
+        channels: int,
+        num_classes: int,
+        latent_size: int,
+        width: int,
+        mapping_layers: int,
+    ) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        self.mapping = Mapping(latent_size, num_classes, latent_size, mapping_layers)
+        self.synthesis = Synthesis(side, channels, latent_size, width)
+
+    @property
+    def num_normals(self) -> int:
+        """Normal numbers that decide an image of a class: the latent, then the noise."""
+        return self.latent_size + self.synthesis.num_noises
+
+    def forward(self, normals: Tensor, labels: Tensor) -> Tensor:
+        """Map normals (N, num_normals) and labels (N,) to images (N, C, H, W), about [-1, 1]."""
+        latents, noise = normals[:, : self.latent_size], normals[:, self.latent_size :]
+        images: Tensor = self.synthesis(self.mapping(latents, labels), noise)
+        return images
