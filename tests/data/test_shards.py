@@ -191,6 +191,16 @@ def test_a_flipped_byte_is_named(tmp_path):
         reader.verify()
 
 
+def test_a_flipped_byte_is_never_read(tmp_path):
+    write(tmp_path, 10, 4, 10)
+    reader = read(tmp_path)
+    flip(shard_path(tmp_path, "labels", 1))
+    assert len(reader.gather("labels", np.arange(4))) == 4
+    for reading in (lambda: reader.gather("labels", np.arange(5)), lambda: reader.whole("labels")):
+        with pytest.raises(UserError, match=r"labels-00001\.npy does not match its SHA-256"):
+            reading()
+
+
 def test_writing_again_mends_a_flipped_byte(tmp_path):
     write(tmp_path, 10, 4, 10)
     before = contents(tmp_path)
