@@ -20,10 +20,11 @@ PYROBUST_HD To bits_as(From value) {
   return result;
 }
 
-// NaN stays NaN.
+// NaN stays NaN. The comparisons stand as minimum and maximum instructions want them.
 template <typename T>
 PYROBUST_HD T clip(T value, T low, T high) {
-  return value < low ? low : (value > high ? high : value);
+  const T below = high < value ? high : value;
+  return low > below ? low : below;
 }
 
 // Back into the range of pixels.
@@ -35,12 +36,14 @@ PYROBUST_HD T clip_pixel(T value) {
 // -1, 0 or 1; the sign of NaN is 0.
 template <typename T>
 PYROBUST_HD T sign(T value) {
-  return static_cast<T>((value > T(0)) - (value < T(0)));
+  return value > T(0) ? T(1) : (value < T(0) ? T(-1) : T(0));
 }
 
-template <typename T>
-PYROBUST_HD T absolute(T value) {
-  return value < T(0) ? -value : value;
+PYROBUST_HD float absolute(float value) {
+  return fabsf(value);
+}
+PYROBUST_HD double absolute(double value) {
+  return fabs(value);
 }
 
 // A gradient that overflowed says nothing about its direction: it counts as no gradient.
