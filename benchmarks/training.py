@@ -4,9 +4,10 @@ python benchmarks/training.py [--networks wrn-10-2 resnet-18] [--batch-size 64] 
 
 Prints a table and writes `benchmarks/results/training-<processor>.json`. For each network, norm
 and precision it measures in turns, in one process: a forward pass without graph, the plain step,
-and our step with its data loading. A step's cost in forward passes is its time over the forward
-pass of the same precision; 26 is our arithmetic floor (1 clean, 10 × 2 in the attack,
-1 adversarial, 2 × 2 backward), 27 that of code that repeats the clean pass.
+and our step with its data loading: the inner attack as it is, compiled, and on a GPU as one CUDA
+graph. A step's cost in forward passes is its time over the forward pass of the same precision; 26
+is our arithmetic floor (1 clean, 10 × 2 in the attack, 1 adversarial, 2 × 2 backward), 27 that of
+code that repeats the clean pass.
 
 The plain step is written as public code writes it: eager float32, contiguous tensors, sign-PGD for
 linf; for l2 SGD on a perturbation whose `loss.backward()` also builds parameter gradients; weights
@@ -132,7 +133,14 @@ def make_store(count: int, seed: int) -> Any:
 
 
 def make_our_step(
-    architecture: str, norm: str, precision: str, batch_size: int, device: torch.device
+    architecture: str,
+    norm: str,
+    precision: str,
+    batch_size: int,
+    device: torch.device,
+    *,
+    compiled: bool = False,
+    cuda_graph: bool = False,
 ) -> tuple[TradesStep, ImageClassifier]:
     """Return our step on random images, and its network."""
     processes = Processes(device)
@@ -156,6 +164,8 @@ def make_our_step(
         averaging_start=0,
         precision=precision,
         seed=0,
+        compiled_attack=compiled,
+        cuda_graph=cuda_graph,
     )
     schedule = Schedule("cosine", 0.1, 0.9, 0.0, 1000, 100.0)
     return TradesStep(model, optimizer, loader, schedule, settings, processes), model
@@ -176,7 +186,12 @@ def measure(
     architecture: str, norm: str, precision: str, batch_size: int, rounds: int, device: torch.device
 ) -> dict[str, Any]:
     """Time the forward passes and both steps in turns; medians over the rounds."""
-    step, model = make_our_step(architecture, norm, precision, batch_size, device)
+    variants = {"ours": {}, "compiled": {"compiled": True}}
+    if device.type == "cuda":
+        variants["cuda_graph"] = {"cuda_graph": True}
+    asked = (architecture, norm, precision, batch_size, device)
+    steps = {name: make_our_step(*asked, **how) for name, how in variants.items()}
+    model = steps["ours"][1]
     plain_model = new_model(make_spec(architecture), 0, False, False, device)
     plain = PlainStep(plain_model, norm)
     x = torch.rand(batch_size, 3, 32, 32, device=device)
@@ -184,11 +199,6 @@ def measure(
     x_last = x.to(memory_format=torch.channels_last)
     logits = logits_in(precision, model)
     count = 0
-
-    def ours() -> None:
-        nonlocal count
-        step(count)[0].item()
-        count += 1
 
     def forward() -> None:
         with torch.no_grad(), batch_statistics(model):
@@ -201,19 +211,19 @@ def measure(
     work = {
         "forward": forward,
         "plain_forward": plain_forward,
-        "ours": ours,
+        **{name: lambda s=step: s(count)[0].item() for name, (step, _) in steps.items()},
         "plain": lambda: plain(x, labels),
     }
     times: dict[str, list[float]] = {name: [] for name in work}
     peaks = {}
-    for round_number in range(rounds + 1):
+    for count in range(rounds + 1):
         for name, function in work.items():
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             seconds = seconds_of(function, device)
             if device.type == "cuda":
                 peaks[name] = round(torch.cuda.max_memory_allocated() / 2**20)
-            if round_number:  # the first round warms up
+            if count:  # the first round warms up
                 times[name].append(seconds)
     seconds = {name: statistics.median(values) for name, values in times.items()}
     return {
@@ -223,7 +233,7 @@ def measure(
         "batch_size": batch_size,
         "images_per_second": round(batch_size / seconds["ours"], 1),
         "plain_images_per_second": round(batch_size / seconds["plain"], 1),
-        "speedup": round(seconds["plain"] / seconds["ours"], 2),
+        "speedup": {name: round(seconds["plain"] / seconds[name], 2) for name in variants},
         "forward_passes": round(seconds["ours"] / seconds["forward"], 1),
         "plain_forward_passes": round(seconds["plain"] / seconds["plain_forward"], 1),
         "peak_memory_mb": peaks,
@@ -244,10 +254,8 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     rows = []
-    print(
-        f"{'network':12}{'norm':6}{'precision':10}{'img/s':>9}{'plain':>9}{'speed-up':>10}", end=""
-    )
-    print(f"{'forwards':>10}{'plain':>8}")
+    print(f"{'network':12}{'norm':6}{'precision':10}{'img/s':>9}{'plain':>9}", end="")
+    print(f"{'forwards':>10}{'plain':>8}  over plain")
     for network in options.networks:
         for norm in options.norms:
             for precision in options.precisions:
@@ -255,8 +263,9 @@ def main() -> None:
                 rows.append(row)
                 print(
                     f"{network:12}{norm:6}{precision:10}{row['images_per_second']:9.1f}"
-                    f"{row['plain_images_per_second']:9.1f}{row['speedup']:10.2f}"
-                    f"{row['forward_passes']:10.1f}{row['plain_forward_passes']:8.1f}",
+                    f"{row['plain_images_per_second']:9.1f}"
+                    f"{row['forward_passes']:10.1f}{row['plain_forward_passes']:8.1f}  "
+                    + ", ".join(f"{name} {ratio}" for name, ratio in row["speedup"].items()),
                     flush=True,
                 )
     machine = {"device": device_name(options.device), "torch": torch.__version__}

@@ -55,13 +55,30 @@ def trades_attack(
     Returns:
         x_adv of the shape of x, in the perturbation set and in [0, 1].
     """
-    threat = settings.threat
-    x_adv = ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
+    x_adv = trades_start(x, sample_ids, settings.threat, seed, step)
+    return trades_ascent(logits_fn, x_adv, x, clean_probs, settings)
+
+
+def trades_start(
+    x: Tensor, sample_ids: Tensor, threat: ThreatModel, seed: int, step: int
+) -> Tensor:
+    """Return the random start of `trades_attack`."""
+    return ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
+
+
+def trades_ascent(
+    logits_fn: LogitsFn,
+    x_adv: Tensor,
+    x: Tensor,
+    clean_probs: Tensor,
+    settings: TradesAttackSettings,
+) -> Tensor:
+    """Make the steps of `trades_attack` from `x_adv`, which may be overwritten."""
     optimizer = make_optimizer(settings.optimizer, x)
-    for inner_step in range(settings.num_steps):
-        x_adv.requires_grad_()
-        logits = logits_fn(x_adv)
+    for step in range(settings.num_steps):
+        point = x_adv.detach().requires_grad_()
+        logits = logits_fn(point)
         _, grad_logits = ops.cross_entropy(logits.detach(), clean_probs)
-        (grad,) = torch.autograd.grad(logits, x_adv, grad_logits)
-        x_adv = optimizer.step(x_adv.detach(), x, grad, settings.rate(inner_step), threat)
+        (grad,) = torch.autograd.grad(logits, point, grad_logits)
+        x_adv = optimizer.step(point.detach(), x, grad, settings.rate(step), settings.threat)
     return x_adv

@@ -27,6 +27,11 @@ Deterministic = Annotated[
 Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")]
 
 
+CudaGraph = Annotated[
+    bool, typer.Option(help="Launch the inner attack as one CUDA graph; the same bits.")
+]
+
+
 @takes_settings(LabellerSettings)
 def train_labeller(
     dataset: DatasetFolder,
@@ -61,12 +66,15 @@ def train(
     save_seconds: SaveSeconds = 120.0,
     deterministic: Deterministic = False,
     curves: Curves = True,
+    cuda_graph: CudaGraph = False,
 ) -> None:
     """Train a robust classifier by TRADES on original and generated images."""
     from pyrobust.training.robust import train_robust
     from pyrobust.training.runtime import Runtime
 
-    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
+    runtime = Runtime(
+        device, resident_mb, save_steps, save_seconds, deterministic, curves, cuda_graph
+    )
     train_robust(dataset, samples, output, settings, runtime)
 
 

@@ -91,6 +91,10 @@ class TrainSettings(Settings):
     attack_steps: NonNegativeInt = 10
     """Steps of the inner attack; 0 leaves the random start."""
 
+    compiled_attack: bool = False
+    """Whether torch.compile fuses the passes of the inner attack: faster after a minute or two of
+    compiling, equal up to rounding."""
+
     batch_norm_updates: Literal["adversarial", "both"] = "adversarial"
     """Which passes move the running statistics of batch norm."""
 

@@ -50,7 +50,7 @@ def train_robust(
     with joined_processes(runtime.device) as processes:
         _check_slices(settings, processes)
         with processes.writing(output, result="training.json"):
-            task = robust_task(inputs, plan, spec, settings, steps, runtime.resident_mb, processes)
+            task = robust_task(inputs, plan, spec, settings, steps, runtime, processes)
             run = run_loop(
                 task,
                 runtime.loop_settings(steps, settings.batch_size, settings.validations),
@@ -89,11 +89,15 @@ def robust_task(
     spec: ModelSpec,
     settings: TrainSettings,
     steps: int,
-    resident_mb: int,
+    runtime: Runtime,
     processes: Processes,
 ) -> ClassifierTask:
     """Return TRADES on mixed batches as a task of the training loop."""
     device = processes.device
+    if runtime.cuda_graph and device.type != "cuda":
+        raise UserError(
+            f"cuda_graph is on and the device is {device}, expected a GPU: leave it off"
+        )
     model = new_model(spec, settings.seed, settings.zero_logits, settings.channels_last, device)
     set_virtual_batch(model, settings.virtual_batch)
     optimizer = AveragedSgd(model, settings.weight_decay)
@@ -105,7 +109,7 @@ def robust_task(
         inputs.augmentation,
         smoothing=(of_originals, settings.label_smoothing),
         processes=processes,
-        resident_bytes=resident_mb << 20,
+        resident_bytes=runtime.resident_mb << 20,
         channels_last=settings.channels_last,
     )
     schedule = Schedule(
@@ -135,6 +139,8 @@ def robust_task(
             averaging_start=int(settings.averaging_start * steps),
             precision=settings.precision,
             seed=settings.seed,
+            compiled_attack=settings.compiled_attack,
+            cuda_graph=runtime.cuda_graph,
         ),
         processes,
     )

@@ -19,6 +19,7 @@ class Runtime:
             through memory maps.
         deterministic: whether CUDA uses deterministic algorithms only, so that a resumed run is
             bit-equal to an uninterrupted one. A CPU is deterministic for a number of threads.
+        cuda_graph: whether the inner attack is launched as one CUDA graph.
     """
 
     device: str = "auto"
@@ -27,6 +28,7 @@ class Runtime:
     save_seconds: float = 120.0
     deterministic: bool = False
     curves: bool = True
+    cuda_graph: bool = False
 
     def loop_settings(self, total_steps: int, batch_size: int, validations: int) -> LoopSettings:
         """Return the settings of a training loop in this runtime."""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.trades import TradesAttackSettings, trades_attack
+from pyrobust.attacks.trades import TradesAttackSettings, trades_start
 from pyrobust.models import ImageClassifier, batch_statistics, logits_in, tracked_statistics
 from pyrobust.models.batch_norm import running_momentum, running_statistics
+from pyrobust.training.ascent import make_ascent
 from pyrobust.training.loader import Loader
 from pyrobust.training.optimizer import AveragedSgd
 from pyrobust.training.processes import Processes
@@ -29,6 +30,7 @@ class TradesSettings:
         beta: weight of the robust term.
         batch_norm_updates: adversarial, or both: which passes move the running statistics.
         averaging_start: first step whose average is more than a copy.
+        compiled_attack, cuda_graph: see `make_ascent`.
     """
 
     attack: TradesAttackSettings
@@ -38,6 +40,8 @@ class TradesSettings:
     averaging_start: int
     precision: str
     seed: int
+    compiled_attack: bool = False
+    cuda_graph: bool = False
 
 
 METRICS = ("loss", "clean_loss", "robust_loss", "clean_accuracy", "robust_accuracy")
@@ -63,22 +67,23 @@ class TradesStep:
         self._schedule, self._settings, self._processes = schedule, settings, processes
         self._logits = logits_in(settings.precision, model)
         self._statistics = running_statistics(model)
+        self._ascend = make_ascent(
+            model,
+            self._logits,
+            settings.attack,
+            compiled=settings.compiled_attack,
+            cuda_graph=settings.cuda_graph,
+        )
 
     def __call__(self, step: int) -> Tensor:
         """Make update `step`, counted from 0."""
         settings = self._settings
         batch = self._loader.batch(step)
         clean_logits = self._clean_logits(batch.x, step)
+        threat = settings.attack.threat
+        start = trades_start(batch.x, batch.positions, threat, settings.seed, step)
         with batch_statistics(self._model):
-            x_adv = trades_attack(
-                self._logits,
-                batch.x,
-                clean_logits.detach().softmax(1),
-                batch.positions,
-                settings.attack,
-                settings.seed,
-                step,
-            )
+            x_adv = self._ascend(start, batch.x, clean_logits.detach().softmax(1))
         with tracked_statistics(self._model, self._momentum(step, last=True)):
             adversarial_logits = self._logits(x_adv)
         metrics = self._backward(clean_logits, adversarial_logits, batch.target_probs, batch.labels)

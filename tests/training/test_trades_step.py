@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.config.training import TrainSettings
+from pyrobust.errors import UserError
 from pyrobust.models import ModelSpec, batch_statistics, build_model, tracked_statistics
 from pyrobust.models.batch_norm import running_momentum, running_statistics
 from pyrobust.training.inputs import TrainingInputs
@@ -17,6 +18,7 @@ from pyrobust.training.loader import target_table
 from pyrobust.training.optimizer import AveragedSgd, decayed_parameters
 from pyrobust.training.processes import Processes
 from pyrobust.training.robust import plan_batches, robust_task
+from pyrobust.training.runtime import Runtime
 from pyrobust.training.task import ClassifierTask, new_model
 
 ONE = Processes(torch.device("cpu"))
@@ -44,12 +46,14 @@ def make_task(
     settings: TrainSettings,
     resident_mb: int = 64,
     processes: Processes = ONE,
+    cuda_graph: bool = False,
 ) -> tuple[ClassifierTask, TrainingInputs, ModelSpec]:
     inputs = TrainingInputs.open(digits, samples)
     spec = inputs.spec(settings.architecture, settings.activation)
     plan = plan_batches(inputs, settings)
     steps = int(settings.epochs * settings.epoch_size / settings.batch_size)
-    task = robust_task(inputs, plan, spec, settings, steps, resident_mb, processes)
+    runtime = Runtime(resident_mb=resident_mb, cuda_graph=cuda_graph)
+    task = robust_task(inputs, plan, spec, settings, steps, runtime, processes)
     return task, inputs, spec
 
 
@@ -207,6 +211,44 @@ def test_a_gpu_follows_the_cpu(resident_mb: int, digits: Path, samples: Path) ->
         torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.02)
     validations = [task.validate(lambda: False) for task in tasks]
     assert validations[0] == pytest.approx(validations[1], abs=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_attack_trains_alike(precision: str, digits: Path, samples: Path) -> None:
+    metrics = []
+    for compiled in (False, True):
+        settings = make_settings(
+            zero_logits=False, batch_size=40, precision=precision, compiled_attack=compiled
+        )
+        task, _, _ = make_task(digits, samples, settings)
+        metrics.append(torch.stack([task.step(step) for step in range(3)]))
+    within = 1e-4 if precision == "float32" else 0.05
+    torch.testing.assert_close(metrics[1], metrics[0], rtol=within, atol=within)
+    assert not torch.equal(metrics[1], metrics[0])  # it was compiled indeed
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_cuda_graph_trains_with_the_same_bits(
+    norm: str, precision: str, digits: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    settings = make_settings(zero_logits=False, norm=norm, precision=precision)
+    gpu = Processes(torch.device("cuda", 0))
+    tasks = [
+        make_task(digits, samples, settings, processes=gpu, cuda_graph=graph)[0]
+        for graph in (False, True)
+    ]
+    for step in range(4):
+        eager, replayed = (task.step(step) for task in tasks)
+        assert torch.equal(eager, replayed)
+
+
+def test_a_cuda_graph_without_a_gpu_is_refused(digits: Path, samples: Path) -> None:
+    with pytest.raises(UserError, match="cuda_graph is on and the device is cpu"):
+        make_task(digits, samples, make_settings(), cuda_graph=True)
 
 
 def test_mapped_stores_give_the_same_bits_as_resident_ones(digits: Path, samples: Path) -> None:
