@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from pyrobust.cli.options import takes_settings
+from pyrobust.cli.runtime import Curves, Deterministic, Device, ResidentMb, SaveSeconds, SaveSteps
 from pyrobust.cli.stage import writes_folder
-from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.config.data import SelectionSettings
+from pyrobust.config.generators import GeneratorSettings
 
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
 GeneratorFolder = Annotated[Path, typer.Option(help="Folder of the generator.")]
@@ -18,16 +20,26 @@ MemoryGb = Annotated[
 
 
 @takes_settings(GeneratorSettings)
-@writes_folder
 def fit_generator(
     dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
     output: Output,
     settings: GeneratorSettings,
+    device: Device = "auto",
+    resident_mb: ResidentMb = 4096,
+    save_steps: SaveSteps = 1000,
+    save_seconds: SaveSeconds = 120.0,
+    deterministic: Deterministic = False,
+    curves: Curves = True,
 ) -> None:
-    """Fit a generative model on the training images."""
-    from pyrobust.generators import fitting
+    """Fit a generative model on the training images.
 
-    fitting.fit_generator(dataset, output, settings)
+    It holds its folder by itself: of several processes only one does.
+    """
+    from pyrobust.generators import fitting
+    from pyrobust.training.runtime import Runtime
+
+    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
+    fitting.fit_generator(dataset, output, settings, runtime)
 
 
 @writes_folder
@@ -43,7 +55,7 @@ def sample(
     """Draw one part of the generated images."""
     from pyrobust.generators.sampling import sample_part
 
-    sample_part(generator, part, part_size, output, count)
+    sample_part(generator, part, part_size, output, count, _device())
 
 
 @writes_folder

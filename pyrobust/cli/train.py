@@ -9,22 +9,12 @@ from typing import Annotated
 import typer
 
 from pyrobust.cli.options import takes_settings
+from pyrobust.cli.runtime import Curves, Deterministic, Device, ResidentMb, SaveSeconds, SaveSteps
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config.training import LabellerSettings, TrainSettings
 
 DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-ResidentMb = Annotated[
-    int,
-    typer.Option(help="Stores up to this size stay in the device's memory; the rest is mapped."),
-]
-SaveSteps = Annotated[int, typer.Option(help="Steps after which the state is saved, at most.")]
-SaveSeconds = Annotated[float, typer.Option(help="Seconds after which it is saved, at most.")]
-Deterministic = Annotated[
-    bool, typer.Option(help="Bit-equal results on CUDA, by slower algorithms.")
-]
-Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")]
 
 
 CudaGraph = Annotated[

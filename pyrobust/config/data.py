@@ -1,8 +1,8 @@
-"""Settings of the data stages: data sets, generators, selection."""
+"""Settings of the data stages: data sets, selection."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
@@ -39,36 +39,6 @@ class DatasetSettings(Settings):
 
     seed: NonNegativeInt = 0
     """Seed of the splits."""
-
-
-class GeneratorSettings(Settings):
-    """A generative model, fitted on the training split, or published samples."""
-
-    type: Literal["gaussian", "imported"] = "gaussian"
-    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, imported takes
-    published samples."""
-
-    jitter: NonNegativeFloat = 1e-6
-    """For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); constant pixels
-    need it."""
-
-    path: str | None = None
-    """For imported: folder of the .npz files, read in the order of their names."""
-
-    seed: NonNegativeInt = 0
-    """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""
-
-    part_size: PositiveInt = 100_000
-    """Images that one sampling job makes."""
-
-    @model_validator(mode="after")
-    def _check_path(self) -> "GeneratorSettings":
-        if (self.type == "imported") != (self.path is not None):
-            raise ValueError(
-                f"path is {self.path!r} and type is {self.type}, expected a folder of .npz files "
-                "for type imported, and none for other types"
-            )
-        return self
 
 
 class SelectionSettings(Settings):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.base import Settings, parse_settings
-from pyrobust.config.data import DatasetSettings, GeneratorSettings, SelectionSettings
+from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.fields import (
     Architecture,
@@ -18,6 +18,7 @@ from pyrobust.config.fields import (
     PositiveInt,
     Share,
 )
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.errors import UserError
 

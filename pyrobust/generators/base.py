@@ -8,11 +8,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from pyrobust.config import parse_settings
-from pyrobust.config.data import GeneratorSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.training.loop import Run
+from pyrobust.training.processes import Processes
+from pyrobust.training.runtime import Runtime
 
 GENERATOR = "generator.json"
 MADE_BY = "pyrobust fit-generator"
@@ -42,10 +45,39 @@ class GeneratorSpec:
         return cls(settings, dataset.name, dataset.sha256, dataset.class_names, dataset.image_shape)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What a generator is fitted on, and where.
+
+    Attributes:
+        folder: of the generator; a killed fit goes on from what lies in `state`, which is removed
+            when generator.json is written.
+    """
+
+    dataset: Dataset
+    settings: GeneratorSettings
+    folder: Path
+    runtime: Runtime
+    processes: Processes
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The spec of the generator."""
+        return GeneratorSpec.of(self.dataset, self.settings)
+
+    @property
+    def state(self) -> Path:
+        """Folder of what a killed fit goes on from."""
+        return self.folder / "state"
+
+
 class Generator(ABC):
     """A source of images: image i is a function of (weights, seed, i) alone."""
 
-    conditional: ClassVar[bool]
+    parallel: ClassVar[bool] = False
+    """Whether several processes can fit one generator together."""
+
+    conditional: bool
     """Whether each image is asked to be of one class."""
 
     device: str = "cpu"
@@ -57,18 +89,17 @@ class Generator(ABC):
     block_size: int
     """Images that are best asked for together: ids from a multiple of it to the next."""
 
+    run: Run | None = None
+    """The training that `fit` ended, of a type that is trained step by step."""
+
     def __init__(self, spec: GeneratorSpec, sha256: str | None) -> None:
         self.spec = spec
         self._sha256 = sha256
 
     @classmethod
     @abstractmethod
-    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
-        """Fit on the training split.
-
-        Args:
-            state: folder for what a killed fit goes on from; the caller removes it.
-        """
+    def fit(cls, fit: Fit) -> Self:
+        """Fit on the training split."""
 
     @abstractmethod
     def sample(self, ids: np.ndarray, seed: int) -> Samples:
@@ -86,6 +117,10 @@ class Generator(ABC):
         Raises:
             UserError: a file is missing or does not match the hash.
         """
+
+    def to(self, device: str) -> Self:
+        """Compute images on `device` from now on, where the type can; return the generator."""
+        return self
 
     def is_up_to_date(self) -> bool:
         """Tell whether files outside of the generator's folder that it was made of are the same."""

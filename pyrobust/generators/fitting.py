@@ -5,42 +5,65 @@ import shutil
 import time
 from pathlib import Path
 
-from pyrobust.config.data import GeneratorSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.dataset import Dataset
 from pyrobust.errors import UserError
-from pyrobust.generators.base import GENERATOR, GeneratorSpec
+from pyrobust.generators.base import GENERATOR, MADE_BY, Fit, Generator
 from pyrobust.generators.registry import GENERATORS, load_generator
+from pyrobust.training.processes import joined_processes
+from pyrobust.training.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
 
-def fit_generator(dataset_folder: Path, output: Path, settings: GeneratorSettings) -> None:
+def fit_generator(
+    dataset_folder: Path, output: Path, settings: GeneratorSettings, runtime: Runtime
+) -> None:
     """Fit a generator on the training split and write weights, cost and, last, generator.json.
 
     A killed fit goes on; a finished one is left as it is.
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
+        Interrupted: a scheduler asked for it; the same call goes on from there.
     """
     started = time.monotonic()
     dataset = Dataset.open(dataset_folder)
-    if _is_fitted(output, GeneratorSpec.of(dataset, settings)):
-        logger.info("%s is fitted with these settings", output)
-        return
-    (output / GENERATOR).unlink(missing_ok=True)
-    state = output / "state"
-    generator = GENERATORS[settings.type].fit(dataset, settings, state)
-    write_cost(output / "cost.json", time.monotonic() - started, generator.device)
-    generator.save(output)
-    shutil.rmtree(state, ignore_errors=True)
+    kind = GENERATORS[settings.type]
+    with joined_processes(runtime.device) as processes, processes.holding(output):
+        if processes.world_size > 1 and not kind.parallel:
+            raise UserError(
+                f"{processes.world_size} processes cannot fit a generator of type "
+                f"{settings.type} together: run '{MADE_BY}' without torchrun"
+            )
+        fit = Fit(dataset, settings, output, runtime, processes)
+        if not processes.any(processes.is_main and not _is_fitted(fit)):
+            logger.info("%s is fitted with these settings", output)
+            return
+        if processes.is_main:
+            (output / GENERATOR).unlink(missing_ok=True)
+        generator = kind.fit(fit)
+        if processes.is_main:
+            _write_cost(fit, generator, time.monotonic() - started)
+            generator.save(output)
+            shutil.rmtree(fit.state, ignore_errors=True)
 
 
-def _is_fitted(output: Path, spec: GeneratorSpec) -> bool:
-    if not (output / GENERATOR).is_file():
+def _write_cost(fit: Fit, generator: Generator, seconds: float) -> None:
+    path, run = fit.folder / "cost.json", generator.run
+    if run is None:
+        write_cost(path, seconds, generator.device)
+    else:
+        rate = fit.settings.batch_size * run.step / max(run.training_seconds, 1e-9)
+        write_cost(path, run.seconds, str(fit.processes.device), rate)
+
+
+def _is_fitted(fit: Fit) -> bool:
+    if not (fit.folder / GENERATOR).is_file():
         return False
     try:
-        fitted = load_generator(output)
-        return fitted.spec == spec and fitted.is_up_to_date()
+        fitted = load_generator(fit.folder)
+        return fitted.spec == fit.spec and fitted.is_up_to_date()
     except UserError:
         return False

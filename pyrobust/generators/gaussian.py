@@ -8,17 +8,15 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from pyrobust.config.data import GeneratorSettings
-from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
-from pyrobust.generators.base import MADE_BY, BlockGenerator, GeneratorSpec, Samples
+from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec, Samples
 from pyrobust.generators.tensors import map_tensors, write_tensors
 from pyrobust.generators.threads import num_threads
 from pyrobust.ops import normal
@@ -47,7 +45,7 @@ class GaussianGenerator(BlockGenerator):
     stored in float32, which halves the file and changes a pixel by far less than one shade.
     """
 
-    conditional: ClassVar[bool] = True
+    conditional = True
 
     def __init__(
         self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray], sha256: str | None = None
@@ -60,17 +58,18 @@ class GaussianGenerator(BlockGenerator):
         self.block_size = next(fitting, _ROWS[-1]) * num_classes
 
     @classmethod
-    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
+    def fit(cls, fit: Fit) -> Self:
         """Estimate mean and covariance (divided by n: maximum likelihood) of each class.
 
         Raises:
             UserError: a covariance is not positive definite.
         """
+        dataset = fit.dataset
         train, labels = dataset.train, dataset.train.labels()
 
         def fit_class(label: int) -> tuple[np.ndarray, np.ndarray]:
             rows = np.flatnonzero(labels == label)
-            return _fit_class(train, rows, settings.jitter, dataset.class_names[label])
+            return _fit_class(train, rows, fit.settings.jitter, dataset.class_names[label])
 
         weights: dict[str, np.ndarray] = {}
         means = []
@@ -84,7 +83,7 @@ class GaussianGenerator(BlockGenerator):
                 weights[_factor_name(label)] = factor
                 advance(1)
         weights["mean"] = np.stack(means)
-        return cls(GeneratorSpec.of(dataset, settings), weights)
+        return cls(fit.spec, weights)
 
     def write_weights(self, folder: Path) -> str:
         """Write means and factors."""

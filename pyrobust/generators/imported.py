@@ -2,17 +2,16 @@
 
 import shutil
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
-from pyrobust.config.data import GeneratorSettings
-from pyrobust.data.dataset import Dataset
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.importing import import_npz
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
-from pyrobust.generators.base import MADE_BY, Generator, GeneratorSpec, Samples
+from pyrobust.generators.base import MADE_BY, Fit, Generator, GeneratorSpec, Samples
 
 STORE = "samples"
 
@@ -23,7 +22,7 @@ class ImportedGenerator(Generator):
     The seed is that of the shuffle, and `sample` has no other use for one.
     """
 
-    conditional: ClassVar[bool] = True
+    conditional = True
     block_size = 1000
 
     def __init__(self, spec: GeneratorSpec, store: SampleStore, sha256: str | None = None) -> None:
@@ -33,16 +32,21 @@ class ImportedGenerator(Generator):
         self._labels = store.labels().astype(np.uint16)
 
     @classmethod
-    def fit(cls, dataset: Dataset, settings: GeneratorSettings, state: Path) -> Self:
+    def fit(cls, fit: Fit) -> Self:
         """Import the files of `settings.path`.
 
         Raises:
             UserError: there is none, or one is damaged or does not fit the data set.
         """
-        spec = GeneratorSpec.of(dataset, settings)
-        files = _files(settings)
+        spec = fit.spec
+        files = _files(spec.settings)
         store = import_npz(
-            files, spec.image_shape, spec.class_names, state / STORE, settings.seed, MADE_BY
+            files,
+            spec.image_shape,
+            spec.class_names,
+            fit.state / STORE,
+            spec.settings.seed,
+            MADE_BY,
         )
         return cls(spec, store)
 

@@ -13,8 +13,11 @@ GENERATORS: dict[str, type[Generator]] = {
 }
 
 
-def load_generator(folder: Path) -> Generator:
+def load_generator(folder: Path, device: str = "cpu") -> Generator:
     """Open the generator that `pyrobust fit-generator` wrote to `folder`.
+
+    Args:
+        device: where images are computed, as torch names it, by types that can.
 
     Raises:
         UserError: there is none, or it is of a type that this version does not know.
@@ -25,4 +28,4 @@ def load_generator(folder: Path) -> Generator:
             f"{folder} holds a generator of type '{kind}', expected one of "
             f"{', '.join(GENERATORS)}: '{MADE_BY}' writes one"
         )
-    return GENERATORS[kind].load(folder)
+    return GENERATORS[kind].load(folder).to(device)

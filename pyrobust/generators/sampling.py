@@ -21,7 +21,12 @@ MADE_BY = "pyrobust sample"
 
 
 def sample_part(
-    generator_folder: Path, part: int, part_size: int, output: Path, count: int | None = None
+    generator_folder: Path,
+    part: int,
+    part_size: int,
+    output: Path,
+    count: int | None = None,
+    device: str = "cpu",
 ) -> None:
     """Write the images of one part as a store; a killed run goes on.
 
@@ -35,7 +40,7 @@ def sample_part(
         UserError: the generator is missing or damaged, the part is beyond `count` or beyond what
             the generator has, or the disk is too small.
     """
-    generator = load_generator(generator_folder)
+    generator = load_generator(generator_folder, device)
     first_id = part * part_size
     ends = (first_id + part_size, count, generator.count)
     end = min(end for end in ends if end is not None)

@@ -60,7 +60,7 @@ def select_parts(
     Raises:
         UserError: inputs are missing or do not fit, or a class stays short of its quota.
     """
-    generator = load_generator(generator_folder)
+    generator = load_generator(generator_folder, device)
     spec = generator.spec
     labeller = Labeller.load(labeller_folder, spec.image_shape, len(spec.class_names), device)
     copies = _copy_check(settings, distance_folder, distances)

@@ -6,9 +6,10 @@ from typing import Any
 
 from pyrobust.config import Settings, parse_settings
 from pyrobust.config.analysis import AnalysisSettings
-from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.config.data import SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import ExperimentSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings
 from pyrobust.errors import UserError
 

@@ -26,9 +26,6 @@ from pyrobust.training.state import StateFolder
 
 logger = logging.getLogger(__name__)
 
-# A loss above this is lost: cross-entropy at chance is the logarithm of the number of classes.
-_DIVERGED = 1e4
-
 # Steps between two agreements of several processes on whether one was asked to stop.
 _AGREE_STEPS = 10
 
@@ -71,6 +68,8 @@ class LoopSettings:
         validations: times that the network is validated, evenly spread, the end included.
         best_by: metric of `validate` by which weights are kept, the later of equals.
         log_steps: steps that one line of the log averages over.
+        max_loss: a loss above it is lost: cross-entropy at chance is the logarithm of the number
+            of classes.
         save_steps, save_seconds: the state is saved after either.
         curves: whether TensorBoard curves are written beside the log.
     """
@@ -80,6 +79,7 @@ class LoopSettings:
     validations: int = 0
     best_by: str = "robust_accuracy"
     log_steps: int = 10
+    max_loss: float = 1e4
     save_steps: int = 1000
     save_seconds: float = 120.0
     curves: bool = True
@@ -244,7 +244,7 @@ class _Loop:
         values = torch.stack(self._pending).double().cpu()
         first = self.logged_steps
         for offset, loss in enumerate(values[:, 0].tolist()):
-            if not math.isfinite(loss) or loss > _DIVERGED:
+            if not math.isfinite(loss) or loss > self._settings.max_loss:
                 raise UserError(
                     f"training diverged: the loss of step {first + offset} is {loss:.4g}; try a "
                     f"lower --learning-rate (the state before it is kept in {self._state.path})"

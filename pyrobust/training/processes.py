@@ -36,13 +36,20 @@ class Processes:
         return self.rank == 0
 
     @contextmanager
-    def writing(self, folder: Path, result: str) -> Iterator[None]:
-        """Hold `folder` for this run and remove an old `result`, which says that a run is over."""
+    def holding(self, folder: Path) -> Iterator[None]:
+        """Hold `folder` for this run: its first process waits for whoever else works there."""
         if not self.is_main:
             yield
             return
         with exclusive(folder):
-            (folder / result).unlink(missing_ok=True)
+            yield
+
+    @contextmanager
+    def writing(self, folder: Path, result: str) -> Iterator[None]:
+        """Hold `folder` for this run and remove an old `result`, which says that a run is over."""
+        with self.holding(folder):
+            if self.is_main:
+                (folder / result).unlink(missing_ok=True)
             yield
 
     def average_(self, tensors: Sequence[Tensor]) -> None:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.config.data import DatasetSettings, GeneratorSettings
+from pyrobust.config.data import DatasetSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
 from pyrobust.generators.fitting import fit_generator
 from pyrobust.generators.labelling import MODEL
 from pyrobust.models import ModelSpec, build_model, save_model
+from tests.generators.fits import RUNTIME
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -55,7 +57,7 @@ def gaussian(animals, tmp_path_factory) -> Path:
     """Folder of a fitted Gaussian."""
     folder = tmp_path_factory.mktemp("gaussian")
     settings = GeneratorSettings(jitter=1e-4, part_size=1000)
-    fit_generator(animals.path, folder, settings)
+    fit_generator(animals.path, folder, settings, RUNTIME)
     return folder
 
 

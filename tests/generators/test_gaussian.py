@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pyrobust.config.data import GeneratorSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
 from pyrobust.generators import gaussian as gaussian_module
 from pyrobust.generators.base import GeneratorSpec
 from pyrobust.generators.gaussian import GaussianGenerator, _times_lower
 from pyrobust.generators.registry import load_generator
+from tests.generators.fits import fit_of
 
 
 def fit(dataset, jitter=1e-4) -> GaussianGenerator:
-    return GaussianGenerator.fit(dataset, GeneratorSettings(jitter=jitter), dataset.path / "state")
+    return GaussianGenerator.fit(fit_of(dataset, GeneratorSettings(jitter=jitter), dataset.path))
 
 
 def pixels_of(dataset, label):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pyrobust.config import parse_settings
-from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.config.data import SelectionSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data import shards
 from pyrobust.data.npz import write_npz
 from pyrobust.data.store import SampleStore
@@ -15,6 +16,7 @@ from pyrobust.generators.fitting import fit_generator
 from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
+from tests.generators.fits import RUNTIME
 
 
 def published(folder, images, labels, cut=(0, 70, 200)):
@@ -36,7 +38,7 @@ def settings_of(folder, **values):
 
 def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, samples, tmp_path):
     published(tmp_path / "files", *samples)
-    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
     generator = load_generator(tmp_path / "generator")
     assert (generator.count, generator.conditional) == (200, True)
     drawn = generator.sample(np.arange(200), seed=0)
@@ -46,6 +48,7 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
     assert sorted((image.tobytes(), label) for image, label in found) == expected
     assert (np.diff(drawn.conditions) != 0).mean() > 0.5
     assert {path.name for path in (tmp_path / "generator").iterdir()} == {
+        ".lock",
         "generator.json",
         "samples",
         "cost.json",
@@ -56,7 +59,9 @@ def test_the_order_is_that_of_the_seed_and_not_of_the_cut_into_files(animals, sa
     images = []
     for name, cut, seed in (("a", (0, 200), 0), ("b", (0, 3, 9, 200), 0), ("c", (0, 200), 1)):
         published(tmp_path / name, *samples, cut)
-        fit_generator(animals.path, tmp_path / f"g{name}", settings_of(tmp_path / name, seed=seed))
+        fit_generator(
+            animals.path, tmp_path / f"g{name}", settings_of(tmp_path / name, seed=seed), RUNTIME
+        )
         images.append(load_generator(tmp_path / f"g{name}").sample(np.arange(200), 0).images)
     np.testing.assert_array_equal(images[0], images[1])
     assert (images[0] != images[2]).any()
@@ -70,7 +75,7 @@ class Killed(BaseException):
 def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 64)
     published(tmp_path / "files", *samples)
-    fit_generator(animals.path, tmp_path / "straight", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "straight", settings_of(tmp_path / "files"), RUNTIME)
     with monkeypatch.context() as patch:
         left = [kill]
 
@@ -83,8 +88,10 @@ def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path,
         original = shards.write_json
         patch.setattr(shards, "write_json", write_json)
         with pytest.raises(Killed):
-            fit_generator(animals.path, tmp_path / "killed", settings_of(tmp_path / "files"))
-    fit_generator(animals.path, tmp_path / "killed", settings_of(tmp_path / "files"))
+            fit_generator(
+                animals.path, tmp_path / "killed", settings_of(tmp_path / "files"), RUNTIME
+            )
+    fit_generator(animals.path, tmp_path / "killed", settings_of(tmp_path / "files"), RUNTIME)
     manifests = [tmp_path / name / "samples/manifest.json" for name in ("straight", "killed")]
     assert manifests[0].read_bytes() == manifests[1].read_bytes()
     SampleStore.open(manifests[1].parent).verify()
@@ -93,19 +100,19 @@ def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path,
 def test_changed_files_are_imported_anew_and_unchanged_ones_are_not(animals, samples, tmp_path):
     published(tmp_path / "files", *samples)
     settings = settings_of(tmp_path / "files")
-    fit_generator(animals.path, tmp_path / "generator", settings)
+    fit_generator(animals.path, tmp_path / "generator", settings, RUNTIME)
     manifest = tmp_path / "generator/samples/manifest.json"
     before = manifest.stat().st_mtime_ns
-    fit_generator(animals.path, tmp_path / "generator", settings)
+    fit_generator(animals.path, tmp_path / "generator", settings, RUNTIME)
     assert manifest.stat().st_mtime_ns == before
     np.savez(tmp_path / "files/part9.npz", image=samples[0][:9], label=samples[1][:9])
-    fit_generator(animals.path, tmp_path / "generator", settings)
+    fit_generator(animals.path, tmp_path / "generator", settings, RUNTIME)
     assert load_generator(tmp_path / "generator").count == 209
 
 
 def test_parts_end_where_the_samples_do(animals, samples, tmp_path):
     published(tmp_path / "files", *samples)
-    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
     sample_part(tmp_path / "generator", 1, 150, tmp_path / "part")
     assert SampleStore.open(tmp_path / "part").count == 50
     with pytest.raises(UserError, match="part 2 of 150 samples starts at id 300, expected below 2"):
@@ -114,7 +121,7 @@ def test_parts_end_where_the_samples_do(animals, samples, tmp_path):
 
 def test_published_labels_are_kept_by_condition(animals, samples, labeller, tmp_path):
     published(tmp_path / "files", *samples)
-    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
     settings = SelectionSettings(label_source="condition")
     inputs = (tmp_path / "generator", labeller, tmp_path, tmp_path, 0)
     select_parts(*inputs, 90, tmp_path / "out", settings, "cpu")
@@ -129,7 +136,7 @@ def test_published_labels_are_kept_by_condition(animals, samples, labeller, tmp_
 def test_an_exported_store_comes_back(animals, tmp_path):
     (tmp_path / "files").mkdir()
     write_npz(animals.train, tmp_path / "files/export.npz")
-    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
     drawn = load_generator(tmp_path / "generator").sample(np.arange(animals.train.count), 0)
     np.testing.assert_array_equal(
         np.sort(drawn.images.reshape(-1, 12), axis=0),
@@ -147,12 +154,16 @@ def test_an_exported_store_comes_back(animals, tmp_path):
 def test_samples_of_another_data_set_are_refused(animals, samples, tmp_path, change, message):
     published(tmp_path / "files", *change(*samples))
     with pytest.raises(UserError, match=message):
-        fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+        fit_generator(
+            animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME
+        )
 
 
 def test_an_empty_folder_is_named(animals, tmp_path):
     with pytest.raises(UserError, match=r"no \.npz file in .*files: put the published samples"):
-        fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"))
+        fit_generator(
+            animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME
+        )
 
 
 @pytest.mark.parametrize("values", [{"type": "imported"}, {"path": "somewhere"}])

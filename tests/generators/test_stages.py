@@ -10,7 +10,8 @@ import torch
 
 from pyrobust.analysis.copies import TrainingDistances
 from pyrobust.config import parse_settings
-from pyrobust.config.data import GeneratorSettings, SelectionSettings
+from pyrobust.config.data import SelectionSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.distances import DistanceStore
 from pyrobust.data.labels import LabelStore
 from pyrobust.data.store import SampleStore
@@ -22,6 +23,7 @@ from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
 from pyrobust.models import ModelSpec, build_model, load_model, save_model
+from tests.generators.fits import RUNTIME
 
 COST = "cost.json"
 
@@ -261,7 +263,7 @@ def test_a_class_that_stays_short_is_named(make_parts, select, values, message):
 
 def test_parts_of_another_generator_are_refused(make_parts, select, animals, gaussian, tmp_path):
     folder = make_parts(1, 120)
-    fit_generator(animals.path, tmp_path / "other", GeneratorSettings(jitter=1e-2))
+    fit_generator(animals.path, tmp_path / "other", GeneratorSettings(jitter=1e-2), RUNTIME)
     sample_part(tmp_path / "other", 0, 120, folder / "parts" / "0")
     with pytest.raises(UserError, match="was sampled from another generator or seed: 'pyrobust s"):
         select(folder, 1, 30)

@@ -1,0 +1,131 @@
+"""What the generators have in common whose networks are trained step by step."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec, Samples
+from pyrobust.generators.tensors import map_tensors, write_tensors
+from pyrobust.generators.training import AVERAGE, NetworkTraining, passes_in, run_training
+
+WEIGHTS = "weights.safetensors"
+
+
+class TrainedGenerator(BlockGenerator):
+    """A generator that draws images by a network with averaged weights.
+
+    A type gives the network, its training and how images are drawn. Sample i of a conditional
+    generator is of class i mod K.
+    """
+
+    parallel: ClassVar[bool] = True
+    block_size = 250
+
+    def __init__(
+        self, spec: GeneratorSpec, weights: Mapping[str, Tensor], sha256: str | None = None
+    ) -> None:
+        super().__init__(spec, sha256)
+        self.weights = weights
+        self._network: nn.Module | None = None
+
+    @classmethod
+    @abstractmethod
+    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
+        """Return the network that draws images; its weights come from torch's generator."""
+
+    @classmethod
+    @abstractmethod
+    def training(cls, fit: Fit, network: nn.Module) -> NetworkTraining:
+        """Return the training of `network`, which is on the device of the processes."""
+
+    @abstractmethod
+    def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
+        """Return images (N, C, H, W) uint8, a function of (weights, seed, id, class) each.
+
+        Args:
+            ids: (N,) int64 on the device.
+            classes: (N,) int64 that the images are asked to be of; None unless conditional.
+        """
+
+    @classmethod
+    def fit(cls, fit: Fit) -> Self:
+        """Train on the training split.
+
+        Raises:
+            UserError: the loss is not finite or diverges.
+            Interrupted: a scheduler asked for it; the state is saved.
+        """
+        fit.runtime.prepare()
+        training = cls.start_training(fit)
+        run = run_training(training)
+        generator = cls(fit.spec, training.weights())
+        generator.run = run
+        return generator
+
+    @classmethod
+    def start_training(cls, fit: Fit) -> NetworkTraining:
+        """Return the training with the initial weights of the seed, the same on every device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(fit.settings.seed)
+            network = cls.build_network(fit.spec)
+        return cls.training(fit, network.to(fit.processes.device))
+
+    def to(self, device: str) -> Self:
+        """Compute images on `device` from now on; return the generator."""
+        self.device = device
+        self._network = None
+        return self
+
+    @property
+    def network(self) -> nn.Module:
+        """The network with the averaged weights, in evaluation mode, on the device."""
+        if self._network is None:
+            with torch.random.fork_rng(devices=[]):
+                network = self.build_network(self.spec)
+            averaged = {
+                name.removeprefix(AVERAGE): value
+                for name, value in self.weights.items()
+                if name.startswith(AVERAGE)
+            }
+            network.load_state_dict(averaged)
+            self._network = network.requires_grad_(False).eval().to(self.device)
+        return self._network
+
+    def sample_block(self, block: int, seed: int) -> Samples:
+        """Return the images of one block; those of a conditional generator take turns in class."""
+        ids = block * self.block_size + np.arange(self.block_size)
+        conditions = ids % len(self.spec.class_names) if self.conditional else None
+        device = torch.device(self.device)
+        classes = None if conditions is None else torch.from_numpy(conditions).to(device)
+        with (
+            torch.inference_mode(),
+            # Kernels that are chosen by timing, or that add in any order, would move last bits.
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ),
+            passes_in(self.spec.settings.precision, device),
+        ):
+            images = self.draw(torch.from_numpy(ids).to(device), classes, seed)
+        return Samples(images.permute(0, 2, 3, 1).cpu().numpy(), conditions)
+
+    def write_weights(self, folder: Path) -> str:
+        """Write averaged and live weights."""
+        arrays = {name: value.contiguous().numpy() for name, value in self.weights.items()}
+        return write_tensors(folder / WEIGHTS, arrays)
+
+    @classmethod
+    def read_weights(cls, folder: Path, spec: GeneratorSpec, sha256: str) -> Self:
+        """Read what `write_weights` wrote."""
+        arrays = map_tensors(folder / WEIGHTS, sha256, MADE_BY)
+        weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+        return cls(spec, weights, sha256)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8, clipped and rounded to the nearest shade."""
+    return ((x.float() + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)

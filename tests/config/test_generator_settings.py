@@ -1,0 +1,39 @@
+"""Settings of generators: presets fill in what a type has, and nothing else is taken."""
+
+import pytest
+
+from pyrobust.config import parse_settings
+from pyrobust.config.generators import PRESETS, GeneratorSettings
+from pyrobust.errors import UserError
+
+
+def test_a_preset_fills_in_what_is_not_given() -> None:
+    assert parse_settings(GeneratorSettings, {}).jitter == 1e-6
+    assert parse_settings(GeneratorSettings, {"jitter": 1e-3}).jitter == 1e-3
+    assert parse_settings(GeneratorSettings, {"jitter": None}).jitter == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"training_steps": 5}, "training_steps is no setting of type gaussian, which has jitter"),
+        ({"preset": "tiny"}, "preset is tiny, expected paper for type gaussian"),
+        ({"path": "here"}, "path is 'here' and type is gaussian"),
+        ({"type": "imported", "path": "here", "jitter": 1}, "jitter is no setting of type imp"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_settings(GeneratorSettings, values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"), [(kind, preset) for kind in PRESETS for preset in PRESETS[kind]]
+)
+def test_settings_that_were_written_read_back_equal(kind: str, preset: str) -> None:
+    path = {"path": "here"} if kind == "imported" else {}
+    settings = parse_settings(GeneratorSettings, {"type": kind, "preset": preset, **path})
+    written = settings.model_dump(mode="json")
+    assert None not in written.values()
+    assert parse_settings(GeneratorSettings, written) == settings
+    assert set(PRESETS[kind][preset]) <= set(PRESETS[kind]["paper"]) <= set(written)
