@@ -20,6 +20,9 @@ from pyrobust.training.loop import Metrics, Run, run_loop
 # Lines that the log of a run has at most, and the fewest steps that one averages over.
 _LOG_LINES, _LOG_STEPS = 2000, 10
 
+# First stream of the training's noise: samples draw from the lower ones of the same seed.
+_TRAINING_STREAM = 1 << 31
+
 AVERAGE, LIVE = "average.", "live."
 
 # Measures the averaged network; None if it was stopped on the way.
@@ -40,7 +43,7 @@ class NetworkTraining(ABC):
     """What a type trains, as a task of the loop; a type gives `update`, and its parts.
 
     A step depends on its number and the state alone: batches come from `loader` by number, noise
-    from `noise_ids`, and torch's own generator (dropout) is seeded anew before each step.
+    from `normal` and `uniform`, and torch's own generator (dropout) is seeded before each step.
 
     Args:
         network: the network that samples, on the device; its weights are averaged.
@@ -91,13 +94,22 @@ class NetworkTraining(ABC):
         The metrics are means over all processes, (len(metric_names),) float32, the loss first.
         """
 
-    def noise_ids(self, positions: Tensor, step: int) -> Tensor:
-        """Return ids (B,) that no other image of the training has, for `ops.normal` and its like.
+    def normal(self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0) -> Tensor:
+        """Return standard normal noise (B, *shape) that no other image of the training gets.
 
         Args:
             positions: of the images in the whole batch of this step, as a `TrainingBatch` has them.
+            stream: tells apart the noises of one image.
         """
-        return positions + step * self.settings.batch_size * self.batches_per_step
+        ids = self._noise_ids(positions, step)
+        return ops.normal(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
+
+    def uniform(
+        self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0
+    ) -> Tensor:
+        """Return noise uniform in [0, 1), as `normal` does."""
+        ids = self._noise_ids(positions, step)
+        return ops.uniform(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
 
     def learning_rate(self, step: int) -> float:
         """Return the highest learning rate of update `step`."""
@@ -133,6 +145,9 @@ class NetworkTraining(ABC):
             "epoch": images / self.fit.dataset.train.count,
             "learning_rate": self.learning_rate(step),
         }
+
+    def _noise_ids(self, positions: Tensor, step: int) -> Tensor:
+        return positions + step * self.settings.batch_size * self.batches_per_step
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
         """Measure the averaged network; None if `stopping` turned true on the way."""
