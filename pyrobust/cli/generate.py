@@ -1,15 +1,18 @@
 """Verbs on generated images: `fit-generator`, `sample`, `label`, `distances` and `select`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyrobust.cli.options import takes_settings
-from pyrobust.cli.runtime import Curves, Deterministic, Device, ResidentMb, SaveSeconds, SaveSteps
+from pyrobust.cli.runtime import takes_runtime
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
+
+if TYPE_CHECKING:
+    from pyrobust.training.runtime import Runtime
 
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
 GeneratorFolder = Annotated[Path, typer.Option(help="Folder of the generator.")]
@@ -20,25 +23,19 @@ MemoryGb = Annotated[
 
 
 @takes_settings(GeneratorSettings)
+@takes_runtime
 def fit_generator(
     dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
     output: Output,
     settings: GeneratorSettings,
-    device: Device = "auto",
-    resident_mb: ResidentMb = 4096,
-    save_steps: SaveSteps = 1000,
-    save_seconds: SaveSeconds = 120.0,
-    deterministic: Deterministic = False,
-    curves: Curves = True,
+    runtime: "Runtime",
 ) -> None:
     """Fit a generative model on the training images.
 
     It holds its folder by itself: of several processes only one does.
     """
     from pyrobust.generators import fitting
-    from pyrobust.training.runtime import Runtime
 
-    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
     fitting.fit_generator(dataset, output, settings, runtime)
 
 

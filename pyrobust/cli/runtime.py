@@ -1,17 +1,98 @@
 """Options of every verb that trains: what changes its speed and not its result."""
 
-from typing import Annotated
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-ResidentMb = Annotated[
-    int,
-    typer.Option(help="Stores up to this size stay in the device's memory; the rest is mapped."),
-]
-SaveSteps = Annotated[int, typer.Option(help="Steps after which the state is saved, at most.")]
-SaveSeconds = Annotated[float, typer.Option(help="Seconds after which it is saved, at most.")]
-Deterministic = Annotated[
-    bool, typer.Option(help="Bit-equal results on CUDA, by slower algorithms.")
-]
-Curves = Annotated[bool, typer.Option(help="TensorBoard curves beside the log.")]
+from pyrobust.errors import UserError
+
+Verb = Callable[..., None]
+
+_PROCESSES = "processes"
+
+
+def _option(name: str, kind: type, default: object, text: str) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, typer.Option(help=text)],
+    )
+
+
+# All but the last are fields of `pyrobust.training.runtime.Runtime`.
+_OPTIONS = (
+    _option("device", str, "auto", "auto, cpu or cuda."),
+    _option(
+        "resident_mb",
+        int,
+        4096,
+        "Stores up to this size stay in the device's memory; the rest is mapped.",
+    ),
+    _option("save_steps", int, 1000, "Steps after which the state is saved, at most."),
+    _option("save_seconds", float, 120.0, "Seconds after which it is saved, at most."),
+    _option("deterministic", bool, False, "Bit-equal results on CUDA, by slower algorithms."),
+    _option("curves", bool, True, "TensorBoard curves beside the log."),
+    _option(_PROCESSES, int, 1, "Processes that share each batch, one a GPU (by torchrun)."),
+)
+
+
+def takes_runtime(verb: Verb) -> Verb:
+    """Replace the `runtime` parameter of a verb by one option a field, and `--processes`."""
+    signature = inspect.signature(verb)
+    own = [p for p in signature.parameters.values() if p.name != "runtime"]
+
+    @wraps(verb)
+    def run(**values: Any) -> None:
+        given = {option.name: values.pop(option.name) for option in _OPTIONS}
+        _start_processes(given.pop(_PROCESSES), given["device"])
+
+        from pyrobust.training.runtime import Runtime
+
+        verb(runtime=Runtime(**given), **values)
+
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + list(_OPTIONS)
+    )
+    # typer evaluates all annotations, and that of `runtime` is not imported yet.
+    run.__annotations__ = {k: v for k, v in verb.__annotations__.items() if k != "runtime"}
+    return run
+
+
+def _start_processes(count: int, device: str) -> None:
+    """Become torchrun with `count` processes of this command; go on where that is one or none.
+
+    Raises:
+        UserError: there are GPUs, but fewer than processes.
+    """
+    if count <= 1:
+        return
+    import torch
+
+    num_gpus = torch.cuda.device_count()
+    if device != "cpu" and 0 < num_gpus < count:
+        raise UserError(
+            f"processes is {count} and torch finds {num_gpus} GPUs, expected one a process: "
+            "ask for fewer, or train on another machine"
+        )
+    # Otherwise torchrun would give each a single thread, however many cores there are.
+    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    command = [sys.executable, *torchrun, "-m", "pyrobust", *_without_processes(sys.argv[1:])]
+    os.execv(sys.executable, command)
+
+
+def _without_processes(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of one of the processes."""
+    flag = f"--{_PROCESSES}"
+    return [
+        argument
+        for before, argument in zip(["", *arguments], arguments, strict=False)
+        if flag not in (before, argument) and not argument.startswith(f"{flag}=")
+    ]

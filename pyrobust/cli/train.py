@@ -3,68 +3,57 @@
 The first two hold their folder by `Processes.writing`: of several processes only one does.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyrobust.cli.options import takes_settings
-from pyrobust.cli.runtime import Curves, Deterministic, Device, ResidentMb, SaveSeconds, SaveSteps
+from pyrobust.cli.runtime import takes_runtime
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config.training import LabellerSettings, TrainSettings
 
+if TYPE_CHECKING:
+    from pyrobust.training.runtime import Runtime
+
 DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
-
-
 CudaGraph = Annotated[
     bool, typer.Option(help="Launch the inner attack as one CUDA graph; the same bits.")
 ]
 
 
 @takes_settings(LabellerSettings)
+@takes_runtime
 def train_labeller(
     dataset: DatasetFolder,
     output: Output,
     settings: LabellerSettings,
-    device: Device = "auto",
-    resident_mb: ResidentMb = 4096,
-    save_steps: SaveSteps = 1000,
-    save_seconds: SaveSeconds = 120.0,
-    deterministic: Deterministic = False,
-    curves: Curves = True,
+    runtime: "Runtime",
 ) -> None:
     """Train the non-robust classifier that labels generated images."""
-    from pyrobust.training.runtime import Runtime
     from pyrobust.training.standard import train_labeller as train
 
-    runtime = Runtime(device, resident_mb, save_steps, save_seconds, deterministic, curves)
     train(dataset, output, settings, runtime)
 
 
 @takes_settings(TrainSettings)
+@takes_runtime
 def train(
     dataset: DatasetFolder,
     output: Output,
     settings: TrainSettings,
+    runtime: "Runtime",
     samples: Annotated[
         Path | None, typer.Option(help="Store of labelled generated images.")
     ] = None,
-    device: Device = "auto",
-    resident_mb: ResidentMb = 4096,
-    save_steps: SaveSteps = 1000,
-    save_seconds: SaveSeconds = 120.0,
-    deterministic: Deterministic = False,
-    curves: Curves = True,
     cuda_graph: CudaGraph = False,
 ) -> None:
     """Train a robust classifier by TRADES on original and generated images."""
     from pyrobust.training.robust import train_robust
-    from pyrobust.training.runtime import Runtime
 
-    runtime = Runtime(
-        device, resident_mb, save_steps, save_seconds, deterministic, curves, cuda_graph
-    )
+    runtime = replace(runtime, cuda_graph=cuda_graph)
     train_robust(dataset, samples, output, settings, runtime)
 
 

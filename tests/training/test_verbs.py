@@ -148,9 +148,8 @@ def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -
     options = ["--dataset", digits, "--samples", samples, *options, "--no-zero-logits"]
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command("train", *options, "--output", one), env=ONE_THREAD, check=True)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = [str(a) for a in ("-m", "pyrobust", "train", *options, "--output", two)]
-    subprocess.run([sys.executable, *launch, *arguments], env=ONE_THREAD, check=True)
+    together = command("train", *options, "--output", two, "--processes", "2")
+    subprocess.run(together, env=ONE_THREAD, check=True)
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, two))
     for name, value in ours.items():
         assert_close(theirs[name], value, rtol=1e-3, atol=1e-4, msg=name)

@@ -20,7 +20,7 @@ rule fit_generator:
         flags=section_flags("generators"),
     shell:
         "python -m pyrobust fit-generator --dataset {params.dataset:q}"
-        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+        " --output {params.folder:q} {params.flags} --processes {resources.gpu} > {log} 2>&1"
 
 
 rule sample_part:

@@ -20,7 +20,7 @@ rule train_labeller:
         flags=section_flags("labellers"),
     shell:
         "python -m pyrobust train-labeller --dataset {params.dataset:q}"
-        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+        " --output {params.folder:q} {params.flags} --processes {resources.gpu} > {log} 2>&1"
 
 
 rule label_part:

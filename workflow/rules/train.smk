@@ -20,7 +20,7 @@ rule train_robust:
         flags=training_flags,
     shell:
         "python -m pyrobust train {params.inputs} --output {params.folder:q} {params.flags}"
-        " --seed {wildcards.seed} > {log} 2>&1"
+        " --seed {wildcards.seed} --processes {resources.gpu} > {log} 2>&1"
 
 
 rule choose_run:
