@@ -1,5 +1,6 @@
 """Verbs that attack a trained model: `evaluate` and `landscape`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,8 +11,10 @@ from pyrobust.cli.stage import writes_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
 from pyrobust.errors import UserError
+from pyrobust.files import exclusive
 
 if TYPE_CHECKING:
+    from pyrobust.evaluation.evaluate import Share
     from pyrobust.evaluation.subject import Subject
 
 Split = Literal["train", "validation", "test"]
@@ -37,7 +40,6 @@ Output = Annotated[Path, typer.Option(help="Folder to write.")]
 
 
 @takes_settings(EvaluationSettings)
-@writes_folder
 def evaluate(
     model: Model,
     dataset: DatasetFolder,
@@ -52,14 +54,24 @@ def evaluate(
     weights: Weights = None,
     mean: Numbers = None,
     std: Numbers = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            help="Attack one share of the batches only, such as 1/4; several jobs can do so at "
+            "once, and a run without it writes the results."
+        ),
+    ] = None,
 ) -> None:
     """Attack a model by AA+MT: its clean and robust accuracy, stage by stage."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import evaluate as evaluation
 
+    mine = _share(share)
+    folder = output / evaluation.STATE / f"share-{mine.number}-{mine.of}" if mine else output
     subject = _subject(model, weights, mean, std, dataset, split, threat)
-    evaluation.evaluate(subject, output, settings, keep_adversarial)
+    with exclusive(folder):
+        evaluation.evaluate(subject, output, settings, keep_adversarial, mine)
 
 
 @takes_settings(LandscapeSettings)
@@ -101,6 +113,18 @@ def _subject(
     source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Subject.open(source, dataset, split, threat, device)
+
+
+def _share(text: str | None) -> "Share | None":
+    """Return the share that "1/4" spells."""
+    from pyrobust.evaluation.evaluate import Share
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise UserError(f"share is '{text}', expected NUMBER/OF such as 1/4, from 1/4 to 4/4")
+    return Share(int(match[1]), int(match[2]))
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...]:

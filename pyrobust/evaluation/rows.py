@@ -1,5 +1,6 @@
 """One Parquet row for each attacked image."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,15 @@ from pyrobust.files import atomic_path
 def write_rows(
     path: Path,
     labels: NDArray[np.int64],
-    aa_mt: tuple[Cascade, Outcome],
-    autoattack: tuple[Cascade, Outcome] | None,
+    attacked: Sequence[tuple[Cascade, Outcome]],
 ) -> None:
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
-    Where AutoAttack ran too, its `broken_by` is the column `broken_by_autoattack`; the other
-    columns are those of AA+MT.
+    Args:
+        attacked: AA+MT, of which most columns tell, and cascades of which only the column
+            `broken_by_<cascade>` tells.
     """
-    cascade, outcome = aa_mt
+    cascade, outcome = attacked[0]
     columns = {
         "image": pa.array(np.arange(len(labels))),
         "label": pa.array(labels),
@@ -34,8 +35,8 @@ def write_rows(
         "margin": pa.array(outcome.margin),
         "perturbation_norm": pa.array(outcome.perturbation_norm),
     }
-    if autoattack:
-        columns["broken_by_autoattack"] = _stage_names(*autoattack)
+    for other, its_outcome in attacked[1:]:
+        columns[f"broken_by_{other.name}"] = _stage_names(other, its_outcome)
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 

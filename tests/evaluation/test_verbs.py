@@ -94,6 +94,22 @@ def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> No
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_shares_of_several_jobs_end_with_the_same_bytes(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [*ATTACK, "--batch-size", "9"]
+    invoke("evaluate", *options, *small, "--output", tmp_path / "whole")
+    for share in ("2/3", "1/3", "3/3", "7/7"):
+        invoke("evaluate", *options, *small, "--output", tmp_path / "shared", "--share", share)
+    assert not list(tmp_path.glob("shared/*.json"))
+    # What is left for the last run is to put the shares together.
+    monkeypatch.setattr("pyrobust.evaluation.stages.apgd", None)
+    invoke("evaluate", *options, *small, "--output", tmp_path / "shared")
+    for name in ("evaluation.json", "rows.parquet"):
+        shared, whole = (tmp_path / run / name for run in ("shared", "whole"))
+        assert shared.read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_time_ends_with_the_same_bytes(
     options: list[str], tmp_path: Path
@@ -123,6 +139,8 @@ def test_a_run_killed_at_any_time_ends_with_the_same_bytes(
         ("--model", "nowhere.safetensors", "nowhere.safetensors is missing"),
         ("--dataset", "nowhere", "is missing: 'pyrobust dataset' writes it"),
         ("--multitargeted-steps", "0", "multitargeted_steps is 0"),
+        ("--share", "5/4", "share is '5/4', expected NUMBER/OF"),
+        ("--mean", "half", "mean is 'half', expected numbers with commas"),
     ],
 )
 def test_bad_input_is_one_sentence(
