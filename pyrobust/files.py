@@ -56,7 +56,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         UserError: the folder cannot be written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    with _locked(folder):
+    with _locked(folder, fcntl.LOCK_EX):
         try:
             yield
         except BaseException:
@@ -68,21 +68,37 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise
 
 
-def _locked(folder: Path) -> TextIO:
-    """Return the locked file of `folder`; closing it sets the folder free."""
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Work in `folder` beside others that share it, but not beside one that is `exclusive`.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+def _locked(folder: Path, kind: int) -> TextIO:
+    """Return the locked file of `folder`; closing it sets the folder free.
+
+    Args:
+        kind: LOCK_EX or LOCK_SH.
+    """
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / _LOCK).open("w")
+            # Network file systems lock for sharing only what is open for reading, too.
+            lock = (folder / _LOCK).open("a+")
         except FileNotFoundError:  # removed by a process that failed, just now
             continue
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error}") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             logger.warning("waiting for another process that works in %s", folder)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, kind)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
                 return lock

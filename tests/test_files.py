@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, exclusive, read_json, sha256_of, write_json, write_text
+from pyrobust.files import (
+    atomic_path,
+    exclusive,
+    read_json,
+    sha256_of,
+    shared,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -84,6 +92,17 @@ def test_a_folder_is_held_by_one_process_until_that_process_ends(tmp_path: Path)
     second.kill()
     for process in (first, second):
         process.communicate()
+
+
+def test_sharers_of_a_folder_wait_for_nobody_but_one_that_wants_it_alone(tmp_path: Path) -> None:
+    with shared(tmp_path), shared(tmp_path):
+        alone = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            alone.wait(timeout=1)
+    assert alone.stdout is not None
+    assert alone.stdout.readline() == b"holding\n"
+    alone.kill()
+    alone.communicate()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

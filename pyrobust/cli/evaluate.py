@@ -11,7 +11,7 @@ from pyrobust.cli.stage import writes_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
 from pyrobust.errors import UserError
-from pyrobust.files import exclusive
+from pyrobust.files import exclusive, shared
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.evaluate import Share
@@ -57,8 +57,8 @@ def evaluate(
     share: Annotated[
         str | None,
         typer.Option(
-            help="Attack one share of the batches only, such as 1/4; several jobs can do so at "
-            "once, and a run without it writes the results."
+            help="Attack one share of the batches only, such as 1/4: several jobs do so at once, "
+            "and a run without it then writes the results."
         ),
     ] = None,
 ) -> None:
@@ -68,9 +68,12 @@ def evaluate(
     from pyrobust.evaluation import evaluate as evaluation
 
     mine = _share(share)
-    folder = output / evaluation.STATE / f"share-{mine.number}-{mine.of}" if mine else output
     subject = _subject(model, weights, mean, std, dataset, split, threat)
-    with exclusive(folder):
+    if mine is None:
+        with exclusive(output):
+            evaluation.evaluate(subject, output, settings, keep_adversarial)
+        return
+    with shared(output), exclusive(output / evaluation.STATE / f"share-{mine.number}-{mine.of}"):
         evaluation.evaluate(subject, output, settings, keep_adversarial, mine)
 
 

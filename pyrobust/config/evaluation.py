@@ -1,12 +1,14 @@
 """Settings of the evaluation and of the loss landscapes."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import Epsilon, NonNegativeInt, Norm, PositiveFloat, PositiveInt
 from pyrobust.config.training import check_epsilon
+
+Search = Literal["float32", "bfloat16"]
 
 
 class ThreatSettings(Settings):
@@ -60,6 +62,10 @@ class EvaluationSettings(Settings):
     pass_size: PositiveInt = 128
     """Images of every network pass, the last one filled up: an image's result is then the same
     whatever else is attacked. Another value may change the last bits."""
+
+    search: Search = "float32"
+    """How attacks pass through the network: as it is, or faster with bfloat16 products. Points
+    are judged in float32 either way, and where bfloat16 erred, the image is attacked again."""
 
     seed: NonNegativeInt = 0
     """Seed of all random starts; they are a function of it and of the number of the image."""

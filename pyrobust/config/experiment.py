@@ -76,6 +76,9 @@ class Config(Settings):
     data_root: str = "resources/raw"
     """Folder that holds one folder of raw files a data set."""
 
+    evaluation_jobs: PositiveInt = 1
+    """Jobs that share the test images of one evaluation, and its GPUs; the result is the same."""
+
     datasets: dict[Name, DatasetSettings]
     labellers: dict[Name, LabellerSettings]
     generators: dict[Name, GeneratorSettings]

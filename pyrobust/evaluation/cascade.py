@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.stages import Cascade
+from pyrobust.evaluation.search import searched
+from pyrobust.evaluation.stages import Cascade, Stage
 
 # Rows of a batch -> images (N, C, H, W) in [0, 1] and labels (N,) int64.
 LoadBatch = Callable[[range], tuple[Tensor, Tensor]]
@@ -21,11 +22,13 @@ class CascadeRun:
     """All that the attacks of one evaluation have in common.
 
     Args:
-        logits_fn: the plain network, which also judges every point.
+        logits_fn: the plain network, which judges every point.
+        search_fn: what attacks pass through: the same, or a faster stand-in.
         folder: of the state, which belongs to this model, these images and these settings.
     """
 
     logits_fn: LogitsFn
+    search_fn: LogitsFn
     threat: ThreatModel
     load: LoadBatch
     folder: Path
@@ -52,11 +55,17 @@ class CascadeRun:
             started = time.monotonic()
             standing = torch.from_numpy(outcome.standing).to(x.device)
             images, their_labels = x[standing], labels[standing]
-            x_adv = images
-            if len(images):
-                x_adv = stage.run(self.logits_fn, images, their_labels, ids[standing])
+            x_adv = self._run(stage, images, their_labels, ids[standing])
             seconds = time.monotonic() - started
             outcome.judge(self.logits_fn, images, their_labels, x_adv, self.threat, seconds)
             outcome.save(path)
             advance(len(rows))
         return outcome
+
+    def _run(self, stage: Stage, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        """Return the points that one stage finds for standing images x (n, C, H, W)."""
+        if not len(x):
+            return x
+        if self.search_fn == self.logits_fn:
+            return stage.run(self.logits_fn, x, labels, ids)
+        return searched(stage, self.search_fn, self.logits_fn, x, labels, ids)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pyrobust.attacks import LogitsFn, ThreatModel, packed_passes
+from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
@@ -22,6 +22,7 @@ from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.masking import check_masking, check_square
 from pyrobust.evaluation.outcome import Outcome
 from pyrobust.evaluation.rows import write_rows
+from pyrobust.evaluation.search import search_passes
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
 from pyrobust.evaluation.summary import summarize
@@ -73,8 +74,13 @@ def evaluate(
     key = _key(subject, settings, keep_adversarial)
     with exact_kernels():
         x, labels = subject.load(range(min(settings.pass_size, count)))
-        logits_fn = packed_passes(subject.logits_fn, settings.pass_size, x)
-        run = CascadeRun(logits_fn, subject.threat, subject.load, state / key, keep_adversarial)
+        logits_fn, search_fn = (
+            search_passes(subject.logits_fn, search, settings.pass_size, x)
+            for search in ("float32", settings.search)
+        )
+        run = CascadeRun(
+            logits_fn, search_fn, subject.threat, subject.load, state / key, keep_adversarial
+        )
         if share:
             _attack(run, cascades, batches[share.number - 1 :: share.of])
             return

@@ -41,6 +41,8 @@ def attack_departures(settings: dict[str, Any], num_images: int, num_test: int) 
         departures.append(
             f"MultiTargeted tries {ours.multitargeted_targets} targets instead of all other classes"
         )
+    if ours.search != paper.search:
+        departures.append(f"attacks search with {ours.search} products")
     if num_images < num_test:
         departures.append(f"{num_images:,} of {num_test:,} test images are attacked")
     return departures

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pyrobust.attacks import FixedPasses
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.outcome import Outcome
+from pyrobust.evaluation.search import search_passes
 from pyrobust.evaluation.stages import Cascade, Stage
 from pyrobust.evaluation.subject import Subject
 
@@ -27,7 +29,9 @@ SMALL = EvaluationSettings(
 
 def run_of(subject: Subject, folder: Path) -> CascadeRun:
     logits_fn = FixedPasses(subject.logits_fn, 16)
-    return CascadeRun(logits_fn, subject.threat, subject.load, folder, keep_adversarial=True)
+    return CascadeRun(
+        logits_fn, logits_fn, subject.threat, subject.load, folder, keep_adversarial=True
+    )
 
 
 def attack(subject: Subject, folder: Path, cascade: Cascade, batch_size: int, count: int = 48):
@@ -104,3 +108,36 @@ def test_finished_batches_are_only_read(subject: Subject, cascade: Cascade, tmp_
     again = run.attack(Cascade(cascade.name, stages), range(20), advanced.append)
     np.testing.assert_array_equal(again.margin, first.margin[:20])
     assert sum(advanced) == 60
+
+
+def test_images_that_only_the_stand_in_gets_wrong_are_attacked_again(
+    subject: Subject, cascade: Cascade, tmp_path: Path
+) -> None:
+    plain = run_of(subject, tmp_path / "plain")
+
+    def mistaken(x: torch.Tensor) -> torch.Tensor:
+        """Take every point for another class than the network does."""
+        return plain.logits_fn(x).roll(1, 1)
+
+    with_stand_in = replace(plain, search_fn=mistaken, folder=tmp_path / "stand-in")
+    ours = with_stand_in.attack(cascade, range(24), lambda _: None)
+    theirs = plain.attack(cascade, range(24), lambda _: None)
+    np.testing.assert_array_equal(ours.broken_by, theirs.broken_by)
+
+
+def test_a_search_in_bfloat16_counts_only_what_float32_confirms(
+    subject: Subject, cascade: Cascade, tmp_path: Path
+) -> None:
+    plain = run_of(subject, tmp_path / "plain")
+    x, labels = subject.load(range(48))
+    search_fn = search_passes(subject.logits_fn, "bfloat16", 16, x[:16])
+    assert 1e-5 < (search_fn(x) - plain.logits_fn(x)).abs().max() < 0.5
+    run = replace(plain, search_fn=search_fn, folder=tmp_path / "bfloat16")
+    ours = run.attack(cascade, range(48), lambda _: None)
+    theirs = plain.attack(cascade, range(48), lambda _: None)
+    assert abs(int(ours.standing.sum()) - int(theirs.standing.sum())) <= 1
+    right = plain.logits_fn(torch.from_numpy(ours.x_adv)).argmax(1) == labels
+    np.testing.assert_array_equal(right.numpy(), ours.standing)
+    # In a batch by itself an image ends the same: bits are those of its own pass.
+    alone = replace(run, folder=tmp_path / "alone").attack(cascade, range(5, 9), lambda _: None)
+    np.testing.assert_array_equal(alone.margin, ours.margin[5:9])

@@ -130,6 +130,37 @@ def test_a_run_killed_at_any_time_ends_with_the_same_bytes(
         assert killed.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
+def test_shares_killed_at_any_time_end_with_the_same_bytes(
+    options: list[str], tmp_path: Path
+) -> None:
+    small = [*ATTACK, "--batch-size", "9"]
+    invoke("evaluate", *options, *small, "--output", tmp_path / "whole")
+    command = [sys.executable, "-m", "pyrobust", "evaluate", *options, *small]
+    command += ["--output", str(tmp_path / "shared")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def saved() -> int:
+        return len(list(tmp_path.glob("shared/state/*/[!.]*.npz")))
+
+    for kill in (True, False):
+        jobs = [
+            subprocess.Popen([*command, "--share", share], env=environment)
+            for share in ("1/2", "2/2")
+        ]
+        while kill and saved() < 2:
+            time.sleep(0.01)
+        for job in jobs:
+            if kill:
+                job.send_signal(signal.SIGKILL)
+            job.wait()
+    assert saved() == 5
+    invoke("evaluate", *options, *small, "--output", tmp_path / "shared")
+    for name in ("evaluation.json", "rows.parquet"):
+        shared, whole = (tmp_path / run / name for run in ("shared", "whole"))
+        assert shared.read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

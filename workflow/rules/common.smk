@@ -28,6 +28,8 @@ wildcard_constraints:
     radius=r"[0-9.]+(-[0-9]+)?",
     num_samples=r"\d+",
     part=r"\d+",
+    share=r"\d+",
+    of=r"\d+",
     seed=r"\d+",
 
 

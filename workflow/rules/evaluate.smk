@@ -1,9 +1,53 @@
 # Attacks on the trained models, and on the labeller as a check that the attacks work.
+rule attack_share:
+    input:
+        core=ancient("<resources>/core.built"),
+        model=model_of_run,
+        dataset=dataset_of_experiment,
+    output:
+        temp(touch("<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done")),
+    log:
+        "<logs>/attack_share/{experiment}/{run}/{share}-{of}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(1440),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], ancestor=2),
+        threat=threat_flags,
+        flags=evaluation_flags,
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
+        " --share {wildcards.share}/{wildcards.of} > {log} 2>&1"
+
+
+# One file for any number of shares, so that another number makes no finished evaluation anew.
+rule gather_shares:
+    input:
+        shares_of_evaluation,
+    output:
+        temp(touch("<results>/evaluate/{experiment}/{run}/shares.done")),
+    log:
+        "<logs>/gather_shares/{experiment}/{run}.log",
+    localrule: True
+    conda:
+        "../../envs/pyrobust.yaml"
+    shell:
+        "echo {input} > {log}"
+
+
 rule evaluate_run:
     input:
         core=ancient("<resources>/core.built"),
         model=model_of_run,
         dataset=dataset_of_experiment,
+        shares="<results>/evaluate/{experiment}/{run}/shares.done",
     output:
         "<results>/evaluate/{experiment}/{run}/evaluation.json",
     log:

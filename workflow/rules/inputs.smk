@@ -2,7 +2,6 @@
 import json
 import math
 import shlex
-import shlex
 from pathlib import Path
 
 CORE_SOURCES = sorted(
@@ -138,6 +137,19 @@ def threat_flags(wildcards):
 def evaluation_flags(wildcards):
     """Return the attack settings of an experiment."""
     return flags(config["evaluations"][experiment_of(wildcards)["evaluation"]])
+
+
+def shares_of_evaluation(wildcards):
+    """Return one file for each job of a shared evaluation; none where one job does it all."""
+    count = config["evaluation_jobs"]
+    if count == 1:
+        return []
+    return collect(
+        "<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done",
+        share=range(1, count + 1),
+        of=count,
+        allow_missing=True,
+    )
 
 
 def evaluated_runs(experiment):
