@@ -9,7 +9,12 @@ import typer
 from pyrobust.cli.options import takes_settings
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config import parse_settings
-from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
+from pyrobust.config.evaluation import (
+    EvaluationSettings,
+    LandscapeSettings,
+    ThreatSettings,
+    check_curve,
+)
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive, shared
 
@@ -64,6 +69,10 @@ def evaluate(
 ) -> None:
     """Attack a model by AA+MT: its clean and robust accuracy, stage by stage."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
+    try:
+        check_curve(settings, norm)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
     from pyrobust.evaluation import evaluate as evaluation
 

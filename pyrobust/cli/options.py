@@ -40,7 +40,8 @@ def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     text = (field.description or "").replace("\n", " ")
-    default = "" if field.is_required() or field.default is None else f"[default: {field.default}]"
+    has_default = not field.is_required() and field.default not in (None, ())
+    default = f"[default: {field.default}]" if has_default else ""
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

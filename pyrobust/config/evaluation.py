@@ -5,7 +5,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pyrobust.config.base import Settings
-from pyrobust.config.fields import Epsilon, NonNegativeInt, Norm, PositiveFloat, PositiveInt
+from pyrobust.config.fields import (
+    Epsilon,
+    Epsilons,
+    NonNegativeInt,
+    Norm,
+    PositiveFloat,
+    PositiveInt,
+)
 from pyrobust.config.training import check_epsilon
 
 Search = Literal["float32", "bfloat16"]
@@ -56,6 +63,9 @@ class EvaluationSettings(Settings):
     autoattack: bool = False
     """Whether AutoAttack (standard) runs as well; the result is then the worst of both."""
 
+    curve: Epsilons = ()
+    """Further radii at which AA+MT attacks, for a curve of robust accuracy: 4/255,16/255."""
+
     batch_size: PositiveInt = 512
     """Images attacked together; the state is saved after each stage of a batch."""
 
@@ -69,6 +79,19 @@ class EvaluationSettings(Settings):
 
     seed: NonNegativeInt = 0
     """Seed of all random starts; they are a function of it and of the number of the image."""
+
+
+def check_curve(settings: EvaluationSettings, norm: str) -> None:
+    """Refuse a radius of the curve that the norm does not have.
+
+    Raises:
+        ValueError: names the radius.
+    """
+    for epsilon in settings.curve:
+        try:
+            check_epsilon(norm, epsilon)
+        except ValueError as error:
+            raise ValueError(f"curve: {error}") from error
 
 
 class LandscapeSettings(Settings):

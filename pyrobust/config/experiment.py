@@ -8,7 +8,7 @@ from pydantic import Field
 from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.base import Settings, parse_settings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
-from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.evaluation import EvaluationSettings, check_curve
 from pyrobust.config.fields import (
     Architecture,
     Epsilon,
@@ -77,7 +77,8 @@ class Config(Settings):
     """Folder that holds one folder of raw files a data set."""
 
     evaluation_jobs: PositiveInt = 1
-    """Jobs that share the test images of one evaluation, and its GPUs; the result is the same."""
+    """Jobs that attack a trained model side by side, each a share of the test images, before one
+    more puts the result together; it is the same for any number."""
 
     datasets: dict[Name, DatasetSettings]
     labellers: dict[Name, LabellerSettings]
@@ -123,5 +124,6 @@ def check_config(values: Mapping[str, Any]) -> None:
         shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
         try:
             parse_settings(TrainSettings, {**shared, **experiment.training})
-        except UserError as error:
+            check_curve(config.evaluations[experiment.evaluation], experiment.norm)
+        except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error

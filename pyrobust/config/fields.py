@@ -24,6 +24,12 @@ Epsilon = Annotated[
     Field(description="Radius of the perturbation set in the [0, 1] pixel range, such as 8/255."),
 ]
 
+# On the command line they stand in one word: 4/255,8/255.
+Epsilons = Annotated[
+    tuple[Fraction, ...],
+    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+]
+
 Architecture = Annotated[
     str,
     Field(

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
@@ -34,13 +36,20 @@ class CascadeRun:
     folder: Path
     keep_adversarial: bool
 
-    def attack(self, cascade: Cascade, rows: range, advance: Callable[[int], None]) -> Outcome:
+    def attack(
+        self,
+        cascade: Cascade,
+        rows: range,
+        advance: Callable[[int], None],
+        among: NDArray[np.bool_] | None = None,
+    ) -> Outcome:
         """Return the outcome of the images at `rows` under all stages of a cascade.
 
         It is saved after every stage; stages that an earlier run saved are not run again.
 
         Args:
             advance: told of the images that one more stage is done with.
+            among: which of the images are attacked, (n,); all where not given.
         """
         path = self.folder / f"{cascade.name}-{rows.start:08d}.npz"
         saved = Outcome.load(path) if path.is_file() else None
@@ -50,14 +59,17 @@ class CascadeRun:
         x, labels = self.load(rows)
         ids = torch.arange(rows.start, rows.stop, device=x.device)
         outcome = saved or Outcome.before_attack(self.logits_fn, x, labels, self.keep_adversarial)
+        chosen = np.ones(len(rows), dtype=bool) if among is None else among
         advance(len(rows) * outcome.stages_done)
         for stage in cascade.stages[outcome.stages_done :]:
             started = time.monotonic()
-            standing = torch.from_numpy(outcome.standing).to(x.device)
-            images, their_labels = x[standing], labels[standing]
-            x_adv = self._run(stage, images, their_labels, ids[standing])
+            places = np.flatnonzero(outcome.standing & chosen)
+            here = torch.from_numpy(places).to(x.device)
+            x_adv = self._run(stage, x[here], labels[here], ids[here])
             seconds = time.monotonic() - started
-            outcome.judge(self.logits_fn, images, their_labels, x_adv, self.threat, seconds)
+            outcome.judge(
+                places, self.logits_fn, x[here], labels[here], x_adv, self.threat, seconds
+            )
             outcome.save(path)
             advance(len(rows))
         return outcome

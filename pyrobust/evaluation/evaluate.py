@@ -18,6 +18,7 @@ from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_model
+from pyrobust.evaluation.curve import Curve, Radii, attack_radii
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.masking import check_masking, check_square
 from pyrobust.evaluation.outcome import Outcome
@@ -65,6 +66,8 @@ def evaluate(
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
+    threat = subject.threat_settings
+    radii = Radii.of(settings, threat.norm, threat.epsilon, subject.num_classes)
     count = min(settings.num_images or subject.store.count, subject.store.count)
     batches = [
         range(start, min(start + settings.batch_size, count))
@@ -82,23 +85,25 @@ def evaluate(
             logits_fn, search_fn, subject.threat, subject.load, state / key, keep_adversarial
         )
         if share:
-            _attack(run, cascades, batches[share.number - 1 :: share.of])
+            _attack(run, cascades, radii, batches[share.number - 1 :: share.of])
             return
         few = slice(0, _CHECKED_IMAGES)
         checks = _checks(logits_fn, x[few], labels[few], subject.threat, settings.seed)
-        attacked = _attack(run, cascades, batches)
+        outcomes, curve = _attack(run, cascades, radii, batches)
+    attacked = list(zip(cascades, outcomes, strict=True))
     checks += [check_square(*autoattacked) for autoattacked in attacked[1:]]
     for check in checks:
         if not check.passed:
             logger.warning("warning: %s failed: %s", check.name, check.seen)
 
-    write_rows(output / "rows.parquet", subject.labels[:count], attacked)
+    write_rows(output / "rows.parquet", subject.labels[:count], attacked, curve)
     if keep_adversarial:
         with atomic_path(output / "adversarial.npy") as temporary:
-            np.save(temporary, attacked[0][1].x_adv)
-    seconds = float(sum(outcome.seconds.sum() for _, outcome in attacked))
+            np.save(temporary, outcomes[0].x_adv)
+    seconds = float(sum(outcome.seconds.sum() for outcome in outcomes))
+    seconds += curve.seconds if curve else 0.0
     write_cost(output / "cost.json", seconds, subject.device, count / max(seconds, 1e-9))
-    write_json(output / "evaluation.json", summarize(subject, settings, attacked, checks))
+    write_json(output / "evaluation.json", summarize(subject, settings, attacked, curve, checks))
     shutil.rmtree(state)
 
 
@@ -118,14 +123,20 @@ def _key(subject: Subject, settings: EvaluationSettings, keep_adversarial: bool)
 
 
 def _attack(
-    run: CascadeRun, cascades: Sequence[Cascade], batches: Sequence[range]
-) -> list[tuple[Cascade, Outcome]]:
-    """Return each cascade with the outcome of all images under it."""
+    run: CascadeRun, cascades: Sequence[Cascade], radii: Radii, batches: Sequence[range]
+) -> tuple[list[Outcome], Curve | None]:
+    """Return the outcome of all images under each cascade, and the curve where there is one."""
     if not batches:
-        return []
-    total = sum(map(len, batches)) * sum(len(cascade.stages) for cascade in cascades)
+        return [], None
+    num_stages = sum(len(cascade.stages) for cascade in cascades) + radii.num_stages
+    total = sum(map(len, batches)) * num_stages
     with counting(total, "attack", "images × stages") as advance:
-        return [
-            (cascade, Outcome.joined(run.attack(cascade, rows, advance) for rows in batches))
-            for cascade in cascades
+        outcomes = [
+            [run.attack(cascade, rows, advance) for rows in batches] for cascade in cascades
         ]
+        curves = [
+            attack_radii(run, radii, rows, own, advance)
+            for rows, own in zip(batches, outcomes[0], strict=True)
+            if radii.num_stages
+        ]
+    return [Outcome.joined(parts) for parts in outcomes], Curve.joined(curves) if curves else None

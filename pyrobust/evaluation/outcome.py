@@ -74,6 +74,7 @@ class Outcome:
 
     def judge(
         self,
+        rows: NDArray[np.int64],
         logits_fn: LogitsFn,
         x: Tensor,
         labels: Tensor,
@@ -87,9 +88,9 @@ class Outcome:
         network misclassifies it.
 
         Args:
-            x, labels, x_adv: of the standing images, in order.
+            rows: (n,), the standing images that were attacked.
+            x, labels, x_adv: theirs.
         """
-        rows = np.flatnonzero(self.standing)
         stage = self.stages_done
         refused = 0
         if len(rows):

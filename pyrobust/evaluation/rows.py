@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pyrobust.evaluation.curve import Curve
 from pyrobust.evaluation.outcome import UNBROKEN, Outcome
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.files import atomic_path
@@ -17,12 +18,14 @@ def write_rows(
     path: Path,
     labels: NDArray[np.int64],
     attacked: Sequence[tuple[Cascade, Outcome]],
+    curve: Curve | None,
 ) -> None:
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
     Args:
         attacked: AA+MT, of which most columns tell, and cascades of which only the column
             `broken_by_<cascade>` tells.
+        curve: of which the column `broken_at` tells.
     """
     cascade, outcome = attacked[0]
     columns = {
@@ -37,11 +40,16 @@ def write_rows(
     }
     for other, its_outcome in attacked[1:]:
         columns[f"broken_by_{other.name}"] = _stage_names(other, its_outcome)
+    if curve:
+        columns["broken_at"] = _names(curve.radii.epsilons, curve.broken_at)
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 
 def _stage_names(cascade: Cascade, outcome: Outcome) -> pa.Array:
-    names = [stage.name for stage in cascade.stages]
-    found = [None if stage == UNBROKEN else names[stage] for stage in outcome.broken_by]
+    return _names([stage.name for stage in cascade.stages], outcome.broken_by)
+
+
+def _names(names: Sequence[str], places: NDArray[np.int64]) -> pa.Array:
+    found = [None if place == UNBROKEN else names[place] for place in places]
     return pa.array(found, type=pa.string())

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.checks import Check
+from pyrobust.evaluation.curve import Curve
 from pyrobust.evaluation.outcome import Outcome
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
@@ -15,6 +16,7 @@ def summarize(
     subject: Subject,
     settings: EvaluationSettings,
     attacked: Sequence[tuple[Cascade, Outcome]],
+    curve: Curve | None,
     checks: Sequence[Check],
 ) -> dict[str, Any]:
     """Return the accuracies stage by stage.
@@ -34,6 +36,7 @@ def summarize(
         **ours,
         "autoattack": theirs,
         "worst": min(result["robust_accuracy"] for result in results),
+        "curve": curve.summary(clean_correct) if curve else [],
         "checks": [asdict(check) for check in checks],
         "notes": notes,
     }

@@ -4,9 +4,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from pyrobust.config import parse_epsilon
 from pyrobust.reporting.palette import LIGHT, MARKERS
+from pyrobust.reporting.scores import interval_of
 from pyrobust.reporting.svg import as_svg, drawing, percent_axis
-from pyrobust.reporting.wording import stage_name
+from pyrobust.reporting.wording import norm_name, stage_name
 
 _WIDTH = 4.4
 _ROW = 0.34
@@ -28,6 +30,46 @@ def attack_chart(scores: dict[str, Any], labeller: dict[str, Any], title: str) -
             axes.plot(values, rows, marker, color=colour, markersize=4.5, label=label)
         _label_rows(axes, names)
         axes.set_xlabel("accuracy left, 95% interval")
+        figure.legend(loc="outside upper left", ncols=2)
+        return as_svg(figure, title)
+
+
+def robustness_curve(record: dict[str, Any], title: str) -> str:
+    """Draw robust accuracy over the radius, of the classifier, its baseline and the labeller."""
+    labeller = record["labeller"]["attack_check"]
+    series = [
+        (record, "this classifier", LIGHT["robust"], "o"),
+        (labeller, "labeller (not robust)", LIGHT["attacked"], "D"),
+    ]
+    if record["baseline"]:
+        # Of the same images, since the two are compared image by image.
+        baseline = {
+            "clean_accuracy": record["baseline"]["clean_accuracy"]["baseline"],
+            "num_images": record["baseline"]["num_images"],
+            "curve": record["baseline"]["curve"],
+        }
+        series.append((baseline, record["baseline"]["experiment"], LIGHT["generated"], "s"))
+    with drawing(_WIDTH, 3.0) as (figure, (axes,)):
+        for scores, label, colour, marker in series:
+            clean = scores["clean_accuracy"]
+            radii = [0.0, *(parse_epsilon(point["epsilon"]) for point in scores["curve"])]
+            values = [clean, *(point["robust_accuracy"] for point in scores["curve"])]
+            intervals = [
+                interval_of(clean, scores["num_images"]),
+                *(point["interval"] for point in scores["curve"]),
+            ]
+            low, high = zip(*intervals, strict=True)
+            axes.vlines(radii, low, high, colors=colour, lw=1.6)
+            axes.plot(radii, values, f"{marker}-", color=colour, markersize=4.5, label=label)
+        own = parse_epsilon(record["settings"]["epsilon"])
+        axes.axvline(own, color=LIGHT["muted"], lw=1, ls=(0, (3, 3)))
+        axes.set_xticks(
+            [0.0, *(parse_epsilon(point["epsilon"]) for point in record["curve"])],
+            ["0", *(point["epsilon"] for point in record["curve"])],
+        )
+        axes.set_ylim(-0.02, 1.02)
+        percent_axis(axes)
+        axes.set_xlabel(f"radius in {norm_name(record['settings']['norm'])}")
         figure.legend(loc="outside upper left", ncols=2)
         return as_svg(figure, title)
 

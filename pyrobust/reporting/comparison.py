@@ -9,6 +9,7 @@ from pyrobust.errors import UserError
 from pyrobust.evaluation.intervals import paired_difference
 from pyrobust.reporting.experiment import Experiment, differences
 from pyrobust.reporting.rows import read_rows
+from pyrobust.reporting.scores import scores_of
 from pyrobust.reporting.stages import Evaluation
 
 
@@ -44,6 +45,7 @@ def compare(
         "num_images": len(ours.image),
         "clean_accuracy": _difference(ours.clean_correct, theirs.clean_correct),
         "robust_accuracy": _difference(ours.robust_correct, theirs.robust_correct),
+        "curve": scores_of(other.summary)["curve"],
     }
 
 

@@ -11,7 +11,12 @@ from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.reporting import claims, palette, tables, wording
-from pyrobust.reporting.charts import accuracy_chart, attack_chart, neighbour_chart
+from pyrobust.reporting.charts import (
+    accuracy_chart,
+    attack_chart,
+    neighbour_chart,
+    robustness_curve,
+)
 from pyrobust.reporting.curves import accuracy_curves, loss_curves, read_log
 from pyrobust.reporting.landscapes import landscape
 from pyrobust.reporting.paper import QUALITY
@@ -48,6 +53,9 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any]) -> str:
                 record["labeller"]["attack_check"],
                 "Accuracy left after each attack stage, of the classifier and of the labeller",
             ),
+            curve_chart=robustness_curve(record, "Robust accuracy over the radius")
+            if record["curve"]
+            else None,
             published_rows=tables.published_rows(record),
             setting_groups=tables.setting_rows(record),
             class_rows=classes,

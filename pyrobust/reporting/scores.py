@@ -32,10 +32,12 @@ def scores_of(evaluation: dict[str, Any]) -> dict[str, Any]:
             "robust_accuracy": autoattack["robust_accuracy"],
             "stages": _with_intervals(autoattack["stages"], num_images),
         },
+        "curve": _with_intervals(evaluation["curve"], num_images),
     }
 
 
-def _with_intervals(stages: list[dict[str, Any]], num_images: int) -> list[dict[str, Any]]:
+def _with_intervals(results: list[dict[str, Any]], num_images: int) -> list[dict[str, Any]]:
     return [
-        {**stage, "interval": interval_of(stage["robust_accuracy"], num_images)} for stage in stages
+        {**result, "interval": interval_of(result["robust_accuracy"], num_images)}
+        for result in results
     ]

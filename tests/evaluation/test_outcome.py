@@ -28,7 +28,7 @@ def judged(points: list[float], keep_adversarial: bool = False) -> Outcome:
     """Return the outcome after one stage found `points` for the three standing images."""
     outcome = before(keep_adversarial)
     x_adv = torch.tensor(points).view(-1, 1, 1, 1)
-    outcome.judge(above_half, X[:3], LABELS[:3], x_adv, THREAT, seconds=1.5)
+    outcome.judge(np.arange(3), above_half, X[:3], LABELS[:3], x_adv, THREAT, seconds=1.5)
     return outcome
 
 
@@ -57,7 +57,7 @@ def test_points_outside_the_pixel_range_are_refused() -> None:
         return torch.cat([images.flatten(1) - 1, 1 - images.flatten(1)], 1)
 
     outcome = Outcome.before_attack(below, x, labels, False)
-    outcome.judge(below, x, labels, x + 0.05, THREAT, 0.0)
+    outcome.judge(np.arange(1), below, x, labels, x + 0.05, THREAT, 0.0)
     assert outcome.broken_by.tolist() == [UNBROKEN]
     assert outcome.refused.tolist() == [1]
 
@@ -71,9 +71,9 @@ def test_a_point_that_is_no_worse_is_not_kept() -> None:
 def test_later_stages_meet_what_stands() -> None:
     outcome = judged([0.5, 0.52, 0.1])
     assert outcome.standing.tolist() == [True, False, True, False]
-    rows = torch.tensor([0, 2])
+    rows = np.array([0, 2])
     points = torch.tensor([0.4, 0.15]).view(-1, 1, 1, 1)
-    outcome.judge(above_half, X[rows], LABELS[rows], points, THREAT, 0.5)
+    outcome.judge(rows, above_half, X[rows], LABELS[rows], points, THREAT, 0.5)
     assert outcome.broken_by.tolist() == [UNBROKEN, 0, UNBROKEN, UNBROKEN]
     np.testing.assert_allclose(outcome.margin, [0.0, -0.04, 0.7, -0.4], atol=1e-6)
     assert outcome.stages_done == 2

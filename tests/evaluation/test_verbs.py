@@ -94,10 +94,29 @@ def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> No
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_further_radii_make_a_curve_through_the_result(options: list[str], tmp_path: Path) -> None:
+    invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "alone")
+    curve = ["--curve", "32/255,8/255"]
+    invoke("evaluate", *options, *ATTACK, *curve, "--output", tmp_path / "curve")
+    alone, result = (
+        read_json(tmp_path / run / "evaluation.json", "") for run in ("alone", "curve")
+    )
+    assert alone["curve"] == []
+    assert [point["epsilon"] for point in result["curve"]] == ["8/255", "16/255", "32/255"]
+    assert result["curve"][1]["robust_accuracy"] == result["robust_accuracy"]
+    assert result["stages"] == alone["stages"]
+    rows = pq.read_table(tmp_path / "curve" / "rows.parquet").to_pandas()
+    for place, point in enumerate(result["curve"]):
+        fallen = rows["broken_at"].isin(["8/255", "16/255", "32/255"][: place + 1])
+        assert (rows["clean_correct"] & ~fallen).sum() == point["num_standing"]
+    own = rows["broken_at"].isin(["8/255", "16/255"])
+    np.testing.assert_array_equal(own, rows["broken_by"].notna())
+
+
 def test_shares_of_several_jobs_end_with_the_same_bytes(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = [*ATTACK, "--batch-size", "9"]
+    small = [*ATTACK, "--batch-size", "9", "--curve", "24/255"]
     invoke("evaluate", *options, *small, "--output", tmp_path / "whole")
     for share in ("2/3", "1/3", "3/3", "7/7"):
         invoke("evaluate", *options, *small, "--output", tmp_path / "shared", "--share", share)
@@ -170,6 +189,8 @@ def test_shares_killed_at_any_time_end_with_the_same_bytes(
         ("--model", "nowhere.safetensors", "nowhere.safetensors is missing"),
         ("--dataset", "nowhere", "is missing: 'pyrobust dataset' writes it"),
         ("--multitargeted-steps", "0", "multitargeted_steps is 0"),
+        ("--curve", "8/255,300/255", "curve: epsilon is 300/255"),
+        ("--curve", "8/255,x", r"curve.1 is 'x'"),
         ("--share", "5/4", "share is '5/4', expected NUMBER/OF"),
         ("--mean", "half", "mean is 'half', expected numbers with commas"),
     ],

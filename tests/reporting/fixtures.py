@@ -25,6 +25,8 @@ SMALL_ATTACK = {
     f"{attack}_{key}": value for attack in STAGES for key, value in (("steps", 20), ("restarts", 1))
 }
 
+CURVE = ("16/255", "64/255")
+
 
 TRAINING = {"epochs": 4, "batch_size": 128}
 
@@ -44,7 +46,7 @@ def experiment_json(**changes: Any) -> str:
         "generator": {"name": "gaussian_small", "type": "gaussian", "jitter": 1e-4},
         "selection": {"name": "until_full", "min_distance": 0.05},
         "labeller": {"name": "digits", "architecture": "wrn-10-2", "epochs": 1},
-        "evaluation": {"name": "small", **SMALL_ATTACK},
+        "evaluation": {"name": "small", **SMALL_ATTACK, "curve": CURVE},
         "analysis": {"name": "small", "num_samples": 200},
     }
     return json.dumps({**settings, **changes})
@@ -192,13 +194,17 @@ def _make_evaluation(
         {
             "norm": "linf",
             "epsilon": "32/255",
-            "settings": EvaluationSettings(**SMALL_ATTACK).model_dump(mode="json"),
+            "settings": EvaluationSettings(**SMALL_ATTACK, curve=CURVE).model_dump(mode="json"),
             "num_images": count,
             "clean_accuracy": left[0] / count,
             "stages": stages,
             "robust_accuracy": left[-1] / count,
             "autoattack": None,
             "worst": left[-1] / count,
+            "curve": [
+                {"epsilon": epsilon, "num_standing": n, "robust_accuracy": n / count}
+                for epsilon, n in (("16/255", left[1]), ("32/255", left[-1]), ("64/255", 0))
+            ],
             "checks": [{"name": "finite_logits", "passed": True, "seen": "0 of 64 images without"}],
             "notes": [],
         },

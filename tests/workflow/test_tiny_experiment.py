@@ -63,7 +63,7 @@ def test_a_second_snakemake_refuses_while_the_first_lives(project: Project) -> N
     assert "Directory cannot be locked" in second.stdout, second.stdout[-6000:]
 
 
-EVALUATED_ANEW = {"attack_share", "gather_shares", "evaluate_run", "report_experiment"}
+EVALUATED_ANEW = {"attack_share", "evaluate_run", "report_experiment"}
 TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
 
 
@@ -74,7 +74,7 @@ TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
         ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
         ("analyses: {tiny: {components: 7}}", {"find_neighbours", "report_experiment"}),
         ("evaluations: {tiny: {seed: 1}}", {"evaluate_labeller", *EVALUATED_ANEW}),
-        ("evaluation_jobs: 3", set()),
+        ("evaluation_jobs: 3", EVALUATED_ANEW),
         ("evaluations: {other: {seed: 1}}", set()),
         ("experiments: {digits_l2: {mixing_factor: 0.9}}", set()),
     ],

@@ -36,11 +36,17 @@ wildcard_constraints:
 def flags(settings):
     """Return settings as command-line flags; those without a value are left out."""
     return " ".join(
-        f"--{'no-' if value is False else ''}{key.replace('_', '-')}"
-        + ("" if isinstance(value, bool) else f" {value}")
+        f"--{'no-' if value is False else ''}{key.replace('_', '-')}{argument(value)}"
         for key, value in settings.items()
-        if value is not None
+        if value not in (None, [])
     )
+
+
+def argument(value):
+    """Return what follows the name of a flag."""
+    if isinstance(value, bool):
+        return ""
+    return f" {','.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def section_flags(section):

@@ -27,27 +27,12 @@ rule attack_share:
         " --share {wildcards.share}/{wildcards.of} > {log} 2>&1"
 
 
-# One file for any number of shares, so that another number makes no finished evaluation anew.
-rule gather_shares:
-    input:
-        shares_of_evaluation,
-    output:
-        temp(touch("<results>/evaluate/{experiment}/{run}/shares.done")),
-    log:
-        "<logs>/gather_shares/{experiment}/{run}.log",
-    localrule: True
-    conda:
-        "../../envs/pyrobust.yaml"
-    shell:
-        "echo {input} > {log}"
-
-
 rule evaluate_run:
     input:
         core=ancient("<resources>/core.built"),
         model=model_of_run,
         dataset=dataset_of_experiment,
-        shares="<results>/evaluate/{experiment}/{run}/shares.done",
+        shares=shares_of_evaluation,
     output:
         "<results>/evaluate/{experiment}/{run}/evaluation.json",
     log:
