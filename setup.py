@@ -1,5 +1,6 @@
 """Builds pyrobust._C: the compiled core, with its CUDA half where a toolkit is found."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -64,10 +65,25 @@ def core_extension() -> Extension:
     )
 
 
+class BuildCore(BuildExtension):
+    """One build at a time in this folder, and none that trusts what a killed one left behind."""
+
+    def run(self) -> None:
+        unfinished = Path("build/unfinished")
+        unfinished.parent.mkdir(exist_ok=True)
+        with unfinished.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its process
+            # A half-written library is newer than its sources. Objects are ninja's concern.
+            self.force = self.force or unfinished.exists()
+            unfinished.touch()
+            super().run()
+            unfinished.unlink()
+
+
 # PYROBUST_CORE=0 installs the Python half alone; `build_ext --inplace` then builds the core,
 # and builds again only what changed.
 with_core = os.environ.get("PYROBUST_CORE", "1") == "1"
 setup(
     ext_modules=[core_extension()] if with_core else [],
-    cmdclass={"build_ext": BuildExtension},
+    cmdclass={"build_ext": BuildCore},
 )
