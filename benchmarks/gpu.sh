@@ -1,6 +1,8 @@
 #!/bin/sh
 # Everything that needs a GPU, in one command: builds the core for the GPU at hand, runs the GPU
-# tests, runs compute-sanitizer where it is installed, times the operators and prints the table.
+# tests, runs compute-sanitizer where it is installed, times training steps and then the operators,
+# each against its limits and peers, and prints their tables last. Results lie in
+# benchmarks/results/.
 #
 #     benchmarks/gpu.sh               PYTHON names the interpreter (python)
 set -eu
@@ -12,7 +14,7 @@ capability=$("$python" -c "import torch; print('%d.%d' % torch.cuda.get_device_c
 export TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST:-$capability}"
 
 PYROBUST_CUDA=1 "$python" setup.py --quiet build_ext --inplace
-"$python" -m pytest -q -m "gpu and not slow" tests/ops
+"$python" -m pytest -q -m "gpu and not slow" tests
 
 sanitizer=$(command -v compute-sanitizer || echo "$CUDA_HOME/bin/compute-sanitizer")
 if [ -x "$sanitizer" ]; then
@@ -24,4 +26,5 @@ else
   echo "compute-sanitizer is not installed: its checks are left out"
 fi
 
+"$python" benchmarks/training.py --device cuda --networks resnet-18 wrn-28-10 --batch-size 256
 "$python" benchmarks/operators.py --device cuda "$@"

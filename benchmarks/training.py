@@ -7,7 +7,8 @@ and precision it measures in turns, in one process: a forward pass without graph
 and our step with its data loading: the inner attack as it is, compiled, and on a GPU as one CUDA
 graph. A step's cost in forward passes is its time over the forward pass of the same precision; 26
 is our arithmetic floor (1 clean, 10 × 2 in the attack, 1 adversarial, 2 × 2 backward), 27 that of
-code that repeats the clean pass.
+code that repeats the clean pass. `matrix_share` is that arithmetic over what large matrix products
+of the same precision reach here in the same time.
 
 The plain step is written as public code writes it: eager float32, contiguous tensors, sign-PGD for
 linf; for l2 SGD on a perturbation whose `loss.backward()` also builds parameter gradients; weights
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pyrobust.attacks.threat import ThreatModel
 from pyrobust.attacks.trades import TradesAttackSettings
@@ -42,6 +44,12 @@ from pyrobust.training.processes import Processes
 from pyrobust.training.schedules import Schedule
 from pyrobust.training.task import new_model
 from pyrobust.training.trades import TradesSettings, TradesStep
+
+# A forward pass is short: so many in a row make one measurement.
+FORWARDS = 8
+
+# Forward passes' worth of arithmetic in our step.
+PASSES = 26
 
 EPSILON = {"linf": 8 / 255, "l2": 128 / 255}
 STEPS = 10
@@ -182,6 +190,22 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def flops_of(model: nn.Module, x: Tensor) -> int:
+    """Return the floating-point operations of one forward pass on x."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    return counter.get_total_flops()
+
+
+def matrix_speed(precision: str, device: torch.device) -> float:
+    """Return the operations per second of large matrix products in this precision."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.rand(size, size, device=device).to(getattr(torch, precision)) for _ in range(2))
+    work = lambda: a @ b  # noqa: E731
+    times = [seconds_of(work, device) for _ in range(10)]
+    return 2 * size**3 / statistics.median(times[2:])
+
+
 def measure(
     architecture: str, norm: str, precision: str, batch_size: int, rounds: int, device: torch.device
 ) -> dict[str, Any]:
@@ -202,11 +226,13 @@ def measure(
 
     def forward() -> None:
         with torch.no_grad(), batch_statistics(model):
-            logits(x_last)
+            for _ in range(FORWARDS):
+                logits(x_last)
 
     def plain_forward() -> None:
         with torch.no_grad():
-            plain_model(x)
+            for _ in range(FORWARDS):
+                plain_model(x)
 
     work = {
         "forward": forward,
@@ -226,6 +252,8 @@ def measure(
             if count:  # the first round warms up
                 times[name].append(seconds)
     seconds = {name: statistics.median(values) for name, values in times.items()}
+    seconds["forward"] /= FORWARDS
+    seconds["plain_forward"] /= FORWARDS
     return {
         "network": architecture,
         "norm": norm,
@@ -236,6 +264,9 @@ def measure(
         "speedup": {name: round(seconds["plain"] / seconds[name], 2) for name in variants},
         "forward_passes": round(seconds["ours"] / seconds["forward"], 1),
         "plain_forward_passes": round(seconds["plain"] / seconds["plain_forward"], 1),
+        "matrix_share": round(
+            PASSES * flops_of(plain_model, x) / seconds["ours"] / matrix_speed(precision, device), 3
+        ),
         "peak_memory_mb": peaks,
         "seconds": {name: [round(v, 5) for v in values] for name, values in times.items()},
     }
@@ -253,9 +284,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     device = torch.device(options.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
     rows = []
     print(f"{'network':12}{'norm':6}{'precision':10}{'img/s':>9}{'plain':>9}", end="")
-    print(f"{'forwards':>10}{'plain':>8}  over plain")
+    print(f"{'forwards':>10}{'plain':>8}{'matrix':>8}  over plain")
     for network in options.networks:
         for norm in options.norms:
             for precision in options.precisions:
@@ -264,7 +297,8 @@ def main() -> None:
                 print(
                     f"{network:12}{norm:6}{precision:10}{row['images_per_second']:9.1f}"
                     f"{row['plain_images_per_second']:9.1f}"
-                    f"{row['forward_passes']:10.1f}{row['plain_forward_passes']:8.1f}  "
+                    f"{row['forward_passes']:10.1f}{row['plain_forward_passes']:8.1f}"
+                    f"{row['matrix_share']:8.0%}  "
                     + ", ".join(f"{name} {ratio}" for name, ratio in row["speedup"].items()),
                     flush=True,
                 )
