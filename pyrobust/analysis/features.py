@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from pyrobust.analysis.extractors import Extractor
-from pyrobust.analysis.feature_set import FeatureWriter
 from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.cost import write_cost
+from pyrobust.data.feature_set import FeatureWriter
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.progress import counting
@@ -42,6 +42,7 @@ def extract_features(
         num_logits=0 if logits is None else logits.shape[1],
         class_names=images.class_names,
         labelled=images.labels is not None,
+        dtype=settings.dtype,
         batch_size=batch,
         provenance={
             "extractor": extractor.description,
@@ -57,13 +58,8 @@ def extract_features(
         for first in range(done, len(rows), batch):
             drawn = rows[first : first + batch]
             features, logits = extractor(images.gather(drawn))
-            if not np.isfinite(features).all():
-                wrong = int(drawn[np.flatnonzero(~np.isfinite(features).all(axis=1))[0]])
-                raise UserError(
-                    f"the {extractor.name}'s features of image {wrong} hold NaN or infinity, "
-                    "expected numbers: are its weights those of a finished training?"
-                )
-            columns = {"features": features, "rows": drawn}
+            columns = {"features": _stored(features, settings, extractor.name, drawn)}
+            columns["rows"] = drawn
             if logits is not None:
                 columns["logits"] = logits
             if images.labels is not None:
@@ -74,6 +70,30 @@ def extract_features(
     seconds = time.monotonic() - started
     rate = (len(rows) - done) / seconds
     write_cost(output / "cost.json", seconds, str(extractor.device), rate)
+
+
+def _stored(
+    features: np.ndarray, settings: FeatureSettings, extractor: str, drawn: np.ndarray
+) -> np.ndarray:
+    """Return the features in the type that they are stored in.
+
+    Raises:
+        UserError: a feature is not finite, or not in that type.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(settings.dtype, copy=False)
+    wrong = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+    if wrong.size and np.isfinite(features).all():
+        raise UserError(
+            f"the {extractor}'s features of image {drawn[wrong[0]]} reach "
+            f"{np.abs(features[wrong[0]]).max():g}, float16 ends at 65,504: name --dtype float32"
+        )
+    if wrong.size:
+        raise UserError(
+            f"the {extractor}'s features of image {drawn[wrong[0]]} hold NaN or infinity, "
+            "expected numbers: are its weights those of a finished training?"
+        )
+    return stored
 
 
 def _draw(images: "_JoinedStores", settings: FeatureSettings) -> np.ndarray:

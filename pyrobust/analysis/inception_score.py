@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyrobust.analysis.feature_set import FeatureSet
+from pyrobust.data.feature_set import FeatureSet
 
 _BLOCK = 8192
 

@@ -18,13 +18,13 @@ from pyrobust.analysis.algorithm1 import (
 )
 from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
-from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows, fit_pca
 from pyrobust.analysis.scratch import ScratchRows
 from pyrobust.analysis.subsets import balanced_subset, stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
+from pyrobust.data.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, write_json
 

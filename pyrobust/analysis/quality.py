@@ -8,13 +8,13 @@ import numpy as np
 
 from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.extractors import INCEPTION_SHA256
-from pyrobust.analysis.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.analysis.frechet import frechet_distance, moments
 from pyrobust.analysis.inception_score import inception_score
 from pyrobust.analysis.manifolds import manifold_scores
 from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import QualitySettings
 from pyrobust.cost import write_cost
+from pyrobust.data.feature_set import FeatureSet, Rows, check_same_space
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 

@@ -53,8 +53,8 @@ def neighbours(
     ] = 2.0,
 ) -> None:
     """Measure complementarity and coverage of generated images (Algorithm 1)."""
-    from pyrobust.analysis.feature_set import FeatureSet
     from pyrobust.analysis.neighbours import measure_neighbours
+    from pyrobust.data.feature_set import FeatureSet
 
     sets = {
         name: FeatureSet.open(path)
@@ -72,8 +72,8 @@ def quality(
     settings: QualitySettings,
 ) -> None:
     """Measure FID, Inception score, precision, recall, density and coverage."""
-    from pyrobust.analysis.feature_set import FeatureSet
     from pyrobust.analysis.quality import measure_quality
+    from pyrobust.data.feature_set import FeatureSet
 
     measure_quality(FeatureSet.open(original), FeatureSet.open(generated), output, settings)
 

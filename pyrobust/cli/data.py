@@ -27,7 +27,9 @@ def dataset(
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Folder of a store, data set, generator or labels.")],
+    path: Annotated[
+        Path, typer.Argument(help="Folder of a store, data set, generator, labels, ...")
+    ],
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file's hash.")] = False,
 ) -> None:
     """Tell what a folder holds, in one line a fact."""

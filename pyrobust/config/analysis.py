@@ -22,6 +22,9 @@ class FeatureSettings(Settings):
     num_images: PositiveInt = 50_000
     """Images drawn, with the class shares of the store; all where it has fewer."""
 
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type that features are stored in; float16 halves the bytes and keeps three digits."""
+
     seed: NonNegativeInt = 0
     """Seed of the draws of images."""
 

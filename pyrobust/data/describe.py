@@ -9,6 +9,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pyrobust.data.dataset import DATASET, SPLITS, Dataset
+from pyrobust.data.distances import DISTANCES, DistanceStore
+from pyrobust.data.feature_set import FEATURES, FeatureSet
 from pyrobust.data.labels import LABELS, LabelStore
 from pyrobust.data.store import MANIFEST, SampleStore
 from pyrobust.errors import UserError
@@ -36,12 +38,16 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
         yield from _describe_store(SampleStore.open(path), verify)
     elif (path / LABELS).is_file():
         yield from _describe_labels(LabelStore.open(path), verify)
+    elif (path / DISTANCES).is_file():
+        yield from _describe_distances(DistanceStore.open(path), verify)
+    elif (path / FEATURES).is_file():
+        yield from _describe_features(FeatureSet.open(path), verify)
     elif (path / GENERATOR).is_file():
         yield from _describe_generator(path, verify)
     elif (path / MODEL).is_file():
         yield from _describe_model(path / MODEL, verify)
     else:
-        known = ", ".join((DATASET, MANIFEST, LABELS, GENERATOR, MODEL))
+        known = ", ".join((DATASET, MANIFEST, LABELS, DISTANCES, FEATURES, GENERATOR, MODEL))
         raise UserError(f"{path} holds none of {known}: nothing is known about it")
 
 
@@ -81,6 +87,30 @@ def _describe_labels(labels: LabelStore, verify: bool) -> Iterator[str]:
     yield f"pseudo-labels of {labels.count:,} samples from id {labels.first_id} on"
     yield f"labels: {_counts(labels.labels(), labels.class_names)}"
     yield f"scores: mean {labels.scores().mean(dtype=np.float64):.4f}"
+    if verify:
+        yield _VERIFIED
+
+
+def _describe_distances(store: DistanceStore, verify: bool) -> Iterator[str]:
+    if verify:
+        store.verify()
+    yield f"distances to training images of {store.count:,} samples from id {store.first_id} on"
+    least, median = np.quantile(store.distances(), [0, 0.5])
+    yield f"distances: least {least:.4f}, median {median:.4f}"
+    for key, value in store.provenance.items():
+        yield f"{key}: {value}"
+    if verify:
+        yield _VERIFIED
+
+
+def _describe_features(features: FeatureSet, verify: bool) -> Iterator[str]:
+    if verify:
+        features.verify()
+    yield f"features of {features.count:,} images: {features.dimensions:,} values, {features.dtype}"
+    yield f"logits: {features.num_logits or 'none'}"
+    yield f"classes: {_classes(features.class_names)}"
+    for key, value in features.extractor.items():
+        yield f"extractor {key}: {value}"
     if verify:
         yield _VERIFIED
 

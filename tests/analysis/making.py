@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrobust.analysis.feature_set import FeatureSet, FeatureWriter
 from pyrobust.cli import app
+from pyrobust.data.feature_set import FeatureSet, FeatureWriter
 from pyrobust.data.store import SampleStore, StoreWriter
 
 CLASS_NAMES = ("cat", "dog")
@@ -47,6 +47,7 @@ def make_features(
     extractor: str = "labeller",
     weights_sha256: str = "0" * 64,
     class_names: tuple[str, ...] = CLASS_NAMES,
+    dtype: str = "float32",
 ) -> FeatureSet:
     writer = FeatureWriter(
         path,
@@ -55,10 +56,11 @@ def make_features(
         0 if logits is None else logits.shape[1],
         class_names,
         labelled=labels is not None,
+        dtype=dtype,
         batch_size=16,
         provenance={"extractor": {"name": extractor, "weights_sha256": weights_sha256}},
     )
-    columns = {"features": features.astype(np.float32), "rows": 1000 + np.arange(len(features))}
+    columns = {"features": features.astype(dtype), "rows": 1000 + np.arange(len(features))}
     if labels is not None:
         columns["labels"] = labels.astype(np.int64)
     if logits is not None:

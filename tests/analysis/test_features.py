@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.analysis import feature_set
 from pyrobust.analysis.extractors import Extractor, make_extractor
-from pyrobust.analysis.feature_set import FeatureSet
 from pyrobust.analysis.features import extract_features
 from pyrobust.config.analysis import FeatureSettings
+from pyrobust.data import feature_set
+from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
+from pyrobust.files import read_json
 from tests.analysis.making import make_store, run_verb
 
 CPU = torch.device("cpu")
@@ -93,6 +94,30 @@ def test_features_of_another_extractor_are_made_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         found.features(np.arange(40)), store.images().max(axis=(1, 2)).astype(np.float32)
     )
+
+
+def test_half_precision_halves_the_bytes_and_keeps_three_digits(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", 64)
+    for dtype in ("float32", "float16"):
+        extract_features([store], mean_colour(), tmp_path / dtype, FeatureSettings(dtype=dtype))
+    whole, half = (FeatureSet.open(tmp_path / dtype) for dtype in ("float32", "float16"))
+    everything = np.arange(64)
+    assert half.features(everything).dtype == np.float32
+    np.testing.assert_allclose(half.features(everything), whole.features(everything), rtol=2**-11)
+    np.testing.assert_array_equal(half.logits(everything), whole.logits(everything))
+    saved = np.load(tmp_path / "float16/features-00000.npy", allow_pickle=False)
+    assert saved.dtype == np.float16
+    index = read_json(tmp_path / "float16/features.json", "")
+    assert (index["dtype"], index["extractor"]["name"]) == ("float16", "labeller")
+    assert index["stores"] == [store.sha256]
+
+
+def test_values_beyond_half_precision_are_refused(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", 20)
+    large = Extractor("labeller", "", 16, CPU, lambda x: (1e4 * x.float().mean((2, 3)), None))
+    with pytest.raises(UserError, match=r"image 0 reach 1.*e\+06, float16 ends at 65,504: name -"):
+        extract_features([store], large, tmp_path / "out", FeatureSettings(dtype="float16"))
+    assert not (tmp_path / "out" / "features.json").exists()
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:

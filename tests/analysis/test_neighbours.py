@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from pyrobust.analysis.feature_set import FeatureSet
 from pyrobust.analysis.nearest import squared_distances
 from pyrobust.analysis.neighbours import measure_neighbours
 from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
 from tests.analysis.making import make_features, run_verb
 
@@ -113,6 +113,7 @@ def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
         ({"extractor": "inception"}, "expected one extractor with the same weights"),
         ({"weights_sha256": "1" * 64}, r"labeller \(00000000\), .* of labeller \(11111111\)"),
         ({"class_names": ("cat", "dog", "owl")}, "has 2 classes and .* 3"),
+        ({"dtype": "float16"}, "holds float32 and .* float16, expected one type: run .* --dtype"),
     ],
 )
 def test_sets_that_do_not_fit_are_refused(

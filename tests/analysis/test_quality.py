@@ -6,9 +6,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from pyrobust.analysis.extractors import INCEPTION_SHA256
-from pyrobust.analysis.feature_set import FeatureSet
 from pyrobust.analysis.quality import measure_quality
 from pyrobust.config.analysis import QualitySettings
+from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
 from tests.analysis.making import make_features, run_verb
 

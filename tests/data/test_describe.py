@@ -5,6 +5,8 @@ import pytest
 
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data.describe import describe
+from pyrobust.data.distances import DistanceWriter
+from pyrobust.data.feature_set import FeatureWriter
 from pyrobust.data.labels import LabelWriter
 from pyrobust.data.prepare import make_dataset
 from pyrobust.errors import UserError
@@ -44,6 +46,33 @@ def test_labels_are_told_in_lines(labels):
         "pseudo-labels of 3 samples from id 7 on",
         "labels: 1 no to 2 yes",
         "scores: mean 0.6667",
+        "every file matches its SHA-256",
+    ]
+
+
+def test_distances_are_told_in_lines(tmp_path):
+    writer = DistanceWriter(tmp_path, 3, 7, {"mirrored": True})
+    writer.append(np.array([0.125, 0.25, 0.75], np.float32))
+    writer.finish()
+    assert list(describe(tmp_path, verify=True)) == [
+        "distances to training images of 3 samples from id 7 on",
+        "distances: least 0.1250, median 0.2500",
+        "mirrored: True",
+        "every file matches its SHA-256",
+    ]
+
+
+def test_features_are_told_in_lines(tmp_path):
+    provenance = {"extractor": {"name": "labeller", "weights_sha256": "ab"}}
+    writer = FeatureWriter(tmp_path, 4, 2, 0, ("no", "yes"), False, "float16", 2, provenance)
+    writer.append(features=np.ones((4, 2), np.float16), rows=np.arange(4))
+    writer.finish()
+    assert list(describe(tmp_path, verify=True)) == [
+        "features of 4 images: 2 values, float16",
+        "logits: none",
+        "classes: 2 classes (no, yes)",
+        "extractor name: labeller",
+        "extractor weights_sha256: ab",
         "every file matches its SHA-256",
     ]
 

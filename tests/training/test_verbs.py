@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def test_train_makes_two_steps_and_writes_all_that_the_formats_promise(
     cost = read_json(tmp_path / "cost.json", "")
     assert {"seconds", "images_per_second", "peak_memory_mb", "device", "versions"} == set(cost)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_flipped_byte_is_never_trained_on(digits: Path, samples: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "samples"
+    shutil.copytree(samples, damaged)
+    images = bytearray((damaged / "images-00000.npy").read_bytes())
+    images[-1] ^= 1
+    (damaged / "images-00000.npy").write_bytes(images)
+    with pytest.raises(UserError, match=r"images-00000\.npy does not match its SHA-256"):
+        invoke(
+            "train", "--dataset", digits, "--samples", damaged, "--output", tmp_path / "o", *TINY
+        )
+    assert not (tmp_path / "o" / "training.json").exists()
 
 
 @pytest.mark.parametrize("recipe", ["gowal21", "wang23"])

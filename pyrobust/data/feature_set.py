@@ -10,9 +10,9 @@ from pyrobust.data.shards import Column, ShardReader, ShardWriter
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 
-INDEX = "features.json"
+FEATURES = "features.json"
 FORMAT = "pyrobust-features"
-VERSION = 1
+VERSION = 2
 _MADE_BY = "pyrobust features"
 
 # 64 MiB of features: small enough to lose to a kill and to hold while it is written.
@@ -26,6 +26,7 @@ class FeatureWriter:
         total: images that the set will hold.
         dimensions: values of one image.
         num_logits: logits of one image, 0 where the extractor is no classifier.
+        dtype: type that features are stored in, float32 or float16.
         batch_size: images that are always extracted together; shards hold whole batches.
         provenance: the extractor, its weights, the stores and the draw of the images.
     """
@@ -38,6 +39,7 @@ class FeatureWriter:
         num_logits: int,
         class_names: Sequence[str],
         labelled: bool,
+        dtype: str,
         batch_size: int,
         provenance: Mapping[str, Any],
     ) -> None:
@@ -46,15 +48,17 @@ class FeatureWriter:
             "version": VERSION,
             "dimensions": dimensions,
             "num_logits": num_logits,
+            "dtype": dtype,
             "class_names": list(class_names),
             "labelled": labelled,
             **provenance,
         }
-        batches = max(1, _SHARD_BYTES // (4 * (dimensions + num_logits) * batch_size))
+        row_bytes = np.dtype(dtype).itemsize * dimensions + 4 * num_logits
+        batches = max(1, _SHARD_BYTES // (row_bytes * batch_size))
         self._writer = ShardWriter(
             path,
-            INDEX,
-            _columns(dimensions, num_logits, labelled),
+            FEATURES,
+            _columns(dimensions, num_logits, labelled, dtype),
             total,
             batches * batch_size,
             {**self._head, "batch_size": batch_size},
@@ -82,10 +86,11 @@ class FeatureSet:
         self.count: int = index["count"]
         self.dimensions: int = index["dimensions"]
         self.num_logits: int = index["num_logits"]
+        self.dtype: str = index["dtype"]
         self.class_names: tuple[str, ...] = tuple(index["class_names"])
         self.labelled: bool = index["labelled"]
         self.extractor: dict[str, Any] = index["extractor"]
-        columns = _columns(self.dimensions, self.num_logits, self.labelled)
+        columns = _columns(self.dimensions, self.num_logits, self.labelled, self.dtype)
         self._reader = ShardReader(path, columns, index["shards"], _MADE_BY)
 
     @classmethod
@@ -95,9 +100,9 @@ class FeatureSet:
         Raises:
             UserError: `features.json` is missing, of another version, or a file is damaged.
         """
-        index = read_json(path / INDEX, _MADE_BY)
+        index = read_json(path / FEATURES, _MADE_BY)
         if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{path / INDEX} is no index of features: '{_MADE_BY}' writes one")
+            raise UserError(f"{path / FEATURES} is no index of features: '{_MADE_BY}' writes one")
         if index["version"] != VERSION:
             raise UserError(
                 f"{path} holds features of version {index['version']}, expected {VERSION}: "
@@ -107,7 +112,7 @@ class FeatureSet:
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return the features at `rows`, (len(rows), dimensions) float32."""
-        return self._reader.gather("features", rows)
+        return self._reader.gather("features", rows).astype(np.float32, copy=False)
 
     def logits(self, rows: np.ndarray) -> np.ndarray:
         """Return the logits at `rows`, (len(rows), num_logits) float32."""
@@ -125,6 +130,14 @@ class FeatureSet:
                 f"'pyrobust select' give them, then run '{_MADE_BY}' on the selected store"
             )
         return self._reader.whole("labels")
+
+    def verify(self) -> None:
+        """Compare every shard with its SHA-256.
+
+        Raises:
+            UserError: names the first file that differs.
+        """
+        self._reader.verify()
 
     def store_rows(self) -> np.ndarray:
         """Return the row of each image in its store (in all stores, joined), (count,) int64."""
@@ -145,7 +158,7 @@ class Rows:
 
 
 def check_same_space(*sets: FeatureSet) -> None:
-    """Refuse sets that different extractors made, or of different classes.
+    """Refuse sets that different extractors made, of different types or classes.
 
     Raises:
         UserError: names the first two sets that differ.
@@ -158,6 +171,12 @@ def check_same_space(*sets: FeatureSet) -> None:
                 f"{_named(other)}, expected one extractor with the same weights: "
                 f"run '{_MADE_BY}' for both with the same one"
             )
+        if other.dtype != first.dtype:
+            # Rounded on one side only, a copy would no longer lie at distance zero.
+            raise UserError(
+                f"{first.path} holds {first.dtype} and {other.path} {other.dtype}, expected one "
+                f"type: run '{_MADE_BY}' for both with the same --dtype"
+            )
         if other.class_names != first.class_names:
             raise UserError(
                 f"{first.path} has {len(first.class_names)} classes and {other.path} "
@@ -169,8 +188,8 @@ def _named(features: FeatureSet) -> str:
     return f"{features.extractor['name']} ({features.extractor['weights_sha256'][:8]})"
 
 
-def _columns(dimensions: int, num_logits: int, labelled: bool) -> dict[str, Column]:
-    columns = {"features": Column("float32", (dimensions,)), "rows": Column("int64")}
+def _columns(dimensions: int, num_logits: int, labelled: bool, dtype: str) -> dict[str, Column]:
+    columns = {"features": Column(dtype, (dimensions,)), "rows": Column("int64")}
     if num_logits:
         columns["logits"] = Column("float32", (num_logits,))
     if labelled:
