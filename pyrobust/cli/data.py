@@ -8,6 +8,7 @@ import typer
 from pyrobust.cli.options import takes_settings
 from pyrobust.cli.stage import writes_folder
 from pyrobust.config.data import DatasetSettings
+from pyrobust.errors import UserError
 
 
 @takes_settings(DatasetSettings)
@@ -28,15 +29,46 @@ def dataset(
 
 def info(
     path: Annotated[
-        Path, typer.Argument(help="Folder of a store, data set, generator, labels, ...")
-    ],
+        Path | None, typer.Argument(help="Folder of a store, data set, generator, labels, ...")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file's hash.")] = False,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="Experiment whose hours, bytes and jobs are told, in place of a folder."),
+    ] = None,
+    config: Annotated[Path, typer.Option(help="For --plan: the configuration.")] = Path(
+        "config/config.yaml"
+    ),
+    machine: Annotated[
+        str | None,
+        typer.Option(help="For --plan: machine of the rates; h100 where there is a GPU."),
+    ] = None,
+    devices: Annotated[
+        int, typer.Option(min=1, help="For --plan: devices that a cluster works with at a time.")
+    ] = 8,
+    rates: Annotated[
+        Path | None, typer.Option(help="For --plan: rates of your own machines, as TOML.")
+    ] = None,
 ) -> None:
-    """Tell what a folder holds, in one line a fact."""
-    from pyrobust.data.describe import describe
+    """Tell what a folder holds, or what an experiment will cost, in one line a fact."""
+    if (path is None) == (plan is None):
+        raise UserError("info tells of a folder or, with --plan EXPERIMENT, of a plan: name one")
+    if path is not None:
+        from pyrobust.data.describe import describe
 
-    for fact in describe(path, verify):
+        facts = describe(path, verify)
+    else:
+        from pyrobust.planning.table import describe_plan
+
+        facts = describe_plan(str(plan), config, machine or _machine(), devices, rates)
+    for fact in facts:
         print(fact)
+
+
+def _machine() -> str:
+    import torch
+
+    return "h100" if torch.cuda.is_available() else "two-cores"
 
 
 def export(

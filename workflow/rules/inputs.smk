@@ -1,8 +1,9 @@
 # Paths, inputs and flags that rules derive from an experiment's settings; no rules here.
 import json
-import math
 import shlex
 from pathlib import Path
+
+from pyrobust.config.jobs import num_parts
 
 CORE_SOURCES = sorted(
     path.relative_to("csrc").as_posix()
@@ -46,10 +47,12 @@ def labeller_evaluation_path(experiment):
 
 def sample_parts(wildcards, path):
     """Return one file for each sampling job that the selection starts from."""
-    oversampling = config["selections"][wildcards.selection]["oversampling"]
-    part_size = config["generators"][wildcards.generator]["part_size"]
-    num_parts = math.ceil(int(wildcards.num_samples) * oversampling / part_size)
-    return collect(path, part=range(num_parts), allow_missing=True)
+    parts = num_parts(
+        int(wildcards.num_samples),
+        config["selections"][wildcards.selection]["oversampling"],
+        config["generators"][wildcards.generator]["part_size"],
+    )
+    return collect(path, part=range(parts), allow_missing=True)
 
 
 def parts_of_selection(wildcards):

@@ -1,0 +1,1 @@
+"""What an experiment will cost in hours, bytes and jobs, told before it runs."""

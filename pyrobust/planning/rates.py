@@ -1,0 +1,69 @@
+"""Rates of work on known machines, each with the date and the way that it was measured."""
+
+import datetime
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrobust.errors import UserError
+
+RATES = Path(__file__).with_name("rates.toml")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast one kind of work goes on one machine."""
+
+    value: float
+    unit: str
+    source: str
+    measured: datetime.date | None = None
+
+    @property
+    def basis(self) -> str:
+        """How much the rate is worth."""
+        return "not measured" if self.measured is None else f"measured {self.measured}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device and what it was seen to do."""
+
+    name: str
+    device: str
+    rates: Mapping[str, Rate]
+
+    def rate(self, work: str) -> Rate:
+        """Return the rate of one kind of work.
+
+        Raises:
+            UserError: the file of rates has none.
+        """
+        if work not in self.rates:
+            raise UserError(
+                f"machine '{self.name}' has no rate of {work}, expected one of "
+                f"{', '.join(self.rates)}: add it to the file of rates"
+            )
+        return self.rates[work]
+
+
+def read_machines(path: Path = RATES) -> dict[str, Machine]:
+    """Return the machines of a file of rates by name; a machine has the rates of its host, too.
+
+    Raises:
+        UserError: the file is missing or is none.
+    """
+    try:
+        contents = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: _machine(name, contents) for name in contents}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no file of rates ({error}): write it like {RATES}") from error
+
+
+def _machine(name: str, contents: Mapping[str, Any]) -> Machine:
+    entry = contents[name]
+    host = _machine(entry["host"], contents).rates if "host" in entry else {}
+    own = {work: Rate(**rate) for work, rate in entry["rates"].items()}
+    return Machine(name, entry["device"], {**host, **own})

@@ -1,0 +1,188 @@
+"""Writes docs/scale.md: what millions of generated images cost, from the same rates as a plan.
+
+python -m pyrobust.planning.scale > docs/scale.md
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pyrobust.config.analysis import AnalysisSettings
+from pyrobust.config.data import DatasetSettings, SelectionSettings
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.experiment import Config, ExperimentSettings
+from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.training import LabellerSettings
+from pyrobust.planning import work
+from pyrobust.planning.images import count_images
+from pyrobust.planning.rates import Machine, read_machines
+from pyrobust.planning.stages import Plan, plan_experiment
+from pyrobust.planning.table import hours, size
+
+_SIZES = (1_000_000, 10_000_000, 100_000_000)
+_CLUSTER = 64
+
+TEXT = """\
+# Millions of images
+
+Written by `python -m pyrobust.planning.scale` from `pyrobust/planning/rates.toml`; edit those.
+
+What 1M, 10M and 100M generated images cost, for the paper's model of CIFAR-10 (WRN-28-10, 400
+epochs, two seeds, AA+MT) and the settings that are the defaults. The same for your own settings,
+before a run:
+
+    pyrobust info --plan cifar10_linf --machine h100 --devices {cluster}
+
+**What the hours are worth.** Work is counted: operations of each network, pairs of each search,
+bytes of each store. Rates of the machine without a GPU were measured there with small networks.
+Nobody measured this project on a GPU: the GPU's rates are assumptions, each with its reason, and a
+GPU that does half of it takes twice as long. `--rates FILE` puts your own in their place; every
+stage's `cost.json` tells the images/s that yours needs.
+
+{rates}
+## All stages
+
+Hours of work on one {device}, and on the clock with {cluster} of them. Training does not depend on
+the number of samples: 20M images are drawn from whatever there is. With {largest} samples all
+stages leave {disk} on the disk; images that lie in the parts and, selected, in the training set are
+counted twice, and the parts may be removed after the selection.
+
+{stages}
+## Sampling with other generators
+
+Hours to sample so many images of 32×32 on one device, and on the clock with {cluster}. Evaluations
+of the network are counted; one of BigGAN's or StyleGAN2's makes an image, DDPM's ancestral sampler
+takes 1,000.
+
+{generators}
+## The analysis of all images
+
+By default 50K images are drawn for features and 10K for complementarity and coverage, as in the
+paper, so that the analysis costs the same for any number. With `num_images` and `num_samples` as
+large as the set and `whole_sets: true`, every image meets every other:
+
+{analysis}
+The search grows as the square; `approximate: true` looks into the nearest clusters only and tells
+its recall. A selection with `min_distance` compares each of the samples that compete with every
+training image and its mirror image, pixel by pixel: {distances} hours for {largest}.
+
+## What must fit where
+
+- **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
+  sample (label and score), about {selection_memory} for {largest} that compete, and twice that at
+  its peak; images are gathered 256 MiB at a time. The search holds what `--memory-gb` allows and
+  16 bytes a sample. Training holds stores up to `--resident-mb`, larger ones not at all.
+- **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
+  thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
+  its last whole shard, of at most 64 MiB.
+- **Reading.** Each file meets its hash before its first row is read: {hashing} hours for {largest}
+  images, once for each job that reads them all.
+"""
+
+
+def scale_text() -> str:
+    """Return the text of docs/scale.md."""
+    machines = read_machines()
+    machine = machines["h100"]
+    plans = [_plan(count, machine) for count in _SIZES]
+    largest = plans[-1]
+    return TEXT.format(
+        cluster=_CLUSTER,
+        device="H100",
+        largest="100M",
+        disk=size(largest.num_bytes),
+        rates=_rates(machines["h100"]),
+        stages=_stages(plans),
+        generators=_generators(machine),
+        analysis=_analysis(machine),
+        selection_memory=size(5 * 1.25 * _SIZES[-1]),
+        distances=hours(_distances(machine)),
+        hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
+    )
+
+
+def _plan(count: int, machine: Machine, min_distance: float = 0.0, **analysis: int | bool) -> Plan:
+    config = Config(
+        datasets={"cifar10": DatasetSettings()},
+        labellers={"wrn-28-10": LabellerSettings()},
+        generators={"gaussian": GeneratorSettings()},
+        selections={"until_full": SelectionSettings(min_distance=min_distance)},
+        evaluations={"aa_mt": EvaluationSettings()},
+        analyses={"labeller": AnalysisSettings.model_validate(analysis)},
+        experiments={
+            "cifar10_linf": ExperimentSettings(
+                dataset="cifar10", norm="linf", epsilon="8/255", num_samples=count
+            )
+        },
+    )
+    # The counts that everybody knows, whatever was made in the folder where this runs.
+    images = count_images("cifar10", config.datasets["cifar10"], Path("none"))
+    return plan_experiment(config, "cifar10_linf", images, machine)
+
+
+def _distances(machine: Machine) -> float:
+    """Return the seconds that near-copies are looked for among the largest number of samples."""
+    stages = _plan(_SIZES[-1], machine, min_distance=0.05).stages
+    return sum(stage.seconds for stage in stages if stage.name == "distances")
+
+
+def _stages(plans: Sequence[Plan]) -> str:
+    rows = []
+    for stages in zip(*(plan.stages for plan in plans), strict=True):
+        largest = stages[-1]
+        rows.append(
+            [largest.name]
+            + [f"{hours(s.seconds)} ({hours(s.wall_seconds(_CLUSTER))})" for s in stages]
+            + [f"{largest.jobs:,}", size(largest.num_bytes), largest.rate.basis]
+        )
+    rows.append(
+        ["together"]
+        + [f"{hours(p.seconds)} ({hours(p.wall_seconds(_CLUSTER))})" for p in plans]
+        + [f"{sum(s.jobs for s in plans[-1].stages):,}", size(plans[-1].num_bytes), ""]
+    )
+    return _table(["stage", "1M", "10M", "100M", "jobs (100M)", "disk (100M)", "rate"], rows)
+
+
+def _generators(machine: Machine) -> str:
+    def row(name: str, passes: str, seconds: Callable[[int], float], basis: str) -> list[str]:
+        shown = [f"{hours(seconds(n))} ({hours(seconds(n) / _CLUSTER)})" for n in _SIZES]
+        return [name, passes, *shown, basis]
+
+    gaussian, networks = machine.rate("gaussian"), machine.rate("generators")
+    rows = [row("gaussian", "", lambda n: 2 * 3072**2 * n / gaussian.value, gaussian.basis)]
+    for name, (flops, passes, _) in work.GENERATORS.items():
+        image_seconds = flops * passes / networks.value
+        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, networks.basis))
+    return _table(["generator", "passes an image", "1M", "10M", "100M", "rate"], rows)
+
+
+def _analysis(machine: Machine) -> str:
+    rows = []
+    for count in _SIZES:
+        plan = _plan(count, machine, num_images=count, num_samples=count, whole_sets=True)
+        by_name = {stage.name: stage for stage in plan.stages}
+        features, neighbours = by_name["features"], by_name["neighbours"]
+        cells = [
+            text
+            for stage in (features, neighbours)
+            for text in (hours(stage.seconds), size(stage.num_bytes))
+        ]
+        rows.append([f"{count:,}", *cells])
+    head = ["images", "features, hours", "features, disk", "search, hours", "pairs, disk"]
+    return _table(head, rows)
+
+
+def _rates(machine: Machine) -> str:
+    rows = [
+        [work_, f"{rate.value:.3g} {rate.unit}", rate.basis, rate.source]
+        for work_, rate in machine.rates.items()
+    ]
+    return _table(["work", "rate", "", "source"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(scale_text(), end="")

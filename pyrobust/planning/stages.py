@@ -1,0 +1,224 @@
+"""The stages of an experiment with their jobs, hours and bytes, from its settings and rates."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from pyrobust.config import parse_settings
+from pyrobust.config.experiment import Config, ExperimentSettings
+from pyrobust.config.jobs import num_parts
+from pyrobust.config.training import TrainSettings
+from pyrobust.planning import work
+from pyrobust.planning.images import ImageCounts
+from pyrobust.planning.rates import Machine, Rate
+
+_LABEL_BYTES = 8 + 4  # label and score
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage costs."""
+
+    name: str
+    jobs: int
+    images: int
+    """Images that it makes or reads, all jobs together."""
+    seconds: float
+    """Of work, all jobs together; they may run side by side."""
+    num_bytes: int
+    """That it leaves on the disk."""
+    rate: Rate
+    """What the seconds stand on."""
+
+    def wall_seconds(self, devices: int) -> float:
+        """Return the time that it takes on so many equal devices, jobs being indivisible."""
+        return math.ceil(self.jobs / devices) * self.seconds / self.jobs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an experiment costs on a machine; no stage of another experiment is reused."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    machine: Machine
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all stages on one device."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all stages."""
+        return sum(stage.num_bytes for stage in self.stages)
+
+    def wall_seconds(self, devices: int) -> float:
+        """Return the time of the stages one after another, the jobs of each side by side."""
+        return sum(stage.wall_seconds(devices) for stage in self.stages)
+
+
+def plan_experiment(config: Config, name: str, images: ImageCounts, machine: Machine) -> Plan:
+    """Return the plan of `config.experiments[name]` on the images of its data set."""
+    return Plan(name, tuple(_Planner(config, name, images, machine).stages()), machine)
+
+
+class _Planner:
+    def __init__(self, config: Config, name: str, images: ImageCounts, machine: Machine) -> None:
+        self.experiment: ExperimentSettings = config.experiments[name]
+        self.labeller = config.labellers[self.experiment.labeller]
+        self.generator = config.generators[self.experiment.generator]
+        self.selection = config.selections[self.experiment.selection]
+        self.evaluation = config.evaluations[self.experiment.evaluation]
+        self.analysis = config.analyses[self.experiment.analysis]
+        self.evaluation_jobs = config.evaluation_jobs
+        shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
+        own = {key: getattr(self.experiment, key) for key in shared}
+        self.training = parse_settings(TrainSettings, {**own, **self.experiment.training})
+        self.images = images
+        self.machine = machine
+        self.pixels = math.prod(images.image_shape)
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stages in the order of the flow."""
+        yield self.stage("dataset", "disk", self.images.all * self.pixels, self.images.all, 1)
+        yield self.train_labeller()
+        if self.experiment.mixing_factor < 1:
+            yield from self.generated()
+        yield self.train()
+        yield self.evaluate_labeller()
+        yield self.evaluate()
+
+    def stage(
+        self,
+        name: str,
+        kind: str,
+        amount: float,
+        images: int,
+        jobs: int,
+        row_bytes: float | None = None,
+        more_bytes: int = 0,
+    ) -> Stage:
+        """Return a stage of `amount` units of one kind of work."""
+        rate = self.machine.rate(kind)
+        seconds = amount / rate.value + jobs * self.machine.rate("start").value
+        of_rows = (self.pixels + 8 if row_bytes is None else row_bytes) * images
+        return Stage(name, jobs, images, seconds, round(of_rows) + more_bytes, rate)
+
+    @cached_property
+    def labeller_flops(self) -> int:
+        flops, _ = self.classifier(self.labeller.architecture)
+        return flops
+
+    def classifier(self, architecture: str) -> tuple[int, int]:
+        return work.classifier(architecture, self.images.image_shape, self.images.num_classes)
+
+    def train_labeller(self) -> Stage:
+        flops, weights = self.classifier(self.labeller.architecture)
+        count = round(self.labeller.epochs * self.labeller.epoch_size)
+        return self.stage(
+            "train-labeller", "classifier", 3 * flops * count, count, 1, 0, 4 * weights
+        )
+
+    def generated(self) -> Iterator[Stage]:
+        """Yield the stages that make and measure generated images."""
+        jobs = num_parts(
+            self.experiment.num_samples, self.selection.oversampling, self.generator.part_size
+        )
+        count = jobs * self.generator.part_size
+        yield self.fit_generator()
+        yield self.sample(count, jobs)
+        yield self.stage(
+            "label", "inference", count * self.labeller_flops, count, jobs, _LABEL_BYTES
+        )
+        if self.selection.min_distance > 0:
+            mirrored = 2  # at most: not every data set is mirrored
+            pairs = count * self.images.train * mirrored
+            yield self.stage("distances", "search", 2 * self.pixels * pairs, count, jobs, 4)
+        kept = self.experiment.num_samples
+        row_bytes = self.pixels + _LABEL_BYTES
+        yield self.stage("select", "disk", kept * row_bytes, kept, 1, row_bytes)
+        yield from self.analyse()
+
+    def fit_generator(self) -> Stage:
+        kind, values = self.generator.type, self.pixels
+        if kind == "imported":
+            count = self.experiment.num_samples
+            return self.stage("fit-generator", "disk", count * values, count, 1)
+        if kind == "gaussian":
+            flops = 2 * self.images.train * values**2 + self.images.num_classes * values**3 / 3
+            weights = 8 * self.images.num_classes * values**2
+            return self.stage(
+                "fit-generator", "gaussian_fit", flops, self.images.train, 1, 0, weights
+            )
+        passes = work.GENERATORS[kind][2]
+        steps, batch = self.generator.training_steps, self.generator.batch_size
+        flops = steps * batch * passes * work.generator_pass(kind, self.images.image_shape)
+        return self.stage("fit-generator", "generators", flops, steps * batch, 1, 0)
+
+    def sample(self, count: int, jobs: int) -> Stage:
+        kind = self.generator.type
+        if kind == "imported":
+            return self.stage("sample", "disk", count * self.pixels, count, jobs)
+        if kind == "gaussian":
+            return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
+        passes = getattr(self.generator, "sampling_steps", None) or work.GENERATORS[kind][1]
+        flops = count * passes * work.generator_pass(kind, self.images.image_shape)
+        return self.stage("sample", "generators", flops, count, jobs)
+
+    def analyse(self) -> Iterator[Stage]:
+        """Yield features, neighbours and quality."""
+        sets = (self.images.train, self.images.test, self.experiment.num_samples)
+        sizes = [min(self.analysis.num_images, size) for size in sets]
+        if self.analysis.extractor == "labeller":
+            flops: float = self.labeller_flops
+            dimensions = work.penultimate(self.labeller.architecture)
+        else:
+            flops, dimensions = work.extractor(self.analysis.extractor, self.images.image_shape)
+        value_bytes = 2 if self.analysis.dtype == "float16" else 4
+        count = sum(sizes)
+        row_bytes = value_bytes * dimensions + 16
+        yield self.stage("features", "inference", count * flops, count, 3, row_bytes)
+        if not self.analysis.whole_sets:
+            sizes = [min(self.analysis.num_samples, *sizes)] * 3
+        train, test, own = sizes
+        pairs = own * (train + test + own) + 2 * train * test
+        components = min(self.analysis.components, dimensions)
+        yield self.stage("neighbours", "search", 2 * components * pairs, own, 1, 100)
+        size = min(self.analysis.manifold_samples, *sizes)
+        yield self.stage("quality", "pairs", 3 * size**2, count, 1, 0)
+
+    def train(self) -> Stage:
+        flops, weights = self.classifier(self.training.architecture)
+        steps = max(
+            1, int(self.training.epochs * self.training.epoch_size / self.training.batch_size)
+        )
+        count = steps * self.training.batch_size
+        validated = min(self.training.validations, steps) * self.images.validation
+        passes = count * work.trades_passes(self.training) + validated * work.validation_passes()
+        jobs = len(self.experiment.seeds)
+        kind = self.gradients(self.training.precision)
+        return self.stage(
+            "train", kind, jobs * passes * flops, jobs * count, jobs, 0, jobs * 4 * weights
+        )
+
+    def evaluate_labeller(self) -> Stage:
+        # It falls to the first attack.
+        passes = work.attack_passes(self.evaluation, self.images.num_classes, standing=0)
+        count = min(self.evaluation.num_images or self.images.test, self.images.test)
+        kind, amount = self.gradients(self.evaluation.search), count * passes * self.labeller_flops
+        return self.stage("evaluate (labeller)", kind, amount, count, 1, 100)
+
+    def evaluate(self) -> Stage:
+        flops, _ = self.classifier(self.training.architecture)
+        runs = len(self.experiment.seeds) if self.experiment.test_runs == "all" else 1
+        count = runs * min(self.evaluation.num_images or self.images.test, self.images.test)
+        passes = work.attack_passes(self.evaluation, self.images.num_classes, work.STANDING)
+        kind, jobs = self.gradients(self.evaluation.search), runs * self.evaluation_jobs
+        return self.stage("evaluate", kind, count * passes * flops, count, jobs, 100)
+
+    def gradients(self, precision: str) -> str:
+        """Return the kind of work of passes with gradients."""
+        kind = "gradients_bfloat16"
+        return kind if precision == "bfloat16" and kind in self.machine.rates else "gradients"

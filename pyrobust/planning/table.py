@@ -1,0 +1,108 @@
+"""A plan as lines for a person."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyrobust.config import parse_settings
+from pyrobust.config.experiment import Config, check_config
+from pyrobust.errors import UserError
+from pyrobust.planning.images import count_images
+from pyrobust.planning.rates import RATES, Rate, read_machines
+from pyrobust.planning.stages import Plan, plan_experiment
+
+# Where the workflow makes data sets.
+_DATASETS = Path("resources/datasets")
+
+
+def describe_plan(
+    name: str, config_path: Path, machine_name: str, devices: int, rates: Path | None = None
+) -> Iterator[str]:
+    """Yield the lines of the plan of one experiment.
+
+    Args:
+        devices: equal devices that a cluster works with at a time.
+        rates: file of rates; that of the package where none is given.
+
+    Raises:
+        UserError: the configuration is wrong, or the experiment, the data set or the machine is
+            not known.
+    """
+    config = _read_config(config_path)
+    if name not in config.experiments:
+        raise UserError(
+            f"experiment is '{name}', expected one of {', '.join(config.experiments)} as "
+            f"{config_path} has them"
+        )
+    machines = read_machines(rates or RATES)
+    if machine_name not in machines:
+        raise UserError(f"machine is '{machine_name}', expected one of {', '.join(machines)}")
+    dataset = config.experiments[name].dataset
+    images = count_images(dataset, config.datasets[dataset], _DATASETS)
+    yield from plan_lines(plan_experiment(config, name, images, machines[machine_name]), devices)
+
+
+def plan_lines(plan: Plan, devices: int) -> Iterator[str]:
+    """Yield a table of the stages, their sum, and what the hours stand on."""
+    yield f"{plan.name} on {plan.machine.device}, all stages anew"
+    head = ("stage", "jobs", "images", "hours", f"on {devices}", "disk", "rate")
+    yield _row(*head)
+    for stage in plan.stages:
+        yield _row(
+            stage.name,
+            f"{stage.jobs:,}",
+            f"{stage.images:,}",
+            hours(stage.seconds),
+            hours(stage.wall_seconds(devices)),
+            size(stage.num_bytes),
+            stage.rate.basis,
+        )
+    together = (hours(plan.seconds), hours(plan.wall_seconds(devices)), size(plan.num_bytes))
+    yield _row("together", f"{sum(stage.jobs for stage in plan.stages):,}", "", *together, "")
+    yield (
+        f"hours: of work on one device; on {devices}: on the clock with {devices} of them at a "
+        "time, a job on one"
+    )
+    yield (
+        "Operations are counted for these settings; rates were seen with small networks and are "
+        "carried over to other sizes. Expect a factor of two either way where a rate was "
+        "measured, more where it was not:"
+    )
+    for rate in _distinct(plan):
+        yield f"  {rate.value:.3g} {rate.unit}, {rate.basis}: {rate.source}"
+
+
+def hours(seconds: float) -> str:
+    """Return hours with the digits that an estimate has."""
+    value = seconds / 3600
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def size(num_bytes: float) -> str:
+    """Return bytes in the largest unit that leaves a number of 1 or more."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.3g} {unit}"
+    return f"{num_bytes / 1e3:.3g} kB"
+
+
+def _read_config(path: Path) -> Config:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path} ({error}): name it with --config FILE") from error
+    check_config(values)
+    return parse_settings(Config, values)
+
+
+def _distinct(plan: Plan) -> list[Rate]:
+    rates = [stage.rate for stage in plan.stages]
+    return [rate for place, rate in enumerate(rates) if rate not in rates[:place]]
+
+
+def _row(*cells: str) -> str:
+    name, jobs, images, alone, together, disk, rate = cells
+    return f"{name:<20}{jobs:>6}{images:>14}{alone:>9}{together:>9}{disk:>10}  {rate}".rstrip()

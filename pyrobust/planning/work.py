@@ -1,0 +1,108 @@
+"""Counted work: floating-point operations of networks and attacks, a multiply-add being two."""
+
+from functools import cache
+
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.training import TrainSettings
+from pyrobust.data.store import ImageShape
+
+# A pass with the gradient of the image costs two forward passes, one with that of the weights
+# three.
+_IMAGE_GRADIENT, _WEIGHT_GRADIENT = 2, 3
+
+# Of the paper's models, two images in three withstand the first attack and meet the others.
+STANDING = 2 / 3
+
+# One pass of a generator's network for an image of 32×32×3, counted; how many passes make an
+# image; forward passes that an image of a training batch costs (the discriminator's counted in).
+GENERATORS: dict[str, tuple[float, int, int]] = {
+    "ddpm": (12.1e9, 1000, 3),
+    "edm": (12.1e9, 35, 3),
+    "vdvae": (25.2e9, 1, 6),
+    "biggan": (3.39e9, 1, 34),
+    "stylegan2": (8.04e9, 1, 14),
+}
+_COUNTED_PIXELS = 32 * 32
+
+# FID-Inception resizes whatever it sees; the network of LPIPS sees images as they are.
+INCEPTION_FLOPS, INCEPTION_DIMENSIONS = 11.4e9, 2048
+_LPIPS_FLOPS, _LPIPS_DIMENSIONS = 0.63e9, 124_928
+
+
+@cache
+def classifier(architecture: str, image_shape: ImageShape, num_classes: int) -> tuple[int, int]:
+    """Return the operations of one image's forward pass, and the number of weights.
+
+    The network is built without memory, so that any size is counted in a moment.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from pyrobust.models import ModelSpec, build_model
+
+    height, width, channels = image_shape
+    half = (0.5,) * channels
+    spec = ModelSpec(architecture, "silu", num_classes, image_shape, half, half)
+    with torch.device("meta"):
+        model = build_model(spec).eval()
+        x = torch.empty(1, channels, height, width)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    return counter.get_total_flops(), sum(weight.numel() for weight in model.parameters())
+
+
+def penultimate(architecture: str) -> int:
+    """Return the width of a classifier's penultimate layer."""
+    if architecture.startswith("wrn-"):
+        return 64 * int(architecture.rsplit("-", 1)[1])
+    return 512
+
+
+def extractor(name: str, image_shape: ImageShape) -> tuple[float, int]:
+    """Return the operations an image of a published extractor, and its dimensions."""
+    if name == "inception":
+        return INCEPTION_FLOPS, INCEPTION_DIMENSIONS
+    scale = image_shape[0] * image_shape[1] / _COUNTED_PIXELS
+    return _LPIPS_FLOPS * scale, round(_LPIPS_DIMENSIONS * scale)
+
+
+def generator_pass(kind: str, image_shape: ImageShape) -> float:
+    """Return the operations of one pass of a generator's network, scaled with the pixels."""
+    return GENERATORS[kind][0] * image_shape[0] * image_shape[1] / _COUNTED_PIXELS
+
+
+def trades_passes(settings: TrainSettings) -> int:
+    """Return the forward passes that an image of a TRADES batch costs: 26 with ten steps."""
+    return 2 * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * settings.attack_steps
+
+
+def validation_passes(num_steps: int = 40) -> int:
+    """Return the forward passes of an image of the validation split under PGD."""
+    return 1 + _IMAGE_GRADIENT * num_steps
+
+
+def attack_passes(settings: EvaluationSettings, num_classes: int, standing: float) -> float:
+    """Return the forward passes of an evaluation, for each image.
+
+    Args:
+        standing: share of the images that withstand the first attack and meet all others.
+    """
+    targets = min(settings.multitargeted_targets or num_classes - 1, num_classes - 1)
+    shared = 1 if settings.multitargeted_share_restarts else targets
+    first = settings.apgd_ce_steps * settings.apgd_ce_restarts
+    others = (
+        settings.apgd_dlr_steps * settings.apgd_dlr_restarts
+        + settings.multitargeted_steps * settings.multitargeted_restarts * shared
+    )
+    radii = 1 + len(settings.curve)
+    passes = 1 + radii * _IMAGE_GRADIENT * (first + standing * others)
+    if settings.autoattack:
+        passes += _autoattack_passes(num_classes, standing)
+    return passes
+
+
+def _autoattack_passes(num_classes: int, standing: float) -> float:
+    """Return those of AutoAttack: APGD-CE, APGD-T and FAB-T on nine targets, 5,000 of Square."""
+    targets = min(9, num_classes - 1)
+    others = _IMAGE_GRADIENT * 100 * targets + _WEIGHT_GRADIENT * 100 * targets + 5000
+    return _IMAGE_GRADIENT * 100 + standing * others

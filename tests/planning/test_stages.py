@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pyrobust.config.data import DatasetSettings
+from pyrobust.config.experiment import Config
+from pyrobust.data.prepare import make_dataset
+from pyrobust.planning.images import ImageCounts, count_images
+from pyrobust.planning.rates import Machine, Rate
+from pyrobust.planning.stages import Plan, Stage, plan_experiment
+
+ROOT = Path(__file__).parents[2]
+CIFAR10 = ImageCounts(48_976, 1024, 10_000, (32, 32, 3), 10)
+WORK = ("start", "gradients", "classifier", "inference", "generators", "gaussian", "gaussian_fit",
+        "search", "pairs", "disk")  # fmt: skip
+MACHINE = Machine("round", "a round machine", {work: Rate(1e9, "1/s", "made up") for work in WORK})
+
+
+def plan(**changes: Any) -> dict[str, Stage]:
+    """Return the stages of cifar10_linf, with some of its settings changed, at 1 GFLOP/s."""
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    values["selections"]["until_full"] = changes.pop("until_full", {})
+    values["generators"]["gaussian"] = changes.pop("gaussian", {})
+    values["experiments"]["cifar10_linf"].update(changes)
+    found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, MACHINE)
+    return {stage.name: stage for stage in found.stages}
+
+
+def test_sampling_jobs_make_whole_parts() -> None:
+    stages = plan(num_samples=1_000_000)
+    for name in ("sample", "label"):
+        assert (stages[name].jobs, stages[name].images) == (13, 1_300_000)
+    assert stages["select"].num_bytes == 1_000_000 * (3072 + 12)
+    assert plan(gaussian={"part_size": 50_000})["sample"].jobs == 25
+
+
+def test_training_costs_steps_times_passes() -> None:
+    one, two = plan(seeds=[0])["train"], plan(seeds=[0, 1])["train"]
+    assert (one.jobs, two.jobs) == (1, 2)
+    assert one.images == 19_531 * 1024
+    # 26 passes of 10.49 GFLOP for each image, and 40 validations of 1,024 images by PGD-40.
+    passes = 26 * 19_531 * 1024 + 40 * 1024 * 81
+    start = MACHINE.rate("start").value
+    assert one.seconds - start == pytest.approx(10.48666 * passes, rel=1e-4)
+    assert two.seconds == pytest.approx(2 * one.seconds)
+
+
+def test_distances_are_planned_where_near_copies_are_looked_for_only() -> None:
+    assert "distances" not in plan()
+    stage = plan(until_full={"min_distance": 0.05})["distances"]
+    assert (stage.jobs, stage.num_bytes) == (13, 4 * 1_300_000)
+
+
+def test_without_generated_images_there_are_no_stages_of_theirs() -> None:
+    assert list(plan(mixing_factor=1)) == [
+        "dataset", "train-labeller", "train", "evaluate (labeller)", "evaluate",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("jobs", "devices", "expected"), [(10, 1, 100.0), (10, 10, 10.0), (10, 4, 30.0), (10, 99, 10.0)]
+)
+def test_jobs_are_not_divided_among_devices(jobs: int, devices: int, expected: float) -> None:
+    stage = Stage("sample", jobs, 1, 100.0, 0, MACHINE.rate("disk"))
+    assert stage.wall_seconds(devices) == pytest.approx(expected)
+
+
+def test_a_plan_is_the_sum_of_its_stages() -> None:
+    rate = MACHINE.rate("disk")
+    found = Plan("x", (Stage("a", 2, 1, 10.0, 5, rate), Stage("b", 1, 1, 7.0, 6, rate)), MACHINE)
+    assert (found.seconds, found.num_bytes, found.wall_seconds(2)) == (17.0, 11, 12.0)
+
+
+def test_a_data_set_that_was_made_tells_its_counts(tmp_path: Path) -> None:
+    settings = DatasetSettings(layout="digits", validation_size=64, test_size=100)
+    known = count_images("digits", settings, tmp_path)
+    make_dataset("digits", tmp_path, tmp_path / "digits", settings)
+    assert count_images("digits", settings, tmp_path) == known

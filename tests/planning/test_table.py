@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pyrobust.cli import app
+from pyrobust.errors import UserError
+from pyrobust.planning.rates import RATES, read_machines
+from pyrobust.planning.scale import scale_text
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config/config.yaml"
+
+
+def run_info(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    app(["info", "--config", str(CONFIG), *options], standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_the_page_on_scale_is_what_the_rates_say() -> None:
+    assert (ROOT / "docs/scale.md").read_text() == scale_text(), (
+        "run: python -m pyrobust.planning.scale > docs/scale.md"
+    )
+
+
+def test_every_rate_says_when_it_was_measured_or_that_it_was_not() -> None:
+    for machine in read_machines().values():
+        for rate in machine.rates.values():
+            guessed = rate.source.startswith(("assumed", "estimated"))
+            assert guessed == (rate.measured is None), rate
+
+
+def test_every_experiment_of_the_config_has_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in yaml.safe_load(CONFIG.read_text())["experiments"]:
+        assert "together" in run_info(capsys, "--plan", name, "--machine", "h100")
+
+
+def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--plan", "cifar10_linf", "--machine", "h100", "--devices", "16")
+    lines = run_info(capsys, *options).splitlines()
+    assert lines[0] == "cifar10_linf on one NVIDIA H100 beside 2 cores, all stages anew"
+    assert lines[1].split() == ["stage", "jobs", "images", "hours", "on", "16", "disk", "rate"]
+    (train,) = (line for line in lines if line.startswith("train "))
+    assert train.split()[1:3] == ["2", "39,999,488"]
+    assert train.endswith("not measured")
+    assert any("1e+14 FLOP/s, not measured: assumed" in line for line in lines)
+
+
+def test_own_rates_take_the_place_of_the_shipped_ones(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rates = tmp_path / "rates.toml"
+    text = RATES.read_text().replace("value = 71e9", "value = 71e8")
+    rates.write_text(text.replace("[two-cores", "[mine").replace('"two-cores"', '"mine"'))
+    slow = run_info(capsys, "--plan", "cifar10_linf", "--machine", "mine", "--rates", str(rates))
+    assert "7.1e+09 FLOP/s, measured" in slow
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--plan", "nothing"], "experiment is 'nothing', expected one of digits_linf"),
+        (["--plan", "digits_linf", "--machine", "abacus"], "machine is 'abacus', expected one of"),
+        (["--plan", "digits_linf", "--rates", "none.toml"], "none.toml is no file of rates"),
+        (["--plan", "digits_linf", "--config", "none.yaml"], "cannot read none.yaml"),
+        (["--plan", "digits_linf", "folder"], "of a folder or, with --plan EXPERIMENT, of a plan"),
+        ([], "of a folder or, with --plan EXPERIMENT, of a plan: name one"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run_info(capsys, *options)
+
+
+def test_an_unknown_data_set_must_be_made_first(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    values = yaml.safe_load(CONFIG.read_text())
+    values["datasets"]["flowers"] = {"image_size": 32}
+    values["experiments"]["digits_linf"]["dataset"] = "flowers"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    options = ["--plan", "digits_linf", "--config", str(tmp_path / "config.yaml")]
+    with pytest.raises(UserError, match=r"nothing is known of the data set 'flowers' .* 'snake"):
+        run_info(capsys, *options)

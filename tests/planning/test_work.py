@@ -1,0 +1,41 @@
+import pytest
+
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.training import TrainSettings
+from pyrobust.models import ModelSpec, build_model
+from pyrobust.planning import work
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flops", "weights"),
+    [("wrn-28-10", 10.49e9, 36_479_194), ("wrn-70-16", 77.5e9, 266_796_506)],
+)
+def test_networks_are_counted_as_published(architecture: str, flops: float, weights: int) -> None:
+    found = work.classifier(architecture, (32, 32, 3), 10)
+    assert found == (pytest.approx(flops, rel=1e-3), weights)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width"), [("wrn-16-4", 256), ("wrn-10-1", 64), ("resnet-18", 512)]
+)
+def test_the_penultimate_layer_is_as_wide_as_the_networks(architecture: str, width: int) -> None:
+    spec = ModelSpec(architecture, "silu", 10, (32, 32, 3), (0.5,) * 3, (0.5,) * 3)
+    assert work.penultimate(architecture) == build_model(spec).logits.in_features == width
+
+
+@pytest.mark.parametrize(("steps", "passes"), [(10, 26), (0, 6)])
+def test_a_trades_image_costs_26_forward_passes(steps: int, passes: int) -> None:
+    assert work.trades_passes(TrainSettings(attack_steps=steps)) == passes
+
+
+def test_images_that_fell_meet_no_further_attack() -> None:
+    settings = EvaluationSettings()
+    assert work.attack_passes(settings, 10, standing=0) == 1 + 2 * 500
+    assert work.attack_passes(settings, 10, standing=1) == 1 + 2 * (500 + 500 + 9 * 2000)
+    curve = EvaluationSettings(curve=("4/255", "16/255"))
+    assert work.attack_passes(curve, 10, standing=0) == 1 + 3 * 2 * 500
+
+
+def test_lpips_has_the_dimensions_of_the_paper() -> None:
+    assert work.extractor("lpips", (32, 32, 3))[1] == 124_928
+    assert work.extractor("lpips", (64, 64, 3))[1] == 499_712
