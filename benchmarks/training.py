@@ -17,7 +17,6 @@ averaged by a loop over the parameters. It gets a ready batch, where ours loads 
 
 import argparse
 import copy
-import json
 import platform
 import re
 import statistics
@@ -36,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pyrobust.attacks.threat import ThreatModel
 from pyrobust.attacks.trades import TradesAttackSettings
 from pyrobust.cost import device_name
+from pyrobust.files import write_json
 from pyrobust.models import ImageClassifier, ModelSpec, batch_statistics, logits_in
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.loader import Augmentation, Loader
@@ -286,14 +286,18 @@ def main() -> None:
     device = torch.device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    rows = []
+    machine = {"device": device_name(options.device), "torch": torch.__version__}
+    name = re.sub(r"[^a-z0-9]+", "-", machine["device"].lower()).strip("-")
+    path = options.results / f"training-{name}.json"
+    result: dict[str, Any] = {"machine": {**machine, "system": platform.platform()}, "rows": []}
     print(f"{'network':12}{'norm':6}{'precision':10}{'img/s':>9}{'plain':>9}", end="")
     print(f"{'forwards':>10}{'plain':>8}{'matrix':>8}  over plain")
     for network in options.networks:
         for norm in options.norms:
             for precision in options.precisions:
                 row = measure(network, norm, precision, options.batch_size, options.rounds, device)
-                rows.append(row)
+                result["rows"].append(row)
+                write_json(path, result)  # what is measured is kept, whatever happens next
                 print(
                     f"{network:12}{norm:6}{precision:10}{row['images_per_second']:9.1f}"
                     f"{row['plain_images_per_second']:9.1f}"
@@ -302,12 +306,6 @@ def main() -> None:
                     + ", ".join(f"{name} {ratio}" for name, ratio in row["speedup"].items()),
                     flush=True,
                 )
-    machine = {"device": device_name(options.device), "torch": torch.__version__}
-    name = re.sub(r"[^a-z0-9]+", "-", machine["device"].lower()).strip("-")
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"training-{name}.json"
-    result = {"machine": {**machine, "system": platform.platform()}, "rows": rows}
-    path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {path}")
 
 
