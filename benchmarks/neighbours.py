@@ -2,16 +2,21 @@
 memory, and grow as the number of distances.
 
     python benchmarks/neighbours.py                       # two minutes on two cores
-    python benchmarks/neighbours.py --sizes 100000 300000 1000000 --memory-gb 2
+    python benchmarks/neighbours.py --sizes 100000 300000 1000000 --self-sizes 100000 300000 \\
+        --memory-gb 2 --repeats 1                         # a quarter of an hour
+    python benchmarks/neighbours.py --self-sizes 1000000 --tasks self --methods ours \\
+        --memory-gb 2 --repeats 1 --output self-1m.json   # half an hour: 10¹² distances
 
 Each measurement runs in a process of its own. `real` searches generated vectors among real ones,
 `self` among themselves. `faiss` is IndexFlatL2 the way it is commonly called: k = 1, and k = 2
-among themselves, where the first hit is taken for the vector itself. Scikit-learn and prdc run at
-the first size.
+among themselves, where the first hit is taken for the vector itself. It runs at every size, and so
+does scikit-learn's brute force up to `--patience` distances. prdc holds a matrix of all distances
+and runs at the largest size whose two copies fit into half of this machine's free memory.
 """
 
 import argparse
 import json
+import math
 import platform
 import resource
 import subprocess
@@ -36,13 +41,13 @@ def main() -> None:
         method, task, size = arguments.one
         print(json.dumps(_measure(method, task, int(size), arguments)))
         return
-    rows = []
-    for task in ("real", "self"):
-        for size in arguments.sizes:
-            rows += [_in_own_process(method, task, size, arguments) for method in ("ours", "faiss")]
-        # prdc has no search between two sets, but for all its scores at once.
-        for method in ("scikit-learn", "prdc") if task == "self" else ("scikit-learn",):
-            rows.append(_in_own_process(method, task, arguments.sizes[0], arguments))
+    rows = [
+        _in_own_process(method, task, size, arguments)
+        for task in arguments.tasks
+        for size, methods in _sizes(task, arguments).items()
+        for method in methods
+        if method in arguments.methods
+    ]
     result = {
         "machine": {"processor": _processor(), "threads": arguments.threads, "gpus": _gpus()},
         "versions": {
@@ -54,16 +59,37 @@ def main() -> None:
         "repeats": arguments.repeats,
         "rows": rows,
         "ratios": _ratios(rows),
-        "exponents": {task: _exponent(rows, task) for task in ("real", "self")},
+        "exponents": {task: _exponent(rows, task) for task in arguments.tasks},
+        "peak_over_budget": _peak_over_budget(rows, arguments.memory_gb),
     }
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({key: result[key] for key in ("ratios", "exponents")}, indent=2))
+    shown = ("ratios", "exponents", "peak_over_budget")
+    print(json.dumps({key: result[key] for key in shown}, indent=2))
+
+
+def _sizes(task: str, arguments: argparse.Namespace) -> dict[int, tuple[str, ...]]:
+    """Return the sizes of a task, each with the methods that can do it."""
+    sizes = arguments.sizes if task == "real" else arguments.self_sizes or arguments.sizes
+    found: dict[int, tuple[str, ...]] = {}
+    for size in sizes:
+        others = arguments.num_real if task == "real" else size
+        slow = ("scikit-learn",) if size * others <= arguments.patience else ()
+        found[size] = ("ours", "faiss", *slow)
+    if task == "self" and "prdc" in arguments.methods:
+        # prdc has no search between two sets, but for all its scores at once.
+        largest = min(max(sizes), int(math.sqrt(_free_bytes() / 2 / (2 * 8))) // 1000 * 1000)
+        found[largest] = (*found.get(largest, ("ours",)), "prdc")
+    return found
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--self-sizes", type=int, nargs="+", help="of self; --sizes by default")
+    parser.add_argument("--tasks", nargs="+", default=["real", "self"], choices=["real", "self"])
+    parser.add_argument("--methods", nargs="+", default=list(_METHODS), choices=list(_METHODS))
+    parser.add_argument("--patience", type=float, default=1e10, help="distances of scikit-learn")
     parser.add_argument("--num-real", type=int, default=60_000)
     parser.add_argument("--memory-gb", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
@@ -192,17 +218,25 @@ def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
             row["cpu_seconds"] / ours[row["task"], row["size"]], 3
         )
         for row in rows
-        if row["method"] != "ours"
+        if row["method"] != "ours" and (row["task"], row["size"]) in ours
     }
 
 
-def _exponent(rows: list[dict[str, Any]], task: str) -> float:
-    """Return b of cpu_seconds = a * size^b."""
+def _peak_over_budget(rows: list[dict[str, Any]], memory_gb: float) -> float | None:
+    """Return our highest peak of memory as a share of the budget, `--memory-gb`."""
+    peaks = [row["peak_mb"] for row in rows if row["method"] == "ours"]
+    return round(max(peaks) * 2**20 / (memory_gb * 1e9), 3) if peaks else None
+
+
+def _exponent(rows: list[dict[str, Any]], task: str) -> float | None:
+    """Return b of cpu_seconds = a * size^b, if there are several sizes."""
     mine = {
         row["size"]: row["cpu_seconds"]
         for row in rows
         if (row["method"], row["task"]) == ("ours", task)
     }
+    if len(mine) < 2:
+        return None
     slope, _ = np.polyfit(np.log(list(mine)), np.log(list(mine.values())), 1)
     return round(float(slope), 3)
 
@@ -210,6 +244,12 @@ def _exponent(rows: list[dict[str, Any]], task: str) -> float:
 def _resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+def _free_bytes() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return 1024 * kilobytes
 
 
 def _processor() -> str:

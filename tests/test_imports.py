@@ -22,6 +22,7 @@ FORBIDDEN = {
     "evaluation": {"training", "analysis", "generators", "reporting", "cli"},
     "analysis": {"training", "evaluation", "generators", "reporting", "cli", "attacks"},
     "reporting": {"training", "analysis", "generators", "cli", "attacks"},
+    "planning": {"training", "evaluation", "analysis", "generators", "reporting", "cli", "attacks"},
 }  # fmt: skip
 
 

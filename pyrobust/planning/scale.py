@@ -15,7 +15,7 @@ from pyrobust.config.training import LabellerSettings
 from pyrobust.planning import work
 from pyrobust.planning.images import count_images
 from pyrobust.planning.rates import Machine, read_machines
-from pyrobust.planning.stages import Plan, plan_experiment
+from pyrobust.planning.stages import Plan, Stage, plan_experiment
 from pyrobust.planning.table import hours, size
 
 _SIZES = (1_000_000, 10_000_000, 100_000_000)
@@ -68,9 +68,9 @@ training image and its mirror image, pixel by pixel: {distances} hours for {larg
 ## What must fit where
 
 - **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
-  sample (label and score), about {selection_memory} for {largest} that compete, and twice that at
-  its peak; images are gathered 256 MiB at a time. The search holds what `--memory-gb` allows and
-  16 bytes a sample. Training holds stores up to `--resident-mb`, larger ones not at all.
+  sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
+  images are gathered 256 MiB at a time. The search holds what `--memory-gb` allows and 16 bytes a
+  sample. Training holds stores up to `--resident-mb`, larger ones not at all.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
   thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
   its last whole shard, of at most 64 MiB.
@@ -94,7 +94,7 @@ def scale_text() -> str:
         stages=_stages(plans),
         generators=_generators(machine),
         analysis=_analysis(machine),
-        selection_memory=size(5 * 1.25 * _SIZES[-1]),
+        selection_memory=size(13 * _stage(largest, "sample").images),
         distances=hours(_distances(machine)),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
     )
@@ -121,8 +121,11 @@ def _plan(count: int, machine: Machine, min_distance: float = 0.0, **analysis: i
 
 def _distances(machine: Machine) -> float:
     """Return the seconds that near-copies are looked for among the largest number of samples."""
-    stages = _plan(_SIZES[-1], machine, min_distance=0.05).stages
-    return sum(stage.seconds for stage in stages if stage.name == "distances")
+    return _stage(_plan(_SIZES[-1], machine, min_distance=0.05), "distances").seconds
+
+
+def _stage(plan: Plan, name: str) -> Stage:
+    return next(stage for stage in plan.stages if stage.name == name)
 
 
 def _stages(plans: Sequence[Plan]) -> str:
@@ -159,11 +162,9 @@ def _analysis(machine: Machine) -> str:
     rows = []
     for count in _SIZES:
         plan = _plan(count, machine, num_images=count, num_samples=count, whole_sets=True)
-        by_name = {stage.name: stage for stage in plan.stages}
-        features, neighbours = by_name["features"], by_name["neighbours"]
         cells = [
             text
-            for stage in (features, neighbours)
+            for stage in (_stage(plan, "features"), _stage(plan, "neighbours"))
             for text in (hours(stage.seconds), size(stage.num_bytes))
         ]
         rows.append([f"{count:,}", *cells])
