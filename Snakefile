@@ -5,6 +5,7 @@
 #   resources/datasets/<dataset>/   the same as sample stores: train, validation, test
 #   results/labellers, generators, samples, analysis, train, evaluate, landscape: one folder a stage
 #   results/<experiment>.json       the record; .cost.json and .html beside it
+#   results/paper/<target>.csv      a table or figure of the paper; .png and .svg beside it
 #   logs/<rule>/<wildcards>.log     what each job said
 from snakemake.utils import min_version
 
@@ -12,6 +13,7 @@ min_version("9.19")
 
 
 configfile: "config/config.yaml"
+configfile: "config/targets.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -28,6 +30,7 @@ include: "workflow/rules/analyse.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/paper.smk"
 
 
 localrules:

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pyrobust.cli import analyse, convert, data, evaluate, generate, report, train
+from pyrobust.cli import analyse, convert, data, evaluate, generate, report, target, train
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("sample")(generate.sample)
 app.command("label")(generate.label)
 app.command("distances")(generate.distances)
 app.command("select")(generate.select)
+app.command("mix")(generate.mix)
 
 app.command("features")(analyse.features)
 app.command("neighbours")(analyse.neighbours)
@@ -42,6 +43,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)
 
 app.command("report")(report.report)
+app.command("target")(target.target)
 
 
 def main() -> None:

@@ -53,6 +53,12 @@ def evaluate(
     output: Output,
     settings: EvaluationSettings,
     split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sample store of 'pyrobust select' that is attacked in place of a split."
+        ),
+    ] = None,
     keep_adversarial: Annotated[
         bool, typer.Option("--keep-adversarial", help="Also write the worst point of each image.")
     ] = False,
@@ -77,7 +83,7 @@ def evaluate(
     from pyrobust.evaluation import evaluate as evaluation
 
     mine = _share(share)
-    subject = _subject(model, weights, mean, std, dataset, split, threat)
+    subject = _subject(model, weights, mean, std, dataset, split, threat, samples)
     if mine is None:
         with exclusive(output):
             evaluation.evaluate(subject, output, settings, keep_adversarial)
@@ -116,6 +122,7 @@ def _subject(
     dataset: Path,
     split: Split,
     threat: ThreatSettings,
+    samples: Path | None = None,
 ) -> "Subject":
     import torch
 
@@ -124,7 +131,7 @@ def _subject(
 
     source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Subject.open(source, dataset, split, threat, device)
+    return Subject.open(source, dataset, split, threat, device, samples)
 
 
 def _share(text: str | None) -> "Share | None":

@@ -1,4 +1,4 @@
-"""Verbs on generated images: `fit-generator`, `sample`, `label`, `distances` and `select`."""
+"""Verbs on generated images: `fit-generator`, `sample`, `label`, `distances`, `select`, `mix`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,6 +124,25 @@ def select(
         distances,
         measure,
     )
+
+
+@writes_folder
+def mix(
+    first: Annotated[Path, typer.Option(help="Sample store that fills what --second leaves.")],
+    second: Annotated[Path, typer.Option(help="Sample store that is mixed in.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second store.")],
+    num_samples: Annotated[int, typer.Option(min=1, help="Images of the mixture.")],
+    output: Output,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=0, help="Classes that are taken of the second store; all if not given."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the images.")] = 0,
+) -> None:
+    """Mix two sets of selected samples, as section 6.1 of the paper does."""
+    from pyrobust.data.mixing import mix_stores
+
+    mix_stores(first, second, share, classes, num_samples, output, seed)
 
 
 def _device() -> str:

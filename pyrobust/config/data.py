@@ -67,5 +67,9 @@ class SelectionSettings(Settings):
     to one of them (pixels in [0, 1]; mirrored ones as well where the data set is mirrored) is
     below this. 0 keeps all, and no distance is computed."""
 
+    skip_parts: NonNegativeInt = 0
+    """Parts of the generator's samples that are passed over. A selection that skips what another
+    one draws shares no image with it: a test set of unseen samples (section 6.1, Figure 6)."""
+
     seed: NonNegativeInt = 0
     """Seed of the order of the kept images, which decides nothing else."""

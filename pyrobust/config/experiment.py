@@ -19,6 +19,7 @@ from pyrobust.config.fields import (
     Share,
 )
 from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.targets import MixtureSettings, TargetSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.errors import UserError
 
@@ -87,6 +88,8 @@ class Config(Settings):
     evaluations: dict[Name, EvaluationSettings]
     analyses: dict[Name, AnalysisSettings]
     experiments: Annotated[dict[Name, ExperimentSettings], Field(min_length=1)]
+    mixtures: dict[Name, MixtureSettings] = Field(default_factory=dict)
+    targets: dict[Name, TargetSettings] = Field(default_factory=dict)
 
 
 _SHARED_WITH_TRAINING = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
@@ -121,9 +124,21 @@ def check_config(values: Mapping[str, Any]) -> None:
                 raise UserError(
                     f"experiments.{name}.{key} is '{value}', expected one of {', '.join(section)}"
                 )
-        shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
         try:
-            parse_settings(TrainSettings, {**shared, **experiment.training})
+            check_training(experiment)
             check_curve(config.evaluations[experiment.evaluation], experiment.norm)
         except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error
+    clash = set(config.generators) & set(config.mixtures)
+    if clash:
+        raise UserError(f"'{min(clash)}' is a key of generators and of mixtures: rename one")
+
+
+def check_training(experiment: ExperimentSettings) -> TrainSettings:
+    """Return the settings of `pyrobust train` that an experiment amounts to, without a seed's.
+
+    Raises:
+        UserError: a value does not fit.
+    """
+    shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
+    return parse_settings(TrainSettings, {**shared, **experiment.training})

@@ -13,6 +13,7 @@ from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data import Dataset, SampleStore
+from pyrobust.errors import UserError
 from pyrobust.evaluation.networks import NetworkSource, open_network
 
 Split = Literal["train", "validation", "test"]
@@ -39,14 +40,22 @@ class Subject:
         split: Split,
         threat: ThreatSettings,
         device: str,
+        samples: Path | None = None,
     ) -> "Subject":
-        """Read model and data set.
+        """Read model and images.
+
+        Args:
+            dataset: the data set that the model was trained for.
+            samples: sample store of the same kind, whose images are met in place of a split.
 
         Raises:
             UserError: one is missing or damaged, or the two do not fit.
         """
         images = Dataset.open(dataset)
         store: SampleStore = getattr(images, split)
+        if samples is not None:
+            store = SampleStore.open(samples)
+            _check_alike(store, images)
         height, width, channels = images.image_shape
         image = torch.full((1, channels, height, width), 0.5, device=device)
         identity = {
@@ -75,3 +84,13 @@ class Subject:
         pixels = torch.from_numpy(self.store.gather(np.arange(rows.start, rows.stop)))
         x = pixels.to(self.device).permute(0, 3, 1, 2).contiguous().float() / 255
         return x, torch.from_numpy(self.labels[rows.start : rows.stop]).to(self.device)
+
+
+def _check_alike(store: SampleStore, dataset: Dataset) -> None:
+    for what in ("image_shape", "class_names"):
+        mine, theirs = getattr(dataset, what), getattr(store, what)
+        if mine != theirs:
+            raise UserError(
+                f"{what} of {store.path} is {theirs}, but {mine} in the data set: expected "
+                "samples of a generator that was fitted on it"
+            )

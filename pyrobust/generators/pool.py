@@ -49,7 +49,7 @@ class SamplePool:
 
     Args:
         parts, labels: folders that hold the numbered parts and their pseudo-labels.
-        num_parts: parts 0 to num_parts - 1 are read.
+        numbers: the parts that are read, consecutive.
         label_source: whether labels and scores are those of the labeller's class, or of the class
             that the generator was asked for.
         more: folder for the parts that `grow` makes.
@@ -64,7 +64,7 @@ class SamplePool:
         labeller: Labeller,
         parts: Path,
         labels: Path,
-        num_parts: int,
+        numbers: range,
         label_source: str,
         more: Path,
         copies: CopyCheck | None = None,
@@ -79,8 +79,9 @@ class SamplePool:
         self._by_condition = label_source == "condition"
         self._more = more
         self._copies = copies
+        self._first_id = numbers.start * generator.spec.settings.part_size
         self._stores: list[SampleStore] = []
-        self._starts = np.zeros(1, np.int64)  # id of the first sample of each part; count
+        self._starts = np.zeros(1, np.int64)  # row of the first sample of each part; count
         self._labels = np.empty(0, np.min_scalar_type(len(generator.spec.class_names) - 1))
         self._scores = np.empty(0, np.float32)
         self._is_copy = None if copies is None else np.empty(0, bool)
@@ -91,23 +92,23 @@ class SamplePool:
                     labels / str(part),
                     None if copies is None else copies.folder / str(part),
                 )
-                for part in range(num_parts)
+                for part in numbers
             ]
         )
 
     @property
     def count(self) -> int:
-        """Samples in the pool; their ids are 0 to count - 1."""
+        """Samples in the pool; below, row i is the one with the pool's first id + i."""
         return int(self._starts[-1])
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels by id, (count,) uint8, or uint16 with more than 256 classes."""
+        """The labels by row, (count,) uint8, or uint16 with more than 256 classes."""
         return self._labels
 
     @property
     def scores(self) -> np.ndarray:
-        """The labeller's confidences in the labels by id, (count,) float32."""
+        """The labeller's confidences in the labels by row, (count,) float32."""
         return self._scores
 
     @property
@@ -117,7 +118,7 @@ class SamplePool:
 
     def grow(self, count: int) -> None:
         """Sample, label and check the next `count` ids; what a killed run made is found again."""
-        first_id = self.count
+        first_id = self._first_id + self.count
         samples, labels, distances = (
             self._more / f"{what}-{first_id}" for what in ("samples", "labels", "distances")
         )
@@ -128,14 +129,14 @@ class SamplePool:
             self._copies.distances.measure(store, distances)
         self._add([_Part.open(samples, labels, distances if self._copies else None)])
 
-    def gather(self, ids: np.ndarray) -> np.ndarray:
-        """Return the images with these ids, (len(ids), H, W, C) uint8, in their order."""
-        images = np.empty((len(ids), *self.generator.spec.image_shape), np.uint8)
-        order = np.argsort(ids, kind="stable")
-        bounds = np.searchsorted(ids[order], self._starts)
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """Return the images at these rows, (len(rows), H, W, C) uint8, in their order."""
+        images = np.empty((len(rows), *self.generator.spec.image_shape), np.uint8)
+        order = np.argsort(rows, kind="stable")
+        bounds = np.searchsorted(rows[order], self._starts)
         for number in np.flatnonzero(np.diff(bounds)).tolist():
-            rows = order[bounds[number] : bounds[number + 1]]
-            images[rows] = self._stores[number].gather(ids[rows] - self._starts[number])
+            places = order[bounds[number] : bounds[number + 1]]
+            images[places] = self._stores[number].gather(rows[places] - self._starts[number])
         return images
 
     def _add(self, parts: Sequence["_Part"]) -> None:
@@ -143,7 +144,7 @@ class SamplePool:
         first = self.count
         starts = self._starts.tolist()
         for part in parts:
-            self._check(part, starts[-1])
+            self._check(part, self._first_id + starts[-1])
             starts.append(starts[-1] + part.samples.count)
         self._starts = np.array(starts)
         self._labels = _longer(self._labels, self.count)

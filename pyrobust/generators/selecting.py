@@ -53,7 +53,8 @@ def select_parts(
     the samples came in: more are drawn and labelled where those are too few. A killed run goes on.
 
     Args:
-        parts, labels: folders of the parts 0 to num_parts - 1 and of their pseudo-labels.
+        parts, labels: folders of the numbered parts and of their pseudo-labels.
+        num_parts: how many of them are read, from number `settings.skip_parts` on.
         distance_folder, distances: folder of their distances to the training images, and what
             measures those of further samples; both are needed with a `min_distance`.
 
@@ -72,8 +73,9 @@ def select_parts(
     }
     more = output / "more"
     if not _is_complete(output, num_samples, inputs):
+        numbers = range(settings.skip_parts, settings.skip_parts + num_parts)
         pool = SamplePool(
-            generator, labeller, parts, labels, num_parts, settings.label_source, more, copies
+            generator, labeller, parts, labels, numbers, settings.label_source, more, copies
         )
         _select(pool, num_samples, output, settings, inputs)
     shutil.rmtree(more, ignore_errors=True)
@@ -138,9 +140,9 @@ def _select(
     with counting(num_samples, "select", "images", done=writer.count) as advance:
         while (first := writer.count) < num_samples:
             rows = np.arange(first, min(first + block, num_samples))
-            ids = kept[permute(rows, num_samples, settings.seed)]
-            writer.append(pool.gather(ids), labels[ids], scores[ids])
-            advance(len(ids))
+            chosen = kept[permute(rows, num_samples, settings.seed)]
+            writer.append(pool.gather(chosen), labels[chosen], scores[chosen])
+            advance(len(chosen))
     writer.finish()
     seconds = time.monotonic() - started
     write_cost(output / "cost.json", seconds, pool.labeller.device, num_samples / seconds)
@@ -149,8 +151,8 @@ def _select(
 def _until_full(
     pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
 ) -> tuple[np.ndarray, int]:
-    """Return the ids to keep, and how many samples it took: up to the last id that is kept."""
-    limit = _limit(pool, quotas, settings.max_oversampling)
+    """Return the rows to keep, and how many samples it took: up to the last one that is kept."""
+    limit = _limit(pool, quotas, settings, settings.max_oversampling)
     while True:
         labels, eligible = pool.labels[:limit], _eligible(pool, limit, settings)
         counts = class_counts(labels, len(quotas), eligible)
@@ -166,8 +168,8 @@ def _until_full(
 def _top_k(
     pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
 ) -> tuple[np.ndarray, int]:
-    """Return the ids to keep, and how many samples competed."""
-    competing = _limit(pool, quotas, settings.oversampling)
+    """Return the rows to keep, and how many samples competed."""
+    competing = _limit(pool, quotas, settings, settings.oversampling)
     while pool.count < competing:
         pool.grow(min(pool.generator.spec.settings.part_size, competing - pool.count))
     labels, scores = pool.labels[:competing], pool.scores[:competing]
@@ -186,10 +188,19 @@ def _eligible(pool: SamplePool, count: int, settings: SelectionSettings) -> np.n
     return eligible
 
 
-def _limit(pool: SamplePool, quotas: np.ndarray, factor: float) -> int:
+def _limit(pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings, factor: float) -> int:
     """Return `factor` times the samples to keep, or all that there are."""
     limit = math.ceil(int(quotas.sum()) * factor)
-    return limit if pool.generator.count is None else min(limit, pool.generator.count)
+    there_are = _available(pool, settings)
+    return limit if there_are is None else min(limit, there_are)
+
+
+def _available(pool: SamplePool, settings: SelectionSettings) -> int | None:
+    """Return how many samples the generator has behind the skipped parts; None: any number."""
+    if pool.generator.count is None:
+        return None
+    skipped = settings.skip_parts * pool.generator.spec.settings.part_size
+    return max(0, pool.generator.count - skipped)
 
 
 def _shortest(pool: SamplePool, counts: np.ndarray, quotas: np.ndarray) -> str:
@@ -210,10 +221,10 @@ def _short(
     if settings.min_distance:
         floor += f" {'and' if floor else 'with'} a distance of {settings.min_distance:g} or more"
     factor = getattr(settings, setting)
-    limit = _limit(pool, quotas, factor)
+    limit = _limit(pool, quotas, settings, factor)
     allowed = (
         "there are: lower num_samples"
-        if limit == pool.generator.count
+        if limit == _available(pool, settings)
         else f"{setting} = {factor:g} allows: raise it (--{setting.replace('_', '-')} "
         f"{2 * factor:g}), or lower num_samples"
     )

@@ -23,35 +23,40 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
             random signs, and `margin`, a grid with rows along v (below 0: a misclassification).
         norm, epsilon: of the ball, which is drawn on the floor.
     """
-    u, v = np.meshgrid(image["u"], image["v"])
-    margin = np.asarray(image["margin"])
-    lowest, highest = float(min(margin.min(), -1e-6)), float(max(margin.max(), 1e-6))
     with mpl.rc_context({"font.size": 8}):
         figure = Figure(figsize=(_INCHES, _INCHES * 0.88))
         axes: Any = figure.add_axes((0.05, 0.02, 0.9, 0.98), projection="3d")
-        axes.plot_surface(
-            u,
-            v,
-            margin,
-            cmap="RdBu",
-            norm=TwoSlopeNorm(0, lowest, highest),
-            rcount=40,
-            ccount=40,
-            linewidth=0.15,
-            edgecolor="#00000030",
-        )
-        floor = lowest - 0.15 * (highest - lowest)
-        axes.plot(*_ball(norm, epsilon), floor, color="#1b1f26", lw=1.2)
-        axes.set_zlim(floor, highest)
-        axes.set_xlabel("u", labelpad=-4)
-        axes.set_ylabel("v", labelpad=-4)
-        axes.tick_params(pad=-2, labelsize=7)
-        axes.tick_params(axis="z", pad=1)
-        axes.view_init(elev=28, azim=-128)
+        draw_surface(axes, image, norm, epsilon)
         buffer = BytesIO()
         # Without its own metadata, the file is a function of the margins alone.
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return data_uri(buffer.getvalue())
+
+
+def draw_surface(axes: Any, image: dict[str, Any], norm: str, epsilon: float) -> None:
+    """Draw the margin as a surface on 3-D axes; arguments as those of `landscape`."""
+    u, v = np.meshgrid(image["u"], image["v"])
+    margin = np.asarray(image["margin"])
+    lowest, highest = float(min(margin.min(), -1e-6)), float(max(margin.max(), 1e-6))
+    axes.plot_surface(
+        u,
+        v,
+        margin,
+        cmap="RdBu",
+        norm=TwoSlopeNorm(0, lowest, highest),
+        rcount=40,
+        ccount=40,
+        linewidth=0.15,
+        edgecolor="#00000030",
+    )
+    floor = lowest - 0.15 * (highest - lowest)
+    axes.plot(*_ball(norm, epsilon), floor, color="#1b1f26", lw=1.2)
+    axes.set_zlim(floor, highest)
+    axes.set_xlabel("u", labelpad=-4)
+    axes.set_ylabel("v", labelpad=-4)
+    axes.tick_params(pad=-2, labelsize=7)
+    axes.tick_params(axis="z", pad=1)
+    axes.view_init(elev=28, azim=-128)
 
 
 def _ball(norm: str, epsilon: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -89,10 +89,10 @@ def load_stages(folders: StageFolders) -> Stages:
             evaluated.
     """
     runs = [read_json(run / "training.json", "pyrobust train") for run in folders.runs]
-    chosen_seed, evaluations = _evaluations(folders.choice, folders.evaluations)
+    chosen_seed, evaluations = read_evaluations(folders.choice, folders.evaluations)
     baseline = None
     if folders.baseline_choice is not None:
-        seed, of_baseline = _evaluations(folders.baseline_choice, folders.baseline_evaluations)
+        seed, of_baseline = read_evaluations(folders.baseline_choice, folders.baseline_evaluations)
         baseline = of_baseline[seed]
     return Stages(
         folders=folders,
@@ -121,7 +121,7 @@ def _evaluation(folder: Path) -> Evaluation:
     return Evaluation(folder, read_json(folder / "evaluation.json", "pyrobust evaluate"))
 
 
-def _evaluations(choice: Path, folders: tuple[Path, ...]) -> tuple[int, dict[int, Evaluation]]:
+def read_evaluations(choice: Path, folders: tuple[Path, ...]) -> tuple[int, dict[int, Evaluation]]:
     """Return the chosen seed, and the evaluations by seed."""
     chosen = int(read_json(choice / "choice.json", "pyrobust choose")["chosen_seed"])
     by_seed = {_seed_of(folder, chosen): _evaluation(folder) for folder in folders}

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from pyrobust.reporting.palette import LIGHT, with_variables
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": LIGHT["muted"],
     "axes.labelcolor": LIGHT["muted"],
@@ -41,7 +41,7 @@ _SIZE = re.compile(r"([0-9.]+)px")
 @contextmanager
 def drawing(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """Yield a figure of `width` × `height` inches with one axes a column, in the page's style."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(1, columns, squeeze=False)[0]
         yield figure, list(axes)
@@ -56,7 +56,7 @@ def percent_axis(axes: Axes, which: str = "y") -> None:
 def as_svg(figure: Figure, title: str) -> str:
     """Return a figure as an `<svg>` element that a screen reader calls `title`."""
     buffer = StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": title}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -336,3 +336,21 @@ def test_a_finished_selection_is_not_done_again(make_parts, select):
     assert select(folder, 1, 90) == output
     assert contents(output) == before
     assert read_json(output / "manifest.json", "")["count"] == 90
+
+
+def test_a_selection_that_skips_parts_shares_no_image_with_one_that_does_not(
+    gaussian, make_parts, select
+):
+    part_size = load_generator(gaussian).spec.settings.part_size
+    empty = make_parts(0, part_size)
+    seen = SampleStore.open(select(empty, 0, 60)).images().reshape(60, -1)
+    unseen = SampleStore.open(select(empty, 0, 60, "unseen", skip_parts=1)).images().reshape(60, -1)
+    assert not set(map(bytes, seen)) & set(map(bytes, unseen))
+
+
+def test_parts_behind_the_skipped_ones_are_those_that_are_read(gaussian, make_parts, select):
+    size = load_generator(gaussian).spec.settings.part_size
+    parts = make_parts(2, size)
+    read = select(parts, 1, 60, "read", skip_parts=1)
+    drawn = select(make_parts(0, size), 0, 60, "drawn", skip_parts=1)
+    assert contents(read) == contents(drawn)

@@ -1,5 +1,6 @@
 """What snakemake would do, without doing it."""
 
+import re
 import subprocess
 
 import pytest
@@ -74,3 +75,39 @@ def test_lint_finds_nothing() -> None:
         ["snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def targets(*suffixes: str) -> list[str]:
+    names = yaml.safe_load((ROOT / "config/targets.yaml").read_text())["targets"]
+    return [f"results/paper/{name}.csv" for name in names if name.endswith(suffixes)]
+
+
+def test_all_smoke_twins_together_train_no_model_twice() -> None:
+    run = run_snakemake("--dry-run", *targets("_smoke"))
+    assert run.returncode == 0, run.stdout
+    counts = job_counts(run.stdout)
+    trained = re.findall(r"output: results/train/(\S+)/training.json", run.stdout)
+    assert len(trained) == len(set(trained)) == counts["train_robust"]
+    # A model for each of: no share, half, all; two generators, labellers, mixtures; fewer samples.
+    assert counts["train_robust"] == 10
+    assert (counts["fit_generator"], counts["train_labeller"]) == (2, 2)
+    assert counts["make_target"] == len(targets("_smoke"))
+
+
+def test_two_figures_of_one_sweep_plan_no_more_trainings_than_one() -> None:
+    figures = ["results/paper/figure5_smoke.csv", "results/paper/figure10_smoke.csv"]
+    alone = job_counts(run_snakemake("--dry-run", figures[0]).stdout)
+    together = job_counts(run_snakemake("--dry-run", *figures).stdout)
+    assert together["train_robust"] == alone["train_robust"] == 3
+
+
+def test_a_target_whose_sweep_is_wrong_says_why_and_the_others_can_be_made(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
+    overlay.write_text("targets: {mine: {title: Mine, show: curves, sweep: not_there}}")
+    options = ["--dry-run", "--configfile", str(overlay)]
+    run = run_snakemake("results/paper/mine.csv", *options)
+    assert run.returncode != 0
+    assert "cannot read the sweep config/sweeps/not_there.tsv" in run.stdout, run.stdout
+    assert run_snakemake("results/paper/table5_smoke.csv", *options).returncode == 0

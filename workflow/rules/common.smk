@@ -1,9 +1,12 @@
 # Checks of the configuration, wildcard constraints and helper functions; no rules here.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from pyrobust.config.analysis import ANALYSIS_VERBS
 from pyrobust.config.experiment import check_config
+from pyrobust.config.sweeps import resolve_targets
 from pyrobust.errors import UserError
 
 # The first check says what is wrong in one sentence; the second fills in the defaults.
@@ -13,15 +16,34 @@ except UserError as error:
     raise WorkflowError(f"config: {error}") from error
 validate(config, schema="../schemas/config.schema.json")
 
+# Points of the tables and figures are experiments, too.
+SWEEPS = resolve_targets(config, Path("config/sweeps"))
+config["experiments"] |= SWEEPS.experiments
+
+AUGMENTATIONS = sorted(
+    {
+        point["augmentation"]
+        for points in SWEEPS.points.values()
+        for point in points
+        if point["augmentation"]
+    }
+)
+
+
+def one_of(names):
+    """Return a pattern for these names, and for nothing where there are none."""
+    return "|".join(names) or "(?!)"
+
 
 wildcard_constraints:
     dataset="|".join(config["datasets"]),
     labeller="|".join(config["labellers"]),
-    generator="|".join(config["generators"]),
+    generator=one_of([*config["generators"], *config["mixtures"], *AUGMENTATIONS]),
     selection="|".join(config["selections"]),
     evaluation="|".join(config["evaluations"]),
     analysis="|".join(config["analyses"]),
     experiment="|".join(config["experiments"]),
+    target="|".join(config["targets"]),
     split="train|test",
     run=r"chosen|seed\d+",
     norm="linf|l2",

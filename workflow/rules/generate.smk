@@ -88,6 +88,8 @@ rule select_samples:
         "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     log:
         "<logs>/select_samples/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
+    wildcard_constraints:
+        generator=one_of(config["generators"]),
     conda:
         "../../envs/pyrobust.yaml"
     threads: 2

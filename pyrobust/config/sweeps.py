@@ -1,0 +1,247 @@
+"""Sweeps: tables of points, each an experiment of the configuration with some settings changed.
+
+A sweep is a table of tab-separated values. Its column `experiment` names the experiment that a
+point starts from, the other columns are settings (`generator`, `training.epochs`, ...) or belong
+to the point (POINT_COLUMNS); an empty cell leaves the setting as it is. Two points with equal
+settings are one experiment, in whichever tables they stand, so nothing is trained twice.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyrobust.config.base import parse_settings
+from pyrobust.config.experiment import ExperimentSettings, check_training
+from pyrobust.config.targets import TargetSettings
+from pyrobust.errors import UserError
+
+POINT_COLUMNS = {
+    "name": "how the point is called in the result",
+    "augmentation": "a key of pyrobust.analysis.augmentations: augmented training images in place "
+    "of generated ones, and no training",
+    "evaluation": "a key of `evaluations`; that of the experiment where not given",
+    "analysis": "a key of `analyses`, for complementarity and coverage",
+    "quality_analysis": "a key of `analyses`, for FID and Inception score",
+    "tested_on": "a key of `generators`, whose unseen samples are attacked in place of test images",
+    "test_selection": "a key of `selections`, for tested_on; it skips what is trained on",
+    "test_samples": "number of samples, for tested_on",
+}
+
+# Two experiments that agree in all but these have the same models.
+_NOT_OF_THE_MODELS = ("baseline", "analysis", "evaluation", "test_runs")
+# Of no influence where no generated image is used.
+_OF_GENERATED = ("generator", "num_samples", "selection")
+_SECTIONS = {
+    "dataset": ("datasets",),
+    "generator": ("generators", "mixtures"),
+    "selection": ("selections",),
+    "labeller": ("labellers",),
+}
+_POINT_SECTIONS = {
+    "evaluation": "evaluations",
+    "analysis": "analyses",
+    "quality_analysis": "analyses",
+    "tested_on": "generators",
+    "test_selection": "selections",
+}
+
+Json = dict[str, Any]
+
+
+class Sweeps(NamedTuple):
+    """All targets of a configuration, resolved."""
+
+    experiments: dict[str, Json]
+    """Those of the points that the configuration does not have itself, by name."""
+
+    points: dict[str, list[Json]]
+    """By target: `experiment` (its name), `settings` (of the experiment), POINT_COLUMNS, and
+    `mixture_share` and `mixture_classes` where the generator is a mixture."""
+
+    refused: dict[str, str]
+    """Targets whose table is wrong, and one sentence why; the others can be made."""
+
+
+def resolve_targets(config: Mapping[str, Any], folder: Path) -> Sweeps:
+    """Read the tables of all targets.
+
+    Args:
+        config: a whole, valid configuration with its defaults filled in.
+        folder: holds <sweep>.tsv.
+    """
+    experiments = dict(config["experiments"])
+    points: dict[str, list[Json]] = {}
+    refused: dict[str, str] = {}
+    for target, values in config["targets"].items():
+        path = folder / f"{values.get('sweep') or target}.tsv"
+        try:
+            settings = parse_settings(TargetSettings, values)
+            points[target] = [
+                _point(row, f"{path}, line {line}", config, experiments)
+                for line, row in read_sweep(path)
+            ]
+            _check_columns(settings, points[target], path)
+        except UserError as error:
+            points.pop(target, None)
+            refused[target] = str(error)
+    added = {
+        name: values for name, values in experiments.items() if name not in config["experiments"]
+    }
+    return Sweeps(added, points, refused)
+
+
+def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a table with their line numbers; lines that start with # are remarks.
+
+    Raises:
+        UserError: the file is missing, or a row has more or fewer cells than the head.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read the sweep {path}: {error.strerror}") from error
+    kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
+    if len(kept) < 2:
+        raise UserError(f"{path} has no rows, expected a head and a row for each point")
+    cells = list(csv.reader((line for _, line in kept), delimiter="\t"))
+    head = [cell.strip() for cell in cells[0]]
+    rows = []
+    for (number, _), row in zip(kept[1:], cells[1:], strict=True):
+        if len(row) != len(head):
+            raise UserError(
+                f"{path}, line {number} has {len(row)} cells, expected {len(head)} "
+                "separated by tabs as in the head"
+            )
+        rows.append((number, {key: cell.strip() for key, cell in zip(head, row, strict=True)}))
+    return rows
+
+
+def _point(
+    row: dict[str, str], place: str, config: Mapping[str, Any], experiments: dict[str, Json]
+) -> Json:
+    """Return one point; its experiment joins `experiments`."""
+    base = row.get("experiment", "")
+    if base not in config["experiments"]:
+        raise UserError(
+            f"{place}: experiment is '{base}', expected a key of experiments in config/config.yaml"
+        )
+    try:
+        settings = _settings({**config["experiments"][base]}, row)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    _check_references(settings, row, place, config)
+    name = _name(base, config["experiments"][base], settings, experiments)
+    experiments.setdefault(name, settings)
+    own = {key: row.get(key) or None for key in POINT_COLUMNS}
+    for key in ("evaluation", "analysis"):
+        own[key] = own[key] or settings[key]
+    own["quality_analysis"] = own["quality_analysis"] or own["analysis"]
+    mixture = config["mixtures"].get(settings["generator"], {})
+    own |= {f"mixture_{key}": mixture.get(key) for key in ("share", "classes")}
+    return {"experiment": name, "settings": settings, **own}
+
+
+def _settings(base: Json, row: Mapping[str, str]) -> Json:
+    """Return the settings of `base` with the cells of `row` in their place."""
+    values: Json = {**base, "training": dict(base["training"]), "baseline": None}
+    for key, cell in row.items():
+        if not cell or key == "experiment" or key in POINT_COLUMNS:
+            continue
+        if key.startswith("training."):
+            values["training"][key.removeprefix("training.")] = cell
+        elif key == "seeds":
+            values["seeds"] = cell.split(",")
+        else:
+            values[key] = cell
+    if float(values["mixing_factor"]) == 1:
+        values.update({key: base[key] for key in _OF_GENERATED})
+    settings = parse_settings(ExperimentSettings, values)
+    training, of_base = (
+        check_training(experiment).model_dump(mode="json")
+        for experiment in (settings, parse_settings(ExperimentSettings, base))
+    )
+    # What the recipe says anyway makes no other experiment.
+    told = [key for key in training if key in settings.training]
+    return {
+        **settings.model_dump(mode="json"),
+        "training": {
+            key: training[key]
+            for key in told
+            if key in base["training"] or training[key] != of_base[key]
+        },
+    }
+
+
+def _check_references(
+    settings: Json, row: Mapping[str, str], place: str, config: Mapping[str, Any]
+) -> None:
+    wanted = [(key, settings[key], sections) for key, sections in _SECTIONS.items()]
+    wanted += [(key, row.get(key) or None, (name,)) for key, name in _POINT_SECTIONS.items()]
+    for key, value, sections in wanted:
+        if value is not None and not any(value in config[section] for section in sections):
+            raise UserError(
+                f"{place}: {key} is '{value}', expected a key of {' or '.join(sections)} in "
+                f"config/ ({', '.join(config[sections[0]])})"
+            )
+    mixture = config["mixtures"].get(settings["generator"], {})
+    for key in ("first", "second"):
+        if mixture and mixture[key] not in config["generators"]:
+            raise UserError(
+                f"{place}: {key} of the mixture '{settings['generator']}' is '{mixture[key]}', "
+                f"expected a key of generators in config/ ({', '.join(config['generators'])})"
+            )
+    if row.get("tested_on") and not (row.get("test_selection") and row.get("test_samples")):
+        raise UserError(f"{place}: tested_on also needs test_selection and test_samples")
+
+
+def _name(base: str, given: Json, settings: Json, experiments: Mapping[str, Json]) -> str:
+    """Return the name of the experiment with these settings: an existing one, or a telling one."""
+    for name, other in experiments.items():
+        if _of_the_models(other) == _of_the_models(settings):
+            return name
+    changed = []
+    for key, value in settings.items():
+        if key == "training":
+            of_base = given["training"]
+            changed += [f"{k}-{_text(v)}" for k, v in value.items() if of_base.get(k) != v]
+        elif key not in _NOT_OF_THE_MODELS and value != given[key]:
+            # The name of a section tells by itself what it is.
+            changed.append(value if key in _SECTIONS else f"{key}-{_text(value)}")
+    words = [re.sub(r"[^a-z0-9_]+", "-", word.lower()).strip("-_") for word in changed]
+    name = re.sub(r"[-_]*-[-_]*", "-", "-".join([base, *words]))
+    while name in experiments:  # two values that are written alike
+        name += "-x"
+    return name
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _of_the_models(settings: Json) -> Json:
+    """Return what two experiments with the same models agree in."""
+    ignored = {*_NOT_OF_THE_MODELS, *(_OF_GENERATED if settings["mixing_factor"] == 1 else ())}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in settings.items()
+        if key not in ignored
+    }
+
+
+def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path) -> None:
+    known = {"labeller_accuracy", *POINT_COLUMNS, *ExperimentSettings.model_fields}
+    known |= {"mixture_share", "mixture_classes"}
+    used = (settings.x, *settings.series) if settings.show == "curves" else ()
+    for column in used:
+        if column not in known:
+            raise UserError(
+                f"'{column}' is no column of {path}, expected one of {', '.join(sorted(known))}"
+            )
+    for point in points:
+        if settings.show != "neighbours" and point["augmentation"]:
+            raise UserError(
+                f"{path} names the augmentation '{point['augmentation']}', which only a target "
+                f"that shows neighbours can have, but it shows {settings.show}"
+            )

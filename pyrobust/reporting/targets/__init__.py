@@ -1,0 +1,1 @@
+"""Tables and figures over many experiments: CSV, PNG and SVG."""

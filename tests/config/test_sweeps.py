@@ -1,0 +1,143 @@
+"""Sweeps: which experiments the points of a table are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pyrobust.config.base import parse_settings
+from pyrobust.config.experiment import Config, check_config
+from pyrobust.config.sweeps import Sweeps, read_sweep, resolve_targets
+from pyrobust.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG: dict[str, Any] = {
+    "datasets": {"digits": {}},
+    "labellers": {"big": {}, "small": {"epochs": 1}},
+    "generators": {"gaussian": {}, "blurred": {"jitter": 0.1}},
+    "selections": {"until_full": {}, "unseen": {"skip_parts": 10}},
+    "evaluations": {"aa_mt": {}, "strong": {"autoattack": True}},
+    "analyses": {"labeller": {}},
+    "mixtures": {"both": {"first": "gaussian", "second": "blurred", "share": 0.1},
+                 "lost": {"first": "gaussian", "second": "biggan", "share": 0.1}},
+    "experiments": {
+        "base": {"dataset": "digits", "norm": "linf", "epsilon": "8/255", "labeller": "big"},
+        "plain": {"dataset": "digits", "norm": "linf", "epsilon": "8/255", "labeller": "big",
+                  "mixing_factor": 1, "generator": "blurred"},
+    },
+}  # fmt: skip
+
+
+def resolve(folder: Path, **tables: str) -> Sweeps:
+    """Return the targets whose tables are given, with | in place of tabs."""
+    for name, text in tables.items():
+        (folder / f"{name}.tsv").write_text(text.replace("|", "\t"))
+    target = {"title": "", "show": "accuracies"}
+    config = {**CONFIG, "targets": dict.fromkeys(tables, target)}
+    return resolve_targets(parse_settings(Config, config).model_dump(mode="json"), folder)
+
+
+def names(sweeps: Sweeps, target: str = "t") -> list[str]:
+    assert not sweeps.refused, sweeps.refused
+    return [point["experiment"] for point in sweeps.points[target]]
+
+
+@pytest.mark.parametrize(
+    ("table", "experiments"),
+    [
+        ("experiment|mixing_factor\nbase|0.3", ["base"]),
+        ("experiment|mixing_factor\nbase|0.5", ["base-mixing_factor-0-5"]),
+        ("experiment|generator\nbase|blurred", ["base-blurred"]),
+        ("experiment|seeds\nbase|3,4", ["base-seeds-3-4"]),
+        ("experiment|training.epochs\nbase|2000\nbase|400", ["base-epochs-2000", "base"]),
+        # Without generated images, where they would come from is of no matter.
+        ("experiment|mixing_factor|generator\nbase|1|\nbase|1|blurred", ["plain", "plain"]),
+        # How a model is evaluated makes no other model of it.
+        ("experiment|evaluation\nbase|strong\nbase|aa_mt", ["base", "base"]),
+        ("# a remark\nexperiment|labeller\nbase|small\nbase|", ["base-small", "base"]),
+        ("experiment|generator\nbase|both", ["base-both"]),
+    ],
+)
+def test_points_with_equal_settings_are_one_experiment(
+    tmp_path: Path, table: str, experiments: list[str]
+) -> None:
+    assert names(resolve(tmp_path, t=table)) == experiments
+
+
+def test_cells_become_settings_and_empty_ones_leave_those_of_the_experiment(tmp_path: Path) -> None:
+    table = "experiment|mixing_factor|training.trades_beta|name\nbase|0.5|5|mine\nbase||5|"
+    sweeps = resolve(tmp_path, t=table)
+    first, second = sweeps.points["t"]
+    assert (first["name"], second["name"]) == ("mine", None)
+    assert first["settings"]["mixing_factor"] == 0.5
+    assert second["settings"]["mixing_factor"] == 0.3
+    assert first["settings"]["training"] == {"trades_beta": 5.0}
+    assert set(sweeps.experiments) == {first["experiment"], second["experiment"]}
+
+
+def test_tables_share_their_points(tmp_path: Path) -> None:
+    head = "experiment|mixing_factor\n"
+    sweeps = resolve(tmp_path, one=head + "base|0.5\nbase|0.7", two=head + "base|0.7\nbase|0.9")
+    assert len(sweeps.experiments) == 3
+    assert set(names(sweeps, "one")) & set(names(sweeps, "two")) == {"base-mixing_factor-0-7"}
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("experiment|generator\nbase|ddpm", ["line 2", "generator is 'ddpm'", "gaussian, blurred"]),
+        ("experiment|generator\nbase|lost", ["second of the mixture 'lost' is 'biggan'"]),
+        ("experiment\nbasis", ["line 2", "experiment is 'basis'"]),
+        ("experiment|mixing_factor\nbase|1.5", ["line 2", "mixing_factor", "1.5"]),
+        ("experiment|colour\nbase|red", ["'colour' is no setting here"]),
+        ("experiment|training.epohcs\nbase|3", ["'epohcs' is no setting here"]),
+        ("experiment|epsilon\nbase", ["line 2 has 1 cells, expected 2"]),
+        ("experiment|tested_on\nbase|gaussian", ["also needs test_selection"]),
+        ("experiment|augmentation\nbase|mixup", ["only a target that shows neighbours"]),
+        ("experiment", ["has no rows"]),
+    ],
+)
+def test_a_wrong_table_refuses_its_own_target_in_one_sentence(
+    tmp_path: Path, table: str, words: list[str]
+) -> None:
+    sweeps = resolve(tmp_path, wrong=table, right="experiment\nbase")
+    assert set(sweeps.points) == {"right"}
+    assert all(word in sweeps.refused["wrong"] for word in words), sweeps.refused
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read the sweep .*nothing.tsv: No such file"):
+        read_sweep(tmp_path / "nothing.tsv")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Any]:
+    """Return the shipped configuration with all defaults."""
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    for section, entries in yaml.safe_load((ROOT / "config/targets.yaml").read_text()).items():
+        config[section] = {**config.get(section, {}), **entries}
+    check_config(config)
+    return parse_settings(Config, config).model_dump(mode="json")
+
+
+def test_every_target_of_the_paper_has_a_smoke_twin(shipped: dict[str, Any]) -> None:
+    targets = {name for name in shipped["targets"] if not name.endswith("_smoke")}
+    assert {f"table{n}" for n in range(1, 6)} < targets
+    assert {f"{name}_smoke" for name in targets} <= set(shipped["targets"])
+
+
+def test_every_sweep_is_used_and_every_point_can_be_trained(shipped: dict[str, Any]) -> None:
+    sweeps = resolve_targets(shipped, ROOT / "config/sweeps")
+    # A generator that is not there yet refuses its own targets, and nothing else does.
+    assert all("generator" in why or "tested_on" in why for why in sweeps.refused.values())
+    assert all(not name.endswith("_smoke") for name in sweeps.refused)
+    used = {target["sweep"] or name for name, target in shipped["targets"].items()}
+    assert used == {path.stem for path in (ROOT / "config/sweeps").glob("*.tsv")}
+    check_config({**shipped, "experiments": shipped["experiments"] | plain(sweeps.experiments)})
+
+
+def plain(experiments: dict[str, Any]) -> dict[str, Any]:
+    """Return experiments whose generator is no mixture: only sweeps may name one."""
+    return {name: {**values, "generator": "gaussian"} for name, values in experiments.items()}

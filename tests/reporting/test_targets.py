@@ -1,0 +1,197 @@
+"""Tables and figures over many experiments: our numbers, the paper's, and their files."""
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from pyrobust.cli import app
+from pyrobust.data.store import StoreWriter
+from pyrobust.errors import UserError
+from pyrobust.files import write_json
+from pyrobust.reporting.paper import STATEMENTS
+
+SETTINGS = {
+    "dataset": "cifar10", "norm": "linf", "epsilon": "8/255", "architecture": "wrn-28-10",
+    "generator": "ddpm", "selection": "until_full", "num_samples": 1_000_000,
+    "mixing_factor": 0.3, "labeller": "wrn-28-10",
+}  # fmt: skip
+COLUMNS = dict.fromkeys(
+    ("name", "augmentation", "evaluation", "analysis", "quality_analysis", "tested_on",
+     "test_selection", "test_samples", "mixture_share", "mixture_classes")
+)  # fmt: skip
+
+
+def evaluation(path: Path, clean: float, robust: float, epsilon: str = "8/255") -> str:
+    stage = {"name": "apgd_ce", "attack": "", "seed": 0, "num_standing": 0}
+    cascade = {"robust_accuracy": robust, "stages": [{**stage, "robust_accuracy": robust}]}
+    write_json(
+        path / "evaluation.json",
+        {"norm": "linf", "epsilon": epsilon, "num_images": 1000, "clean_accuracy": clean,
+         "worst": robust, "autoattack": None, "settings": {}, "checks": [], "notes": [],
+         **cascade},
+    )  # fmt: skip
+    return str(path / "evaluation.json")
+
+
+@pytest.fixture
+def make_point(tmp_path: Path) -> Any:
+    """Return a function that writes the files of a point and returns its JSON."""
+    count = iter(range(100))
+    write_json(tmp_path / "labeller.json", {"test_accuracy": 0.9568})
+    write_json(tmp_path / "choice.json", {"chosen_seed": 0})
+
+    def make(robust: float = 0.6, name: str | None = None, **changed: Any) -> dict[str, Any]:
+        files = {
+            "evaluation": evaluation(tmp_path / f"evaluation{next(count)}", 0.86, robust),
+            "choice": str(tmp_path / "choice.json"),
+            "labeller": str(tmp_path / "labeller.json"),
+        }
+        columns = {key: changed.pop(key) for key in list(changed) if key in COLUMNS}
+        kind = changed.pop("kind", "ddpm")
+        return {"experiment": "e", "kind": kind, "settings": {**SETTINGS, **changed},
+                "files": files, **COLUMNS, **columns, "name": name}  # fmt: skip
+
+    return make
+
+
+def make(
+    tmp_path: Path, settings: dict[str, Any], points: list[dict[str, Any]], name: str = "t"
+) -> tuple[list[dict[str, str]], str]:
+    """Run the verb; return the rows of its table and the text of its SVG."""
+    endings = {"table": "csv", "picture": "png", "figure": "svg"}
+    paths = {kind: tmp_path / f"{name}.{ending}" for kind, ending in endings.items()}
+    arguments = ["target", name, "--settings", json.dumps({"title": "A title", **settings})]
+    arguments += ["--points", json.dumps(points)]
+    for kind, path in paths.items():
+        arguments += [f"--{kind}", str(path)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert paths["picture"].read_bytes().startswith(b"\x89PNG")
+    text = paths["table"].read_text()
+    return list(csv.DictReader(StringIO(text))), paths["figure"].read_text()
+
+
+def test_a_table_has_our_numbers_with_intervals_and_the_papers_beside(
+    make_point: Any, tmp_path: Path
+) -> None:
+    points = [make_point(0.61, "ours"), make_point(0.5, "other", architecture="wrn-34-10")]
+    rows, _ = make(tmp_path, {"show": "accuracies", "paper": "table2"}, points)
+    ours, other = rows
+    assert (ours["name"], ours["robust_accuracy"], ours["num_images"]) == ("ours", "0.61", "1000")
+    assert float(ours["robust_low"]) < 0.61 < float(ours["robust_high"])
+    assert (ours["paper_robust_accuracy"], ours["paper_clean_accuracy"]) == ("0.6073", "0.8597")
+    assert ours["paper_source"] == "Tables 2 and 3"
+    assert other["paper_robust_accuracy"] == "" == other["paper_source"]
+
+
+def test_a_curve_is_drawn_for_each_series_and_takes_the_papers_number_at_its_x(
+    make_point: Any, tmp_path: Path
+) -> None:
+    points = [make_point(0.5 + share / 10, "Gaussian", mixing_factor=share, kind="gaussian")
+              for share in (0.0, 0.8, 1.0)]  # fmt: skip
+    settings = {"show": "curves", "series": ["name"], "paper": "figure5"}
+    rows, figure = make(tmp_path, settings, points)
+    assert [row["paper_robust_accuracy"] for row in rows] == ["", "0.5537", ""]
+    assert figure.count("</svg>") == 1
+    assert "Date" not in figure
+
+
+def test_labeller_accuracy_can_be_the_x_axis(make_point: Any, tmp_path: Path) -> None:
+    settings = {"show": "curves", "x": "labeller_accuracy", "series": ["architecture"]}
+    rows, _ = make(tmp_path, settings, [make_point()])
+    assert rows[0]["labeller_accuracy"] == "0.9568"
+
+
+def test_unseen_samples_are_another_series_than_test_images(
+    make_point: Any, tmp_path: Path
+) -> None:
+    points = [make_point(0.58), make_point(0.64, tested_on="ddpm")]
+    settings = {"show": "curves", "x": "num_samples", "series": ["tested_on"], "paper": "figure6"}
+    rows, _ = make(tmp_path, settings, points)
+    assert [row["paper_robust_accuracy"] for row in rows] == ["0.5843", "0.6417"]
+
+
+def test_stages_have_a_column_each(make_point: Any, tmp_path: Path) -> None:
+    rows, _ = make(tmp_path, {"show": "stages", "paper": "table3"}, [make_point(0.61)])
+    assert rows[0]["after_aa_mt_apgd_ce"] == "0.61"
+    assert rows[0]["paper_after_autoattack_apgd_t"] == "0.6073"
+
+
+def test_neighbours_stand_beside_those_of_the_paper(make_point: Any, tmp_path: Path) -> None:
+    shares = {"train": 0.3, "test": 0.3, "self": 0.4}
+    write_json(
+        tmp_path / "neighbours.json",
+        {"complementarity": shares, "coverage": {"train": 0.5, "test": 0.5},
+         "num_samples": 10_000, "extractor": "lpips"},
+    )  # fmt: skip
+    write_json(
+        tmp_path / "quality.json",
+        {"inception_score": {"mean": 9.0, "std": 0.1}, "fid": 4.0, "num_images": 50_000,
+         "extractor": "inception"},
+    )  # fmt: skip
+    files = {name: str(tmp_path / f"{name}.json") for name in ("neighbours", "quality")}
+    mixup = {**make_point(name="mixup", augmentation="mixup"), "files": files}
+    ddpm = {**make_point(name="DDPM"), "files": files}
+    rows, _ = make(tmp_path, {"show": "neighbours", "paper": "table4"}, [mixup, ddpm])
+    assert [row["complementarity_self"] for row in rows] == ["0.4", "0.4"]
+    assert [row["paper_complementarity_self"] for row in rows] == ["0.035", "0.4241"]
+    assert [row["paper_fid"] for row in rows] == ["7.71", "3.15"]
+
+
+def test_landscapes_are_written_point_by_point(make_point: Any, tmp_path: Path) -> None:
+    axis = [-0.05, 0.0, 0.05]
+    margin = [[1.0, 2.0, 1.0], [0.5, 3.0, -0.5], [1.0, 2.0, 1.0]]
+    image = {"image": 0, "label": 3, "u": axis, "v": axis, "margin": margin}
+    write_json(tmp_path / "l.json", {"norm": "linf", "epsilon": "8/255", "images": [image] * 4})
+    point = {**make_point(), "files": {"landscape": str(tmp_path / "l.json")}}
+    rows, _ = make(tmp_path, {"show": "landscapes"}, [point])
+    assert len(rows) == 2 * 9  # Figure 11 has two images
+    assert (rows[5]["u"], rows[5]["v"], rows[5]["margin"]) == ("0.05", "0", "-0.5")
+
+
+def test_samples_show_the_first_images_of_each_class(make_point: Any, tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    writer = StoreWriter(tmp_path / "store", (4, 4, 3), ("a", "b"), 40, {}, "a test")
+    writer.append(np.zeros((40, 4, 4, 3), np.uint8), labels)
+    writer.finish()
+    point = {**make_point(), "files": {"samples": str(tmp_path / "store/manifest.json")}}
+    rows, _ = make(tmp_path, {"show": "samples"}, [point])
+    assert [row["row"] for row in rows[:10]] == [str(2 * n) for n in range(10)]
+
+
+def test_equal_inputs_give_equal_files(make_point: Any, tmp_path: Path) -> None:
+    points = [make_point(0.6, "a"), make_point(0.5, "b", mixing_factor=1.0)]
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        make(folder, {"show": "curves", "series": ["name"]}, points)
+    for end in ("csv", "png", "svg"):
+        assert (first / f"t.{end}").read_bytes() == (second / f"t.{end}").read_bytes()
+
+
+def test_an_evaluation_of_another_ball_is_refused(make_point: Any, tmp_path: Path) -> None:
+    point = make_point()
+    evaluation(Path(point["files"]["evaluation"]).parent, 0.8, 0.6, "4/255")
+    with pytest.raises(UserError, match="epsilon 4/255, but the experiment 'e' has 8/255"):
+        make(tmp_path, {"show": "accuracies"}, [point])
+    assert not list(tmp_path.glob("t.*"))
+
+
+@pytest.mark.parametrize("points", ["nonsense", "[{}]", "[1]"])
+def test_points_that_the_workflow_did_not_write_are_refused(points: str, tmp_path: Path) -> None:
+    options = ["--settings", '{"title": "t", "show": "curves"}', "--points", points]
+    options += [f"--{name}={tmp_path / name}" for name in ("table", "picture", "figure")]
+    with pytest.raises(UserError, match="--points is not what the workflow hands over"):
+        CliRunner().invoke(app, ["target", "t", *options], catch_exceptions=False)
+
+
+def test_what_the_paper_states_is_a_fraction_or_an_inception_metric() -> None:
+    for statement in STATEMENTS:
+        if statement.measure not in ("fid", "inception_score"):
+            assert 0 < statement.value < 1, statement

@@ -1,0 +1,197 @@
+"""A real Slurm on this machine: munged, slurmctld and slurmd in a folder of their own.
+
+Nothing outside that folder is written, ports are free ones, and the daemons end with the block.
+The node pretends to have two GPUs and eight cores.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
+PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
+INSTALL = f"apt-get install --no-install-recommends {' '.join(PACKAGES)}"
+
+# Where Debian puts daemons, which is not on every PATH.
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+
+_CONF = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser=root
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
+StateSaveLocation={folder}/controller
+SlurmdSpoolDir={folder}/node
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+SlurmdParameters=config_overrides
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerParameters=sched_interval=1,batch_sched_delay=0
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 Port={node_port} CPUs=8 RealMemory=200000 Gres=gpu:2
+PartitionName=cpu Nodes={host} Default=YES MaxTime=2-0 State=UP
+PartitionName=gpu Nodes={host} MaxTime=14-0 State=UP
+"""
+
+
+class NoSlurmError(Exception):
+    """Slurm cannot run here, and why."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running Slurm; `environment` lets its commands find it."""
+
+    environment: dict[str, str]
+
+    def jobs(self) -> list[dict[str, str]]:
+        """Return all jobs, ended ones too, by number."""
+        fields = {"id": "%i", "rule": "%k", "partition": "%P", "state": "%T", "cpus": "%C",
+                  "memory": "%m", "limit": "%l"}  # fmt: skip
+        text = self.run("squeue", "--noheader", "--states=all", "-o", "|".join(fields.values()))
+        found = [dict(zip(fields, line.split("|"), strict=True)) for line in text.splitlines()]
+        return sorted(found, key=lambda job: int(job["id"]))
+
+    def gpus(self, job: str) -> int:
+        """Return how many GPUs a job was given."""
+        shown = self.run("scontrol", "show", "job", "--oneliner", job)
+        found = re.search(r"TresPerJob=[a-z]+:gpu:(\d+)", shown)
+        return int(found[1]) if found else 0
+
+    def preempt(self, job: str) -> None:
+        """Take a job's node away: SIGTERM, some seconds, SIGKILL."""
+        self.run("scancel", job)
+
+    def run(self, *command: str) -> str:
+        """Run one of Slurm's commands."""
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+
+
+def find_programs() -> None:
+    """Install Slurm's packages where they are missing and this is root on Debian.
+
+    Raises:
+        NoSlurmError: they are missing, with the command that installs them.
+    """
+    missing = [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise NoSlurmError(f"{', '.join(missing)} not found: '{INSTALL}' brings them")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("apt-get update", f"{INSTALL} --yes"):
+        try:
+            done = subprocess.run(
+                command.split(), env=environment, capture_output=True, text=True, timeout=180,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise NoSlurmError(f"'{command}' took longer than 180 s") from error
+        if done.returncode:
+            raise NoSlurmError(f"'{command}' failed: {done.stderr.strip()[-200:]}")
+
+
+@contextmanager
+def slurm(folder: Path) -> Iterator[Cluster]:
+    """Start Slurm with its state in `folder`; stop it at the end, jobs and all.
+
+    Raises:
+        NoSlurmError: it does not start here; the message says which daemon, and what it logged.
+    """
+    if os.geteuid() != 0:
+        raise NoSlurmError("Slurm's daemons need root")
+    host = socket.gethostname().split(".")[0]
+    for name in ("controller", "node"):
+        (folder / name).mkdir(parents=True)
+    folder.chmod(0o755)
+    controller_port, node_port = _free_port(), _free_port()
+    conf = folder / "slurm.conf"
+    conf.write_text(
+        _CONF.format(folder=folder, host=host, controller_port=controller_port, node_port=node_port)
+    )
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    path = f"{_wrap_srun(folder / 'bin', conf)}{os.pathsep}{_PATH}"
+    environment = {**os.environ, "PATH": path, "SLURM_CONF": str(conf)}
+    daemons = {
+        "munged": ["--foreground", "--force", f"--socket={folder}/munge.socket",
+                   f"--key-file={key}", f"--pid-file={folder}/munged.pid",
+                   f"--seed-file={folder}/munged.seed"],
+        "slurmctld": ["-D", "-f", str(conf)],
+        "slurmd": ["-D", "-f", str(conf), "-N", host],
+    }  # fmt: skip
+    running: list[subprocess.Popen[bytes]] = []
+    cluster = Cluster(environment)
+    try:
+        for name, options in daemons.items():
+            with (folder / f"{name}.out").open("wb") as log:
+                running.append(
+                    subprocess.Popen(
+                        [name, *options], env=environment, stdout=log, stderr=subprocess.STDOUT
+                    )
+                )
+            time.sleep(1)
+        _wait_for_node(cluster, folder)
+        yield cluster
+    finally:
+        with suppress(subprocess.SubprocessError):
+            cluster.run("scancel", "--user=root")
+            time.sleep(1)
+        for daemon in reversed(running):
+            daemon.terminate()
+        for daemon in running:
+            with suppress(subprocess.TimeoutExpired):
+                daemon.wait(10)
+            daemon.kill()
+
+
+def _wrap_srun(folder: Path, conf: Path) -> Path:
+    """Return a folder with an `srun` that knows the configuration.
+
+    Snakemake's plugin takes SLURM_CONF out of the environment of the steps it starts, since on a
+    real cluster the file lies in /etc, which is not ours here.
+    """
+    folder.mkdir()
+    wrapper = folder / "srun"
+    real = shutil.which("srun", path=_PATH)
+    wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    return folder
+
+
+def _wait_for_node(cluster: Cluster, folder: Path) -> None:
+    for _ in range(30):
+        with suppress(subprocess.SubprocessError):
+            if "idle" in cluster.run("sinfo", "--noheader", "-o", "%t"):
+                return
+        time.sleep(1)
+    logs = [*folder.glob("*.log"), *folder.glob("*.out")]
+    ends = [f"{log.name}: {log.read_text()[-300:]}" for log in sorted(logs)]
+    raise NoSlurmError("the node did not come up:\n" + "\n".join(ends))
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -1,0 +1,138 @@
+# Tables and figures over many experiments (config/targets.yaml, config/sweeps/), and the samples
+# and evaluations that only they need.
+rule mix_samples:
+    input:
+        unpack(mixture_inputs),
+    output:
+        "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
+    log:
+        "<logs>/mix_samples/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
+    wildcard_constraints:
+        generator=one_of(config["mixtures"]),
+    conda:
+        "../../envs/pyrobust.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
+    params:
+        stores=folder_flags("first", "second"),
+        folder=subpath(output[0], parent=True),
+        flags=mixture_flags,
+    shell:
+        "python -m pyrobust mix {params.stores} {params.flags}"
+        " --num-samples {wildcards.num_samples} --output {params.folder:q} > {log} 2>&1"
+
+
+# Labeller, selection and number are of no influence here: they only name the place, so that
+# features and neighbours are found as those of any generator.
+rule augment_images:
+    input:
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+    output:
+        "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
+    log:
+        "<logs>/augment_images/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
+    wildcard_constraints:
+        generator=one_of(AUGMENTATIONS),
+    conda:
+        "../../envs/pyrobust.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
+    params:
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m pyrobust augment --store {params.dataset:q}/train"
+        " --augmentation {wildcards.generator} --output {params.folder:q} > {log} 2>&1"
+
+
+# The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
+rule evaluate_again:
+    input:
+        core=ancient("<resources>/core.built"),
+        model="<results>/train/{experiment}/choice.json",
+        dataset=dataset_of_experiment,
+    output:
+        "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
+    log:
+        "<logs>/evaluate_again/{experiment}/{evaluation}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(1440),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], parent=True),
+        threat=threat_flags,
+        flags=section_flags("evaluations"),
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
+        " > {log} 2>&1"
+
+
+# The chosen run on generated images that it never met (section 6.1, Figure 6).
+rule evaluate_on_samples:
+    input:
+        core=ancient("<resources>/core.built"),
+        model="<results>/train/{experiment}/choice.json",
+        dataset="<resources>/datasets/{dataset}/dataset.json",
+        samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
+    output:
+        "<results>/evaluate/{experiment}/on/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}/evaluation.json",
+    log:
+        "<logs>/evaluate_on_samples/{experiment}/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(1440),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        samples=subpath(input.samples, parent=True),
+        folder=subpath(output[0], parent=True),
+        threat=threat_flags,
+        flags=section_flags("evaluations"),
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --samples {params.samples:q} --output {params.folder:q}"
+        " {params.threat} {params.flags} > {log} 2>&1"
+
+
+rule make_target:
+    input:
+        unpack(target_inputs),
+    output:
+        table=report(
+            "<results>/paper/{target}.csv",
+            caption="../report/target.rst",
+            category="Tables and figures",
+            labels={"target": "{target}", "file": "table"},
+        ),
+        picture="<results>/paper/{target}.png",
+        figure=report(
+            "<results>/paper/{target}.svg",
+            caption="../report/target.rst",
+            category="Tables and figures",
+            labels={"target": "{target}", "file": "figure"},
+        ),
+    log:
+        "<logs>/make_target/{target}.log",
+    localrule: True
+    conda:
+        "../../envs/pyrobust.yaml"
+    params:
+        settings=target_as_json,
+        points=target_points,
+    shell:
+        "python -m pyrobust target {wildcards.target} --settings {params.settings:q}"
+        " --points {params.points:q} --table {output.table:q} --picture {output.picture:q}"
+        " --figure {output.figure:q} > {log} 2>&1"
