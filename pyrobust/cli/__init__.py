@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from pyrobust.cli import analyse, convert, data, evaluate, generate, report, target, train
+from pyrobust.cli import analyse, compare, convert, data, evaluate, generate, report, target, train
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)
 
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("target")(target.target)
 
 

@@ -81,6 +81,9 @@ class Config(Settings):
     """Jobs that attack a trained model side by side, each a share of the test images, before one
     more puts the result together; it is the same for any number."""
 
+    compared: tuple[Name, ...] = ()
+    """Experiments that results/report.html compares."""
+
     datasets: dict[Name, DatasetSettings]
     labellers: dict[Name, LabellerSettings]
     generators: dict[Name, GeneratorSettings]
@@ -129,6 +132,12 @@ def check_config(values: Mapping[str, Any]) -> None:
             check_curve(config.evaluations[experiment.evaluation], experiment.norm)
         except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error
+    for name in config.compared:
+        if name not in config.experiments:
+            raise UserError(
+                f"compared names '{name}', expected keys of experiments: "
+                f"{', '.join(config.experiments)}"
+            )
     clash = set(config.generators) & set(config.mixtures)
     if clash:
         raise UserError(f"'{min(clash)}' is a key of generators and of mixtures: rename one")

@@ -1,16 +1,13 @@
 """The page of an experiment: one HTML file that needs nothing else."""
 
 import json
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
-from pyrobust.reporting import claims, palette, tables, wording
+from pyrobust.reporting import claims, tables, wording
 from pyrobust.reporting.charts import (
     accuracy_chart,
     attack_chart,
@@ -23,6 +20,7 @@ from pyrobust.reporting.paper import QUALITY
 from pyrobust.reporting.rows import read_rows
 from pyrobust.reporting.samples import class_grid, nearest_originals
 from pyrobust.reporting.stages import Stages
+from pyrobust.reporting.templating import css, environment
 
 # Classes that the chart shows; the table beside it has them all.
 _MAX_CHARTED = 20
@@ -39,14 +37,14 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any]) -> str:
     class_names = stages.dataset["class_names"]
     classes = tables.class_rows(read_rows(stages.chosen), class_names)
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             record=record,
             claims=claims,
             version=__version__,
             record_json=json.dumps(record["settings"], indent=2, sort_keys=True),
-            css=_css(),
+            css=css(),
             attack_rows=tables.attack_rows(record),
             attack_chart=attack_chart(
                 record,
@@ -143,31 +141,3 @@ def _landscapes(stages: Stages) -> list[dict[str, Any]]:
         }
         for image in stages.landscape["images"]
     ]
-
-
-def _css() -> str:
-    style = (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
-    return (
-        f":root {{ {palette.as_css(palette.LIGHT)} }}\n"
-        "@media screen and (prefers-color-scheme: dark) "
-        f"{{ :root {{ {palette.as_css(palette.DARK)} }} }}\n{style}"
-    )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("pyrobust.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=wording.percent,
-        interval=wording.interval,
-        points=wording.points,
-        points_interval=wording.points_interval,
-        duration=wording.duration,
-        norm_name=wording.norm_name,
-    )
-    return environment

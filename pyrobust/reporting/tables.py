@@ -132,7 +132,7 @@ def published_rows(record: Record) -> list[Row]:
 def _paper_row(result: PaperResult) -> Row:
     return {
         "model": architecture_name(result.architecture),
-        "data": _generated_data(result.generator, result.num_samples),
+        "data": generated_data(result.generator, result.num_samples),
         "clean": result.clean_accuracy,
         "robust": result.robust_accuracy,
         "source": f"the paper, {result.source}",
@@ -145,7 +145,7 @@ def _own_row(record: Record) -> Row:
     kind = generator_kind(settings["generator"]) if record["generator"] else None
     return {
         "model": architecture_name(settings["architecture"]),
-        "data": _generated_data(kind, settings["num_samples"]),
+        "data": generated_data(kind, settings["num_samples"]),
         "clean": record["clean_accuracy"],
         "robust": record["robust_accuracy"],
         "source": "this experiment, smaller attack"
@@ -155,7 +155,8 @@ def _own_row(record: Record) -> Row:
     }
 
 
-def _generated_data(kind: str | None, num_samples: int) -> str:
+def generated_data(kind: str | None, num_samples: int) -> str:
+    """Return how many images of which kind of generator there are, in words."""
     return f"{amount(num_samples)} {generator_name(kind)}" if kind else "none"
 
 

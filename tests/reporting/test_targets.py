@@ -34,6 +34,7 @@ def evaluation(path: Path, clean: float, robust: float, epsilon: str = "8/255") 
         path / "evaluation.json",
         {"norm": "linf", "epsilon": epsilon, "num_images": 1000, "clean_accuracy": clean,
          "worst": robust, "autoattack": None, "settings": {}, "checks": [], "notes": [],
+         "curve": [],
          **cascade},
     )  # fmt: skip
     return str(path / "evaluation.json")

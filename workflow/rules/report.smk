@@ -1,4 +1,4 @@
-# The record of an experiment, its cost and its page.
+# The record of an experiment, its cost and its page; and a page that compares several.
 rule report_experiment:
     input:
         unpack(report_inputs),
@@ -30,3 +30,23 @@ rule report_experiment:
         "python -m pyrobust report {wildcards.experiment} --experiment {params.experiment:q}"
         " {params.inputs} {params.baseline} {params.costs} --output {output.record:q} --cost {output.cost:q} --page {output.page:q}"
         " > {log} 2>&1"
+
+
+# One page about the experiments that `compared` names.
+rule compare_experiments:
+    input:
+        collect("<results>/{experiment}.json", experiment=config["compared"]),
+    output:
+        report(
+            "<results>/report.html",
+            caption="../report/overview.rst",
+            category="Experiments",
+            labels={"experiment": "all", "file": "comparison"},
+        ),
+    log:
+        "<logs>/compare_experiments.log",
+    localrule: True
+    conda:
+        "../../envs/pyrobust.yaml"
+    shell:
+        "python -m pyrobust compare {input:q} --output {output:q} > {log} 2>&1"

@@ -1,0 +1,120 @@
+"""The page that compares many experiments: one HTML file that needs nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyrobust import __version__
+from pyrobust.config import parse_epsilon
+from pyrobust.errors import UserError
+from pyrobust.files import read_json, write_text
+from pyrobust.reporting.charts import accuracy_chart
+from pyrobust.reporting.paper import results_on
+from pyrobust.reporting.robustbench import SNAPSHOT, leaders_on
+from pyrobust.reporting.tables import generated_data
+from pyrobust.reporting.templating import css, environment
+from pyrobust.reporting.wording import architecture_name, generator_kind, norm_name
+
+Record = dict[str, Any]
+
+# What a table can be sorted by: words, key of the rows, and whether large values come first.
+SORTINGS = (
+    ("robust accuracy", "robust_accuracy", True),
+    ("clean accuracy", "clean_accuracy", True),
+    ("share of originals", "mixing_factor", False),
+    ("cost", "hours", False),
+    ("name", "name", False),
+)
+
+
+def write_overview(records: Sequence[Path], output: Path) -> None:
+    """Write the page of several experiments.
+
+    Args:
+        records: results/<experiment>.json; the cost and the page are looked for beside each.
+
+    Raises:
+        UserError: a record is missing, or is no record.
+    """
+    write_text(output, build_overview([_read(path) for path in records], output.parent))
+
+
+def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: Path) -> str:
+    """Return the page; equal inputs give equal pages.
+
+    Args:
+        experiments: path, record and cost of each.
+        folder: where the page will lie; links to the experiments' pages start there.
+    """
+    by_task: dict[tuple[str, str, str], list[Record]] = {}
+    for path, record, cost in experiments:
+        settings = record["settings"]
+        task = (settings["dataset"], settings["norm"], settings["epsilon"])
+        by_task.setdefault(task, []).append(_row(path, record, cost, folder))
+    ordered = sorted(by_task, key=lambda task: (task[0], task[1], parse_epsilon(task[2])))
+    return (
+        environment()
+        .get_template("overview.html.j2")
+        .render(
+            css=css(),
+            version=__version__,
+            tasks=[_task(number, task, by_task[task]) for number, task in enumerate(ordered)],
+            num_experiments=len(experiments),
+            sortings=SORTINGS,
+            snapshot=SNAPSHOT,
+        )
+    )
+
+
+def _read(path: Path) -> tuple[Path, Record, Record]:
+    record = read_json(path, f"snakemake {path}")
+    if not isinstance(record, dict) or "robust_accuracy" not in record:
+        raise UserError(f"{path} is no record of an experiment, expected results/<experiment>.json")
+    return path, record, read_json(path.with_suffix(".cost.json"), f"snakemake {path}")
+
+
+def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
+    """Return one line of the table."""
+    settings = record["settings"]
+    uses_generated = record["generator"] is not None
+    kind = generator_kind(settings["generator"]) if uses_generated else None
+    page = path.with_suffix(".html")
+    return {
+        "name": record["experiment"],
+        "page": page.name if page.parent == folder else page.as_posix(),
+        "model": architecture_name(settings["architecture"]),
+        "data": generated_data(kind, settings["num_samples"]),
+        "mixing_factor": settings["mixing_factor"],
+        "num_images": record["num_images"],
+        "clean_accuracy": record["clean_accuracy"],
+        "clean_interval": record["clean_interval"],
+        "robust_accuracy": record["robust_accuracy"],
+        "robust_interval": record["robust_interval"],
+        "baseline": record["baseline"],
+        "paper": record["paper"],
+        "departures": record["attack_departures"],
+        "attack_works": record["labeller"]["attack_check"]["passed"],
+        "num_runs": len(record["runs"]),
+        "seconds": cost["seconds"],
+        "hours": cost["seconds"] / 3600,
+    }
+
+
+def _task(number: int, task: tuple[str, str, str], rows: list[Record]) -> Record:
+    """Return one data set with its perturbation set: rows, best first, with their ranks."""
+    rows = sorted(rows, key=lambda row: (-float(row["robust_accuracy"]), row["name"]))
+    for _, key, descending in SORTINGS:
+        ranked = sorted(rows, key=lambda row: row[key], reverse=descending)
+        for rank, row in enumerate(ranked):
+            row.setdefault("ranks", {})[key] = rank
+    dataset, norm, epsilon = task
+    return {
+        "id": f"task-{number}",
+        "title": f"{dataset}, {norm_name(norm)}, ε = {epsilon}",
+        "rows": rows,
+        "chart": accuracy_chart(rows, f"Clean and robust accuracy on {dataset}, {norm} {epsilon}"),
+        "paper": results_on(*task)[-1:],
+        "leaders": leaders_on(*task)[:1],
+        "departs": [row["name"] for row in rows if row["departures"]],
+        "fails": [row["name"] for row in rows if not row["attack_works"]],
+    }

@@ -1,0 +1,81 @@
+"""The page that compares experiments."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyrobust.errors import UserError
+from pyrobust.files import write_json
+from pyrobust.reporting.overview import build_overview, write_overview
+
+
+def experiment(name: str, robust: float, clean: float = 0.9, **settings: Any) -> Any:
+    """Return path, record and cost of an experiment, with what the page reads."""
+    given = {"dataset": "cifar10", "norm": "linf", "epsilon": "8/255",
+             "architecture": "wrn-28-10", "num_samples": 1_000_000, "mixing_factor": 0.3,
+             "generator": {"name": "ddpm", "type": "ddpm"}, **settings}  # fmt: skip
+    record = {
+        "experiment": name, "settings": given, "generator": {}, "num_images": 1000,
+        "clean_accuracy": clean, "clean_interval": [0.88, 0.92], "robust_accuracy": robust,
+        "robust_interval": [robust - 0.03, robust + 0.03], "baseline": None, "paper": None,
+        "attack_departures": [], "labeller": {"attack_check": {"passed": True}}, "runs": [{}],
+    }  # fmt: skip
+    return Path(f"results/{name}.json"), record, {"seconds": 3600.0}
+
+
+def ranks(page: str, key: str) -> dict[str, int]:
+    """Return by experiment the rank that its row has for one way to sort."""
+    rows = re.findall(rf'<tr role="row".*?--{key}: (\d+);.*?href="([^"]+)\.html"', page, re.S)
+    return {name: int(rank) for rank, name in rows}
+
+
+def test_rows_know_their_place_in_every_order() -> None:
+    page = build_overview(
+        [experiment("a", 0.5, 0.8), experiment("b", 0.6, 0.7), experiment("c", 0.4, 0.9)],
+        Path("results"),
+    )
+    assert ranks(page, "robust_accuracy") == {"b": 0, "a": 1, "c": 2}
+    assert ranks(page, "clean_accuracy") == {"c": 0, "a": 1, "b": 2}
+    assert ranks(page, "name") == {"a": 0, "b": 1, "c": 2}
+    assert re.search(r"#task-0:has\(#task-0-name:checked\) tbody tr \{ --rank: var\(--name\)", page)
+
+
+def test_the_page_needs_neither_scripts_nor_other_files() -> None:
+    page = build_overview([experiment("a", 0.5), experiment("b", 0.6)], Path("results"))
+    assert "<script" not in page
+    assert not re.search(r'(?:src|href)="(?!#|[ab]\.html)', page)
+    assert page.count('role="img" aria-label=') == 1
+    assert page.count("<label><input type=") == 5
+
+
+def test_each_task_has_its_own_table_and_the_best_published_models() -> None:
+    page = build_overview(
+        [experiment("a", 0.5), experiment("b", 0.6, dataset="digits", epsilon="32/255")],
+        Path("results"),
+    )
+    assert page.count("<table") == 2
+    assert "66.10% robust" in page
+    assert "Bartoldson2024" in page
+    assert "<fieldset" not in page  # one row needs no sorting
+
+
+def test_weak_attacks_are_marked() -> None:
+    path, record, cost = experiment("a", 0.5)
+    record |= {"attack_departures": ["fewer"], "labeller": {"attack_check": {"passed": False}}}
+    page = build_overview([(path, record, cost)], Path("results"))
+    assert "not comparable with published numbers" in page
+    assert "an upper bound only" in page
+
+
+def test_names_are_escaped() -> None:
+    assert "<b>" not in build_overview([experiment("<b>", 0.5)], Path("results"))
+
+
+def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"settings": {}})
+    with pytest.raises(UserError, match=r"x\.json is no record"):
+        write_overview([tmp_path / "x.json"], tmp_path / "report.html")
+    with pytest.raises(UserError, match=r"y\.json is missing: 'snakemake .*y\.json' writes it"):
+        write_overview([tmp_path / "y.json"], tmp_path / "report.html")
