@@ -33,8 +33,13 @@ def test_a_run_from_scratch_gives_the_same_bytes(finished: Project, project: Pro
     assert (project / RECORD).read_bytes() == (finished / RECORD).read_bytes()
 
 
-@pytest.mark.parametrize("seconds_after_start", [15, 40])
-@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["snakemake", "all_its_jobs"])
+@pytest.mark.parametrize(
+    ("seconds_after_start", "kill"),
+    [
+        pytest.param(15, os.killpg, id="with_its_jobs"),
+        pytest.param(40, os.kill, id="while_its_jobs_go_on"),
+    ],
+)
 def test_a_killed_workflow_goes_on_and_gives_the_same_bytes(
     finished: Project, project: Project, seconds_after_start: int, kill: Callable[[int, int], None]
 ) -> None:
