@@ -41,6 +41,7 @@ app.command("augment")(analyse.augment)
 
 app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)
+app.command("robustbench")(evaluate.robustbench)
 
 app.command("report")(report.report)
 app.command("compare")(compare.compare)

@@ -27,8 +27,8 @@ Split = Literal["train", "validation", "test"]
 Model = Annotated[
     str,
     typer.Option(
-        help="A .safetensors file of 'pyrobust train' or 'convert', a TorchScript file, or a "
-        "constructor such as torchvision.models:resnet18."
+        help="A .safetensors file of 'pyrobust train', a published .pt checkpoint, a file of "
+        "TorchScript or torch.export, or a constructor such as torchvision.models:resnet18."
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
@@ -65,6 +65,13 @@ def evaluate(
     weights: Weights = None,
     mean: Numbers = None,
     std: Numbers = None,
+    surrogate: Annotated[
+        str | None,
+        typer.Option(
+            help="Another model file for these images, to check that points found on it break no "
+            "more than those found on the model itself."
+        ),
+    ] = None,
     share: Annotated[
         str | None,
         typer.Option(
@@ -83,7 +90,7 @@ def evaluate(
     from pyrobust.evaluation import evaluate as evaluation
 
     mine = _share(share)
-    subject = _subject(model, weights, mean, std, dataset, split, threat, samples)
+    subject = _subject(model, weights, mean, std, dataset, split, threat, samples, surrogate)
     if mine is None:
         with exclusive(output):
             evaluation.evaluate(subject, output, settings, keep_adversarial)
@@ -114,6 +121,34 @@ def landscape(
     landscapes.write_landscape(subject, output, settings)
 
 
+def robustbench(
+    evaluation: Annotated[Path, typer.Argument(help="Folder that 'pyrobust evaluate' wrote.")],
+    title: Annotated[str, typer.Option(help="Of the paper.")],
+    authors: Annotated[str, typer.Option(help="With commas between them.")],
+    link: Annotated[str, typer.Option(help="Where the paper is.")],
+    architecture: Annotated[str, typer.Option(help="As the board prints it: WideResNet-28-10.")],
+    output: Annotated[
+        Path, typer.Option(help="File to write: <Name><Year><FirstWordOfTheTitle>.json.")
+    ],
+    venue: Annotated[str, typer.Option(help="Conference and year.")] = "Unpublished",
+    additional_data: Annotated[
+        bool, typer.Option("--additional-data", help="Real images from elsewhere were used.")
+    ] = False,
+    reported: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Robust accuracy that the paper states, as a fraction."),
+    ] = None,
+    footnote: Annotated[str, typer.Option(help="Generated images that were used, and more.")] = "",
+) -> None:
+    """Write the entry that RobustBench asks for, from an evaluation with AutoAttack."""
+    from pyrobust.evaluation.leaderboard import Publication, write_entry
+
+    publication = Publication(
+        title, authors, link, venue, architecture, additional_data, reported, footnote
+    )
+    write_entry(evaluation, publication, output)
+
+
 def _subject(
     model: str,
     weights: Path | None,
@@ -123,6 +158,7 @@ def _subject(
     split: Split,
     threat: ThreatSettings,
     samples: Path | None = None,
+    surrogate: str | None = None,
 ) -> "Subject":
     import torch
 
@@ -131,7 +167,8 @@ def _subject(
 
     source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Subject.open(source, dataset, split, threat, device, samples)
+    other = NetworkSource(surrogate) if surrogate else None
+    return Subject.open(source, dataset, split, threat, device, samples, other)
 
 
 def _share(text: str | None) -> "Share | None":

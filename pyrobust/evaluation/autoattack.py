@@ -13,7 +13,7 @@ from pyrobust.evaluation.stages import Cascade, Stage, apgd_stage
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _NUM_STEPS = 100
-_NUM_QUERIES = 5000
+NUM_QUERIES = 5000
 _MAX_TARGETS = 9
 
 
@@ -22,7 +22,8 @@ def autoattack(threat: ThreatModel, num_classes: int, seed: int) -> Cascade:
     first = 100 * seed + 10
     ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, 1, _NUM_STEPS, first)
     targeted = apgd_stage("apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, first + 1)
-    fab, square = _fab_stage(threat, num_classes, first + 2), _square_stage(threat, first + 3)
+    fab = _fab_stage(threat, num_classes, first + 2)
+    square = square_stage(threat, first + 3, NUM_QUERIES)
     return Cascade("autoattack", (ce, targeted, fab, square))
 
 
@@ -49,14 +50,14 @@ def _fab_stage(threat: ThreatModel, num_classes: int, seed: int) -> Stage:
     return Stage("fab_t", words, seed, run)
 
 
-def _square_stage(threat: ThreatModel, seed: int) -> Stage:
-    """Return Square (Andriushchenko et al. 2020)."""
+def square_stage(threat: ThreatModel, seed: int, num_queries: int) -> Stage:
+    """Return Square (Andriushchenko et al. 2020), which looks at logits and at no gradient."""
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         attack = _SharedSquare(
             logits_fn,
             norm=_NORMS[threat.norm],
-            n_queries=_NUM_QUERIES,
+            n_queries=num_queries,
             eps=threat.epsilon,
             p_init=0.8,
             n_restarts=1,
@@ -67,7 +68,7 @@ def _square_stage(threat: ThreatModel, seed: int) -> Stage:
         with _global_seed_restored(x.device), torch.no_grad():
             return attack.perturb(x, labels)  # type: ignore[no-any-return]
 
-    return Stage("square", f"Square, {_NUM_QUERIES:,} queries", seed, run)
+    return Stage("square", f"Square, {num_queries:,} queries", seed, run)
 
 
 class _SharedSquare(SquareAttack):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
@@ -88,7 +88,7 @@ def evaluate(
             _attack(run, cascades, radii, batches[share.number - 1 :: share.of])
             return
         few = slice(0, _CHECKED_IMAGES)
-        checks = _checks(logits_fn, x[few], labels[few], subject.threat, settings.seed)
+        checks = _checks(subject, logits_fn, x[few], labels[few], settings)
         outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
     checks += [check_square(*autoattacked) for autoattacked in attacked[1:]]
@@ -108,11 +108,14 @@ def evaluate(
 
 
 def _checks(
-    logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatModel, seed: int
+    subject: Subject, logits_fn: LogitsFn, x: Tensor, labels: Tensor, settings: EvaluationSettings
 ) -> list[Check]:
     """Look at the model through a few images, and attack those it gets right."""
     right = logits_fn(x).argmax(1) == labels
-    masking = check_masking(logits_fn, x[right], labels[right], threat, seed)
+    surrogate_fn = subject.surrogate_fn and FixedPasses(subject.surrogate_fn, settings.pass_size)
+    masking = check_masking(
+        logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn
+    )
     return check_model(logits_fn, x, labels) + masking
 
 

@@ -2,7 +2,8 @@
 
 After Athalye et al. (2018, section 3.1) and Carlini et al. (2019, section 4). A model passes by
 being attackable: a larger ball must break more, the whole range of pixels must break everything,
-and neither random points nor a single step nor queries alone may beat forty steps of gradient.
+and neither random points nor a single step, nor queries alone, nor the points of another network
+may beat forty steps of gradient.
 """
 
 import math
@@ -14,11 +15,13 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.attacks import AscentSettings, LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
 from pyrobust.attacks.threat import is_broken
+from pyrobust.evaluation.autoattack import square_stage
 from pyrobust.evaluation.checks import Check
 from pyrobust.evaluation.outcome import Outcome
 from pyrobust.evaluation.stages import Cascade
 
 _RANDOM_POINTS = 20
+_FEW_QUERIES = 200
 # Any pixel can become grey at this radius, so no image keeps what tells its class.
 _WHOLE_RANGE = 0.5
 # Of the images that a ball of the whole range must break.
@@ -28,11 +31,19 @@ _SQUARE_GAIN = 0.002
 
 
 def check_masking(
-    logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatModel, seed: int
+    logits_fn: LogitsFn,
+    x: Tensor,
+    labels: Tensor,
+    threat: ThreatModel,
+    seed: int,
+    surrogate_fn: LogitsFn | None = None,
 ) -> list[Check]:
     """Attack a few correctly classified images x (N, C, H, W) in ways of known order.
 
     Returns no check where there are no such images.
+
+    Args:
+        surrogate_fn: another network for these images; its points are tried where it is given.
     """
     if not len(x):
         return []
@@ -49,6 +60,8 @@ def check_masking(
     everything = broken(pgd40(replace(threat, epsilon=whole)))
     single = broken(PgdSettings(one_step))
     drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
+    asked = square_stage(threat, seed, _FEW_QUERIES).run(logits_fn, x, labels, ids)
+    queries = _count_broken(logits_fn, asked, labels)
 
     def check(name: str, passed: bool, other: str, count: int) -> Check:
         seen = f"PGD-40 breaks {forty} of {len(x)} images, {other} {count}"
@@ -56,12 +69,20 @@ def check_masking(
 
     grows = double > forty or forty == len(x)
     nearly_all = everything >= _NEARLY_ALL * len(x)
-    return [
+    checks = [
         check("larger_epsilon_breaks_more", grows, "with twice epsilon", double),
         check("whole_range_breaks_all", nearly_all, f"with epsilon {whole:.3g}", everything),
         check("many_steps_beat_one", single <= forty, "one step", single),
         check("gradient_beats_chance", drawn <= forty, f"{_RANDOM_POINTS} random points", drawn),
+        check("white_box_beats_black_box", queries <= forty, f"{_FEW_QUERIES} queries", queries),
     ]
+    if surrogate_fn:
+        settings = pgd40(threat, stop_when_broken=False)
+        transferred = pgd(surrogate_fn, x, labels, ids, settings, seed)
+        moved = _count_broken(logits_fn, transferred, labels)
+        words = "the points that it finds on the surrogate"
+        checks.append(check("white_box_beats_transfer", moved <= forty, words, moved))
+    return checks
 
 
 def check_square(cascade: Cascade, outcome: Outcome) -> Check:

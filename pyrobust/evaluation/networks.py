@@ -1,7 +1,12 @@
-"""The network that is evaluated: ours, a TorchScript file, or a constructor with weights."""
+"""The network that is evaluated: ours, a published or an exported one, or a constructor's."""
 
 import importlib
 import inspect
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +17,9 @@ from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 from pyrobust.models import load_model
 from pyrobust.models.checkpoints import read_checkpoint
+from pyrobust.models.convert import load_published
 from pyrobust.models.files import load_strictly
+from pyrobust.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -20,11 +27,12 @@ class NetworkSource:
     """Where a network comes from.
 
     Args:
-        model: a `.safetensors` file of this project, a TorchScript file, or a constructor by its
-            path, such as torchvision.models:resnet18; importing it runs its module's code.
+        model: a `.safetensors` file of this project, a published checkpoint (`.pt`, RobustBench's
+            too), a file of TorchScript or of torch.export, or a constructor by its path, such as
+            torchvision.models:resnet18; importing it runs its module's code.
         weights: state dict for a constructor, read without running code.
         mean, std: per channel, for a network that wants (pixels - mean) / std; one of this
-            project knows its own.
+            project knows its own, and that of a published one is its data set's.
     """
 
     model: str
@@ -43,61 +51,99 @@ class NetworkSource:
         }
 
 
-def open_network(source: NetworkSource, image: Tensor, num_classes: int) -> nn.Module:
+def open_network(source: NetworkSource, image: Tensor, num_classes: int, dataset: str) -> nn.Module:
     """Return the network in evaluation mode, its parameters without gradients.
 
     Args:
         image: (1, C, H, W) in [0, 1], on the device of the network to be.
+        dataset: name of the data set; published networks normalise by it.
 
     Raises:
         UserError: files that are missing or no such files, or a network for other images or
             another number of classes.
     """
-    network = _load(source, num_classes, image)
+    network = _load(source, num_classes, image, dataset)
     if source.mean or source.std:
         network = _Normalized(network, source.mean, source.std, image)
     # A third faster on the CPU: passes are channels-last too.
-    network = network.eval().to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     try:
         with torch.no_grad():
-            shape = tuple(network(image).shape)
-    except RuntimeError as error:
+            # A number of images that nobody exports a network for by chance.
+            shape = tuple(network(image.expand(3, -1, -1, -1)).shape)
+    except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"{source.model} does not take images of shape {tuple(image.shape[1:])} "
-            f"({str(error).strip().splitlines()[-1]}): evaluate it on the data set it was made for"
+            f"{source.model} does not take 3 images of shape {tuple(image.shape[1:])} "
+            f"({str(error).strip().splitlines()[-1]}): evaluate it on the data set it was made "
+            "for, and export a network for any number of images (torch.export.Dim)"
         ) from error
-    if shape != (1, num_classes):
+    if shape != (3, num_classes):
         raise UserError(
-            f"{source.model} answers an image with an output of shape {shape}, but the data set "
+            f"{source.model} answers 3 images with an output of shape {shape}, but the data set "
             f"has {num_classes} classes: evaluate it on the data set it was made for"
         )
     return network
 
 
-def _load(source: NetworkSource, num_classes: int, image: Tensor) -> nn.Module:
+def _load(source: NetworkSource, num_classes: int, image: Tensor, dataset: str) -> nn.Module:
     if ":" in source.model:
-        return _constructed(source, num_classes).to(image.device)
+        return _constructed(source, num_classes).eval().to(image.device)
     path = Path(source.model)
     if path.suffix == ".safetensors" or not path.is_file():
         network, spec = load_model(path, image.device)
-        height, width, channels = spec.image_shape
-        # Pooling and broadcasting would let images of other shapes pass.
-        if (channels, height, width) != tuple(image.shape[1:]):
-            raise UserError(
-                f"{path} was made for images of shape {spec.image_shape}, but those of the data "
-                f"set are {tuple(image[0].permute(1, 2, 0).shape)}: evaluate it on its own"
-            )
+        _check_shape(path, spec, image)
         return network
-    try:
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if any(name.endswith("/constants.pkl") for name in names):
         scripted: nn.Module = torch.jit.load(path, map_location=image.device)  # type: ignore[no-untyped-call]
-    except RuntimeError as error:
+        return scripted.eval()
+    if any(name.endswith("/archive_format") for name in names):
+        # It was exported in one mode and has no other.
+        return _exported(path).to(image.device)
+    # `open_network` normalises by what the user gives.
+    channels = image.shape[1]
+    given = ((0.0,) * channels, (1.0,) * channels) if source.mean or source.std else None
+    published, spec = load_published(path, dataset, image_size=image.shape[2], normalization=given)
+    _check_shape(path, spec, image)
+    return published.to(image.device)
+
+
+def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:
+    """Refuse images that pooling and broadcasting would let pass."""
+    height, width, channels = spec.image_shape
+    if (channels, height, width) != tuple(image.shape[1:]):
         raise UserError(
-            f"{path} is no TorchScript file: a published checkpoint becomes a model by "
-            f"'pyrobust convert {path} {path.with_suffix('.safetensors').name}'"
+            f"{path} was made for images of shape {spec.image_shape}, but those of the data "
+            f"set are {tuple(image[0].permute(1, 2, 0).shape)}: evaluate it on its own"
+        )
+
+
+def _exported(path: Path) -> nn.Module:
+    try:
+        with _no_pickles():
+            return torch.export.load(path).module()
+    except (pickle.UnpicklingError, RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(
+            f"{path} is no file of torch.export that can be read without running its code "
+            f"({str(error).splitlines()[0]}): export the network again by torch.export.save"
         ) from error
-    return scripted
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """Keep PyTorch from running code that a file brings along, for the block."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _constructed(source: NetworkSource, num_classes: int) -> nn.Module:

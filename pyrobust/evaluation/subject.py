@@ -26,11 +26,16 @@ class Subject:
     logits_fn: LogitsFn
     num_classes: int
     store: SampleStore
+    dataset: str
+    split: str
+    """A split of the data set, or samples."""
     labels: NDArray[np.int64]
     threat_settings: ThreatSettings
     device: str
     identity: dict[str, Any]
     """JSON values that tell this subject from any other."""
+    surrogate_fn: LogitsFn | None = None
+    """Another network for the same images, whose adversarial points are tried on this one."""
 
     @classmethod
     def open(
@@ -41,12 +46,14 @@ class Subject:
         threat: ThreatSettings,
         device: str,
         samples: Path | None = None,
+        surrogate: NetworkSource | None = None,
     ) -> "Subject":
         """Read model and images.
 
         Args:
             dataset: the data set that the model was trained for.
             samples: sample store of the same kind, whose images are met in place of a split.
+            surrogate: another network for these images (`check_masking`).
 
         Raises:
             UserError: one is missing or damaged, or the two do not fit.
@@ -63,14 +70,18 @@ class Subject:
             "network": source.identity(),
             **threat.model_dump(mode="json"),
         }
+        of_images = (image, images.num_classes, images.name)
         return cls(
-            logits_fn=open_network(source, image, images.num_classes),
+            logits_fn=open_network(source, *of_images),
             num_classes=images.num_classes,
             store=store,
             labels=store.labels(),
             threat_settings=threat,
             device=device,
             identity=identity,
+            dataset=images.name,
+            split=split if samples is None else "samples",
+            surrogate_fn=open_network(surrogate, *of_images) if surrogate else None,
         )
 
     @property

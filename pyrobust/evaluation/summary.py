@@ -29,6 +29,9 @@ def summarize(
     notes = [note for pair in attacked for note in _notes(*pair)]
     clean_correct = attacked[0][1].clean_correct
     return {
+        "dataset": subject.dataset,
+        "split": subject.split,
+        "subject": subject.identity,
         **subject.threat_settings.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
         "num_images": len(clean_correct),

@@ -18,6 +18,7 @@ from torch import Tensor
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path
 from pyrobust.models.layers import ImageClassifier
+from pyrobust.models.registry import Normalization
 
 # Outermost first; the averaged weights stand before the others.
 _WRAPPERS = ("model_state_dict", "state_dict")
@@ -93,7 +94,9 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return sum(1 for key in state if re.fullmatch(pattern, key))
 
 
-def normalization_of(state: dict[str, Tensor]) -> tuple[tuple[float, ...], ...] | None:
+def normalization_of(
+    state: dict[str, Tensor],
+) -> Normalization | None:
     """Take `mean` and `std` out of `state`, where a RobustBench model wrote them."""
     if "mean" not in state or "std" not in state:
         return None

@@ -14,7 +14,8 @@ from pyrobust.models.checkpoints import (
 )
 from pyrobust.models.download import download
 from pyrobust.models.files import load_model, load_strictly, save_model
-from pyrobust.models.registry import NORMALIZATION, PUBLISHED, published_model
+from pyrobust.models.layers import ImageClassifier
+from pyrobust.models.registry import NORMALIZATION, PUBLISHED, Normalization, published_model
 from pyrobust.models.spec import ModelSpec
 
 
@@ -45,29 +46,56 @@ def convert_checkpoint(
     if path.suffix == ".safetensors":
         model, spec = load_model(path, "cpu")
     else:
-        state = read_checkpoint(path)
-        spec = _spec_of(state, path, dataset, activation, image_size)
-        model = build_model(spec)
-        load_strictly(model, state, str(path))
+        model, spec = load_published(path, dataset, activation, image_size)
     if target.suffix == ".pt":
         write_checkpoint(target, model)
     else:
         save_model(target, model, spec)
 
 
+def load_published(
+    path: Path,
+    dataset: str | None,
+    activation: str = "silu",
+    image_size: int = 32,
+    normalization: Normalization | None = None,
+) -> tuple[ImageClassifier, ModelSpec]:
+    """Read a `.pt` checkpoint of the published layout; the model is in evaluation mode.
+
+    Args:
+        dataset, activation, image_size: as for `convert_checkpoint`.
+        normalization: mean and std, in place of those of the data set or of the file.
+
+    Raises:
+        UserError: no such checkpoint, or a normalisation that is missing.
+    """
+    state = read_checkpoint(path)
+    spec = _spec_of(state, path, dataset, activation, image_size, normalization)
+    model = build_model(spec)
+    load_strictly(model, state, str(path))
+    return model, spec
+
+
 def _spec_of(
-    state: dict[str, Tensor], path: Path, dataset: str | None, activation: str, image_size: int
+    state: dict[str, Tensor],
+    path: Path,
+    dataset: str | None,
+    activation: str,
+    image_size: int,
+    normalization: Normalization | None,
 ) -> ModelSpec:
     """Take a stored normalisation out of `state` and return what the file and the user tell."""
     stored = normalization_of(state)
-    if path.stem in PUBLISHED:
+    known = normalization or stored
+    if path.stem in PUBLISHED and normalization is None:
         return PUBLISHED[path.stem].spec
     architecture, num_classes, channels = architecture_of(state, str(path))
-    if stored is None and dataset not in NORMALIZATION:
+    if known is None and dataset not in NORMALIZATION:
         raise UserError(
             f"{path} does not tell how its model normalises pixels and dataset is '{dataset}': "
-            f"give --dataset with one of {', '.join(NORMALIZATION)}"
+            f"expected one of {', '.join(NORMALIZATION)}; 'pyrobust convert' takes its name as "
+            "--dataset, 'pyrobust evaluate' the numbers as --mean and --std"
         )
-    mean, std = stored or NORMALIZATION[str(dataset)]
+    mean, std = known or NORMALIZATION[str(dataset)]
     shape = (image_size, image_size, channels)
     return ModelSpec(architecture, activation, num_classes, shape, mean, std)

@@ -21,8 +21,11 @@ from pyrobust.models.spec import ModelSpec
 _DEEPMIND = "https://storage.googleapis.com/dm-adversarial-robustness/"
 _EDM = "https://huggingface.co/wzekai99/DM-Improves-AT/resolve/main/checkpoint/"
 
-# Mean and standard deviation per channel that the published models normalise by.
-NORMALIZATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+# Mean and standard deviation, a number a channel each.
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+# What the published models normalise by.
+NORMALIZATION: dict[str, Normalization] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "svhn": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),

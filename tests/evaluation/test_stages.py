@@ -89,7 +89,7 @@ def public_stages(norm: str) -> tuple[Cascade, ThreatModel]:
 def test_public_attacks_treat_each_image_by_itself(
     norm: str, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_QUERIES", 60)
+    monkeypatch.setattr("pyrobust.evaluation.autoattack.NUM_QUERIES", 60)
     monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_STEPS", 10)
     cascade, _ = public_stages(norm)
     # A network of products whose bits do not depend on the batch: one image at a time.
@@ -109,7 +109,7 @@ def test_public_attacks_treat_each_image_by_itself(
 
 
 def test_public_attacks_leave_the_global_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_QUERIES", 3)
+    monkeypatch.setattr("pyrobust.evaluation.autoattack.NUM_QUERIES", 3)
     network, x, labels = linear_task(4, 4, 0.12, seed=4)
     before = torch.get_rng_state()
     for stage in public_stages("linf")[0].stages[2:]:

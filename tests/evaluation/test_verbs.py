@@ -74,7 +74,7 @@ def test_evaluate_writes_all_that_the_formats_promise(
 def test_autoattack_stands_beside_aa_mt(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_QUERIES", 20)
+    monkeypatch.setattr("pyrobust.evaluation.autoattack.NUM_QUERIES", 20)
     monkeypatch.setattr("pyrobust.evaluation.autoattack._NUM_STEPS", 3)
     invoke("evaluate", *options, *ATTACK, "--output", tmp_path, "--autoattack")
     result = read_json(tmp_path / "evaluation.json", "")

@@ -32,6 +32,7 @@ rule evaluate_run:
         core=ancient("<resources>/core.built"),
         model=model_of_run,
         dataset=dataset_of_experiment,
+        labeller=labeller_of_experiment,
         shares=shares_of_evaluation,
     output:
         "<results>/evaluate/{experiment}/{run}/evaluation.json",
@@ -47,13 +48,14 @@ rule evaluate_run:
     params:
         model=subpath(input.model, parent=True),
         dataset=subpath(input.dataset, parent=True),
+        labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
         threat=threat_flags,
         flags=evaluation_flags,
     shell:
         "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
         " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " > {log} 2>&1"
+        " --surrogate {params.labeller:q}/model.safetensors > {log} 2>&1"
 
 
 rule evaluate_labeller:

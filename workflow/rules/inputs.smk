@@ -134,6 +134,10 @@ def dataset_of_experiment(wildcards):
     return dataset_path(experiment_of(wildcards))
 
 
+def labeller_of_experiment(wildcards):
+    return labeller_path(experiment_of(wildcards))
+
+
 def threat_flags(wildcards):
     """Return the perturbation set of an experiment."""
     return flags({key: experiment_of(wildcards)[key] for key in ("norm", "epsilon")})

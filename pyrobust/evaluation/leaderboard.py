@@ -1,0 +1,117 @@
+"""The entry that RobustBench asks its contributors for (`model_info/<dataset>/<norm>/*.json`)."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrobust.config import parse_epsilon
+from pyrobust.errors import UserError
+from pyrobust.files import read_json, write_text
+
+
+@dataclass(frozen=True)
+class Board:
+    """What one leaderboard asks of an evaluation."""
+
+    epsilon: str
+    num_images: int
+
+
+BOARDS = {
+    ("cifar10", "linf"): Board("8/255", 10_000),
+    ("cifar10", "l2"): Board("0.5", 10_000),
+    ("cifar100", "linf"): Board("8/255", 10_000),
+    ("imagenet", "linf"): Board("4/255", 5_000),
+}
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What no evaluation can tell.
+
+    Args:
+        additional_data: whether real images from elsewhere were used; generated ones are told in
+            the footnote.
+        reported: robust accuracy as the paper states it; that of the evaluation where None.
+    """
+
+    title: str
+    authors: str
+    link: str
+    venue: str
+    architecture: str
+    additional_data: bool = False
+    reported: float | None = None
+    footnote: str = ""
+
+
+def write_entry(folder: Path, publication: Publication, output: Path) -> None:
+    """Write the entry of the model whose evaluation lies in `folder`.
+
+    Raises:
+        UserError: there is no such board, or the evaluation is less than it asks for.
+    """
+    evaluation = read_json(folder / "evaluation.json", "pyrobust evaluate")
+    text = json.dumps(entry_of(evaluation, publication), indent=2, ensure_ascii=False)
+    write_text(output, text + "\n")
+
+
+def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, Any]:
+    """Return the entry, its keys in the order of the published ones.
+
+    `autoattack_acc` is AutoAttack's; where AA+MT leaves less, `external` says so, as the entries
+    of the paper's own models do. A failed check makes the entry `unreliable`.
+
+    Raises:
+        UserError: there is no such board, or the evaluation is less than it asks for.
+    """
+    board = _board_of(evaluation)
+    autoattack = evaluation["autoattack"]["robust_accuracy"]
+    worst = evaluation["worst"]
+    reported = worst if publication.reported is None else publication.reported
+    return {
+        "link": publication.link,
+        "name": publication.title,
+        "authors": publication.authors,
+        "additional_data": publication.additional_data,
+        "number_forward_passes": 1,
+        "dataset": evaluation["dataset"],
+        "venue": publication.venue,
+        "architecture": publication.architecture,
+        "eps": board.epsilon,
+        "clean_acc": _percent(evaluation["clean_accuracy"]),
+        "reported": _percent(reported),
+        "autoattack_acc": _percent(autoattack),
+        **({"external": _percent(worst)} if worst < autoattack else {}),
+        "footnote": publication.footnote,
+        "unreliable": not all(check["passed"] for check in evaluation["checks"]),
+    }
+
+
+def _board_of(evaluation: dict[str, Any]) -> Board:
+    name, norm = evaluation["dataset"], evaluation["norm"]
+    board = BOARDS.get((name, norm))
+    if board is None:
+        known = ", ".join(f"{dataset} in {norm}" for dataset, norm in BOARDS)
+        raise UserError(f"RobustBench has no board for {name} in {norm}, expected one of {known}")
+    if parse_epsilon(evaluation["epsilon"]) != parse_epsilon(board.epsilon):
+        raise UserError(
+            f"epsilon is {evaluation['epsilon']}, but the board of {name} in {norm} has "
+            f"{board.epsilon}: run 'pyrobust evaluate --epsilon {board.epsilon}'"
+        )
+    if evaluation["split"] != "test" or evaluation["num_images"] != board.num_images:
+        raise UserError(
+            f"{evaluation['num_images']:,} images of the {evaluation['split']} split were "
+            f"attacked, expected {board.num_images:,} test images: run 'pyrobust evaluate' on them"
+        )
+    if evaluation["autoattack"] is None:
+        raise UserError(
+            "AutoAttack did not run, and RobustBench ranks by it: run 'pyrobust evaluate "
+            "--autoattack'"
+        )
+    return board
+
+
+def _percent(accuracy: float) -> str:
+    return f"{100 * accuracy:.2f}"

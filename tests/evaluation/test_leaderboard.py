@@ -1,0 +1,99 @@
+"""Entries for RobustBench: what its own entries hold, and only from what it asks for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pyrobust.cli import app
+from pyrobust.errors import UserError
+from pyrobust.evaluation.leaderboard import Publication, entry_of
+from pyrobust.files import write_json
+
+PAPER = Publication(
+    title="Improving Robustness using Generated Data",
+    authors="Sven Gowal, Sylvestre-Alvise Rebuffi",
+    link="https://arxiv.org/abs/2110.09468",
+    venue="NeurIPS 2021",
+    architecture="WideResNet-70-16",
+    footnote="It uses additional 100M synthetic images in training.",
+)
+EVALUATION: dict[str, Any] = {
+    "dataset": "cifar10",
+    "split": "test",
+    "norm": "linf",
+    "epsilon": "8/255",
+    "num_images": 10_000,
+    "clean_accuracy": 0.8874,
+    "robust_accuracy": 0.6610,
+    "autoattack": {"robust_accuracy": 0.6611, "stages": []},
+    "worst": 0.6610,
+    "checks": [{"name": "deterministic", "passed": True, "seen": ""}],
+}
+
+
+def test_the_entry_is_that_of_the_papers_model() -> None:
+    assert entry_of(EVALUATION, PAPER) == {
+        "link": "https://arxiv.org/abs/2110.09468",
+        "name": "Improving Robustness using Generated Data",
+        "authors": "Sven Gowal, Sylvestre-Alvise Rebuffi",
+        "additional_data": False,
+        "number_forward_passes": 1,
+        "dataset": "cifar10",
+        "venue": "NeurIPS 2021",
+        "architecture": "WideResNet-70-16",
+        "eps": "8/255",
+        "clean_acc": "88.74",
+        "reported": "66.10",
+        "autoattack_acc": "66.11",
+        "external": "66.10",
+        "footnote": "It uses additional 100M synthetic images in training.",
+        "unreliable": False,
+    }
+
+
+def test_what_autoattack_leaves_stands_alone_where_it_is_the_least() -> None:
+    stronger = {**EVALUATION, "worst": 0.66, "autoattack": {"robust_accuracy": 0.66}}
+    entry = entry_of(stronger, PAPER)
+    assert (entry["autoattack_acc"], entry["reported"]) == ("66.00", "66.00")
+    assert "external" not in entry
+
+
+def test_a_failed_check_makes_an_entry_unreliable() -> None:
+    failed = {"name": "deterministic", "passed": False, "seen": "logits differ"}
+    assert entry_of({**EVALUATION, "checks": [failed]}, PAPER)["unreliable"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "svhn"}, "no board for svhn in linf, expected one of cifar10 in linf, "),
+        ({"epsilon": "4/255"}, "epsilon is 4/255, but the board of cifar10 in linf has 8/255"),
+        ({"norm": "l2", "epsilon": "128/255"}, "has 0.5: run 'pyrobust evaluate --epsilon 0.5'"),
+        ({"num_images": 1_000}, "1,000 images of the test split .* expected 10,000"),
+        ({"split": "train"}, "10,000 images of the train split"),
+        ({"autoattack": None}, "run 'pyrobust evaluate --autoattack'"),
+    ],
+)
+def test_less_than_the_board_asks_for_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        entry_of({**EVALUATION, **changes}, PAPER)
+
+
+def test_the_verb_writes_the_entry_in_the_order_of_published_ones(tmp_path: Path) -> None:
+    write_json(tmp_path / "evaluation.json", EVALUATION)
+    target = tmp_path / "Gowal2021Improving.json"
+    options = {
+        "--title": PAPER.title, "--authors": PAPER.authors, "--link": PAPER.link,
+        "--venue": PAPER.venue, "--architecture": PAPER.architecture,
+        "--footnote": PAPER.footnote, "--output": str(target),
+    }  # fmt: skip
+    arguments = [word for pair in options.items() for word in pair]
+    result = CliRunner().invoke(
+        app, ["robustbench", str(tmp_path), *arguments], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    written = json.loads(target.read_text())
+    assert list(written.items()) == list(entry_of(EVALUATION, PAPER).items())
