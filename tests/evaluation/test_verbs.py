@@ -87,6 +87,16 @@ def test_autoattack_stands_beside_aa_mt(
     assert (rows["clean_correct"] & rows["broken_by_autoattack"].isna()).sum() == theirs * 40
 
 
+def test_points_of_a_surrogate_are_compared(
+    options: list[str], model_file: Path, tmp_path: Path
+) -> None:
+    invoke("evaluate", *options, *ATTACK, "--surrogate", model_file, "--output", tmp_path)
+    result = read_json(tmp_path / "evaluation.json", "")
+    (check,) = [c for c in result["checks"] if c["name"] == "white_box_beats_transfer"]
+    assert check["passed"], check["seen"]
+    assert (result["dataset"], result["split"]) == ("digits", "test")
+
+
 def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> None:
     for name in ("one", "two"):
         invoke("evaluate", *options, *ATTACK, "--output", tmp_path / name)
