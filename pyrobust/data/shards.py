@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, read_json, sha256_of, write_json
 
 _PROGRESS = "progress.json"
+
+# What NumPy raises for a damaged header, which it reads by `tokenize` and `ast.literal_eval`.
+_BAD_HEADER = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError)
 
 ShardEntry = dict[str, Any]  # {"count": rows, "<column>": SHA-256 of its file, ...}
 
@@ -289,7 +293,7 @@ class ShardReader:
             size = offset + expected.itemsize * int(np.prod(shape))
             if path.stat().st_size != size:
                 raise ValueError(f"{path.stat().st_size} bytes, expected {size}")
-        except (OSError, ValueError) as error:
+        except (OSError, *_BAD_HEADER) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(
                 f"{path} is damaged ({reason}): '{self._made_by}' run again rewrites it"

@@ -215,6 +215,10 @@ DAMAGE = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-3]),
     "longer": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
     "no header": lambda path: path.write_bytes(b"\0" * 160),
+    "no Python in its header": lambda path: path.write_bytes(
+        path.read_bytes().replace(b"(4,)", b"(4( ")
+    ),
+    "no end of its header": lambda path: path.write_bytes(path.read_bytes().replace(b"}", b" ")),
     "other dtype": lambda path: np.save(path, np.zeros(4, np.int32)),
     "other shape": lambda path: np.save(path, np.zeros(5, np.int64)),
     "pickle": lambda path: np.save(path, np.array([None] * 4), allow_pickle=True),

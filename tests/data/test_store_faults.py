@@ -116,7 +116,8 @@ class StoreUnderFire(RuleBasedStateMachine):
     def flip_a_bit(self, number: int, place: int, bit: int) -> None:
         if path := self.shard(number):
             data = bytearray(path.read_bytes())
-            data[place % len(data)] ^= 1 << bit
+            if data:
+                data[place % len(data)] ^= 1 << bit
             path.write_bytes(data)
 
     @rule(number=st.integers(0, 99), share=st.floats(0, 1))
@@ -149,7 +150,8 @@ class StoreUnderFire(RuleBasedStateMachine):
         except UserError as error:
             assert any(name in str(error) for name in wrong), (error, wrong)
             return
-        assert not wrong
+        # Killed after its manifest, the other store is there, and whole.
+        assert not wrong - ({"manifest.json"} if store.provenance == {"seed": 1} else set())
         store.verify()
         rows = np.array([COUNT - 1, 0, SHARD_SIZE, 0])
         np.testing.assert_array_equal(store.gather(rows), IMAGES[rows])
