@@ -12,17 +12,73 @@ from pyrobust.config.fields import (
     PositiveInt,
 )
 
-GeneratorType = Literal["gaussian", "imported"]
+GeneratorType = Literal["gaussian", "imported", "ddpm", "edm"]
 
 # Type → preset → settings that this type has beside those of all types. `paper` is complete and
 # says which settings there are; every other preset names what it changes.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "gaussian": {"paper": {"jitter": 1e-6}},
     "imported": {"paper": {}},
+    # Ho et al. 2020, section B; their machines multiplied in bfloat16.
+    "ddpm": {
+        "paper": {
+            "training_steps": 800_000,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "warmup_steps": 5000,
+            "dropout": 0.1,
+            "averaging_decay": 0.9999,
+            "precision": "bfloat16",
+            "sampler": "ancestral",
+            "sampling_steps": 1000,
+        },
+        "tiny": {
+            "training_steps": 1500,
+            "batch_size": 64,
+            "learning_rate": 1e-3,
+            "warmup_steps": 100,
+            "dropout": 0.0,
+            "averaging_decay": 0.995,
+            "precision": "float32",
+            "sampler": "dpm_solver",
+            "sampling_steps": 20,
+        },
+    },
+    # Karras et al. 2022, Table 7 for 32×32 images: 200 million images, a rate that rises over the
+    # first 10 million, an average that halves in 0.5 million.
+    "edm": {
+        "paper": {
+            "training_steps": 390_625,
+            "batch_size": 512,
+            "learning_rate": 1e-3,
+            "warmup_steps": 19_531,
+            "dropout": 0.13,
+            "averaging_decay": 0.99929,
+            "precision": "bfloat16",
+            "conditional": True,
+            "sampling_steps": 18,
+        },
+        "tiny": {
+            "training_steps": 1500,
+            "batch_size": 64,
+            "warmup_steps": 100,
+            "dropout": 0.0,
+            "averaging_decay": 0.995,
+            "precision": "float32",
+        },
+    },
 }
 
-# What a type takes besides: a folder of weights or of samples that others published.
-_TAKES_PATH = ("imported",)
+# Settings of trained types that decide samples beside the weights, and those of all types that
+# leave the weights alone.
+_SAMPLING = ("sampler", "sampling_steps", "precision")
+_NOT_FITTING = ("sampler", "sampling_steps", "part_size")
+
+# Steps that a DDPM is trained for.
+_ANCESTRAL_STEPS = 1000
+
+# Types whose images do not come from a network.
+_NOT_TRAINED = ("gaussian", "imported")
 
 
 def _of_preset(description: str) -> Any:
@@ -34,8 +90,8 @@ class GeneratorSettings(Settings):
     """A generative model, fitted on the training split, or published samples."""
 
     type: GeneratorType = "gaussian"
-    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, imported takes
-    published samples."""
+    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, ddpm that of Ho et
+    al. 2020, edm that of Karras et al. 2022; imported takes published samples."""
 
     preset: Literal["paper", "tiny"] = "paper"
     """Network and settings to start from, of types that are trained: those of the model's paper,
@@ -58,8 +114,25 @@ class GeneratorSettings(Settings):
         "Of the network's passes, in training and in sampling; weights and losses are float32."
     )
 
+    warmup_steps: NonNegativeInt = _of_preset("Updates over which the learning rate rises.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = _of_preset(
+        "Share of the activations that training drops."
+    )
+    conditional: bool = _of_preset("Whether the network is told the class of an image.")
+
+    sampler: Literal["ancestral", "ddim", "dpm_solver"] = _of_preset(
+        "For ddpm: ancestral is the paper's, one step for each of training; ddim and dpm_solver "
+        "(DPM-Solver++ of second order, evenly in the logarithm of the signal-to-noise ratio) "
+        "take sampling_steps. It may be changed without training anew."
+    )
+    sampling_steps: PositiveInt = _of_preset(
+        "Steps from noise to image: for edm of Heun's method, two network passes each."
+    )
+
     path: str | None = None
-    """For imported: folder of the .npz files, read in the order of their names."""
+    """For imported: folder of the .npz files, read in the order of their names. For types that are
+    trained: folder whose weights are taken instead, of another generator of that type; for ddpm
+    also one of diffusers' hub."""
 
     seed: NonNegativeInt = 0
     """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""
@@ -82,10 +155,16 @@ class GeneratorSettings(Settings):
             raise ValueError(
                 f"preset is {self.preset}, expected {' or '.join(presets)} for type {self.type}"
             )
-        if (self.type in _TAKES_PATH) != (self.path is not None):
+        if self.type in _NOT_TRAINED and (self.type == "imported") != (self.path is not None):
             raise ValueError(
                 f"path is {self.path!r} and type is {self.type}, expected a folder of .npz files "
-                "for type imported, and none for other types"
+                "for type imported, one of weights or none for types that are trained, and none "
+                "for gaussian"
+            )
+        if self.sampler == "ancestral" and self.sampling_steps != _ANCESTRAL_STEPS:
+            raise ValueError(
+                f"sampling_steps is {self.sampling_steps}, expected {_ANCESTRAL_STEPS} for the "
+                "ancestral sampler, which takes all steps of training: name another sampler"
             )
         for key, field in type(self).model_fields.items():
             is_foreign = field.default_factory is not None and key not in presets["paper"]
@@ -93,6 +172,14 @@ class GeneratorSettings(Settings):
                 has = ", ".join(presets["paper"]) or "none but those of all types"
                 raise ValueError(f"{key} is no setting of type {self.type}, which has {has}")
         return self
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the settings of a trained type that decide its samples beside the weights."""
+        return {key: value for key, value in self.model_dump().items() if key in _SAMPLING}
+
+    def fitting(self) -> dict[str, Any]:
+        """Return the settings that decide the weights."""
+        return {key: value for key, value in self.model_dump().items() if key not in _NOT_FITTING}
 
     @model_serializer(mode="wrap")
     def _without_absent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -140,6 +140,10 @@ class Generator(ABC):
     def save(self, folder: Path) -> None:
         """Write the weights, then generator.json."""
         self._sha256 = self.write_weights(folder)
+        self.describe(folder)
+
+    def describe(self, folder: Path) -> None:
+        """Write generator.json beside weights that are saved already."""
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,

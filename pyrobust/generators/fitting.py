@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from pyrobust.config.generators import GeneratorSettings
@@ -22,7 +23,7 @@ def fit_generator(
 ) -> None:
     """Fit a generator on the training split and write weights, cost and, last, generator.json.
 
-    A killed fit goes on; a finished one is left as it is.
+    A killed fit goes on; the weights of a finished one stay as they are.
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
@@ -38,7 +39,11 @@ def fit_generator(
                 f"{settings.type} together: run '{MADE_BY}' without torchrun"
             )
         fit = Fit(dataset, settings, output, runtime, processes)
-        if not processes.any(processes.is_main and not _is_fitted(fit)):
+        fitted = _fitted(fit) if processes.is_main else None
+        if processes.any(fitted is not None):
+            if fitted is not None and fitted.spec != fit.spec:
+                fitted.spec = fit.spec
+                fitted.describe(output)
             logger.info("%s is fitted with these settings", output)
             return
         if processes.is_main:
@@ -59,11 +64,14 @@ def _write_cost(fit: Fit, generator: Generator, seconds: float) -> None:
         write_cost(path, run.seconds, str(fit.processes.device), rate)
 
 
-def _is_fitted(fit: Fit) -> bool:
+def _fitted(fit: Fit) -> Generator | None:
+    """Return what is fitted already, if its weights are those that the settings ask for."""
     if not (fit.folder / GENERATOR).is_file():
-        return False
+        return None
     try:
         fitted = load_generator(fit.folder)
-        return fitted.spec == fit.spec and fitted.is_up_to_date()
     except UserError:
-        return False
+        return None
+    same_data = replace(fitted.spec, settings=fit.settings) == fit.spec
+    same_fit = fitted.spec.settings.fitting() == fit.settings.fitting()
+    return fitted if same_data and same_fit and fitted.is_up_to_date() else None

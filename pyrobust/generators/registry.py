@@ -4,12 +4,16 @@ from pathlib import Path
 
 from pyrobust.errors import UserError
 from pyrobust.generators.base import MADE_BY, Generator, read_generator_facts
+from pyrobust.generators.diffusion.ddpm import DdpmGenerator
+from pyrobust.generators.diffusion.edm import EdmGenerator
 from pyrobust.generators.gaussian import GaussianGenerator
 from pyrobust.generators.imported import ImportedGenerator
 
 GENERATORS: dict[str, type[Generator]] = {
     "gaussian": GaussianGenerator,
     "imported": ImportedGenerator,
+    "ddpm": DdpmGenerator,
+    "edm": EdmGenerator,
 }
 
 

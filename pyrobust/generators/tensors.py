@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -14,11 +15,29 @@ from pyrobust.files import atomic_path, sha256_of
 _DTYPES = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray]) -> str:
-    """Write the arrays and return the SHA-256 of the file; equal arrays give equal bytes."""
+# The one key of the file's metadata: the format stores several in no fixed order.
+_KEY = "pyrobust"
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any] | None = None
+) -> str:
+    """Write the arrays and return the SHA-256 of the file; equal contents give equal bytes.
+
+    Args:
+        facts: JSON values to keep beside the arrays.
+    """
+    metadata = {_KEY: json.dumps(facts, sort_keys=True)} if facts else None
     with atomic_path(path) as temporary:
-        save_file(dict(tensors), temporary)
+        save_file(dict(tensors), temporary, metadata)
         return sha256_of(temporary)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return the JSON values that `write_tensors` kept beside the arrays."""
+    header, _ = _header(path)
+    facts: dict[str, Any] = json.loads(header.get("__metadata__", {}).get(_KEY, "{}"))
+    return facts
 
 
 def map_tensors(path: Path, sha256: str, made_by: str) -> dict[str, np.ndarray]:
@@ -37,17 +56,22 @@ def map_tensors(path: Path, sha256: str, made_by: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} is missing or does not match its SHA-256: '{made_by}' run again rewrites it"
         )
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+    header, start = _header(path)
     return {
         name: np.memmap(
             path,
             _DTYPES[entry["dtype"]],
             mode="r",
-            offset=8 + length + entry["data_offsets"][0],
+            offset=start + entry["data_offsets"][0],
             shape=tuple(entry["shape"]),
         )
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the JSON header, and where the arrays start."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length)), 8 + length

@@ -3,14 +3,22 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec, Samples
-from pyrobust.generators.tensors import map_tensors, write_tensors
+from pyrobust.errors import UserError
+from pyrobust.generators.base import (
+    MADE_BY,
+    BlockGenerator,
+    Fit,
+    GeneratorSpec,
+    Samples,
+    read_generator_facts,
+)
+from pyrobust.generators.tensors import map_tensors, read_facts, write_tensors
 from pyrobust.generators.training import AVERAGE, NetworkTraining, passes_in, run_training
 
 WEIGHTS = "weights.safetensors"
@@ -21,16 +29,25 @@ class TrainedGenerator(BlockGenerator):
 
     A type gives the network, its training and how images are drawn. Sample i of a conditional
     generator is of class i mod K.
+
+    Args:
+        weights: `average.<name>` and, of weights that were trained here, `live.<name>`.
+        facts: JSON values that are kept beside the weights.
     """
 
     parallel: ClassVar[bool] = True
     block_size = 250
 
     def __init__(
-        self, spec: GeneratorSpec, weights: Mapping[str, Tensor], sha256: str | None = None
+        self,
+        spec: GeneratorSpec,
+        weights: Mapping[str, Tensor],
+        sha256: str | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(spec, sha256)
         self.weights = weights
+        self.facts = dict(facts or {})
         self._network: nn.Module | None = None
 
     @classmethod
@@ -54,12 +71,14 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def fit(cls, fit: Fit) -> Self:
-        """Train on the training split.
+        """Train on the training split, or take over the weights in the folder `path`.
 
         Raises:
-            UserError: the loss is not finite or diverges.
+            UserError: the loss is not finite or diverges, or the folder holds no such weights.
             Interrupted: a scheduler asked for it; the state is saved.
         """
+        if fit.settings.path is not None:
+            return cls.adopt(fit, Path(fit.settings.path))
         fit.runtime.prepare()
         training = cls.start_training(fit)
         run = run_training(training)
@@ -75,6 +94,37 @@ class TrainedGenerator(BlockGenerator):
             network = cls.build_network(fit.spec)
         return cls.training(fit, network.to(fit.processes.device))
 
+    @classmethod
+    def adopt(cls, fit: Fit, folder: Path) -> Self:
+        """Take over the weights of another generator of the same type, such as for other settings
+        of sampling.
+
+        Raises:
+            UserError: there is none, or it is of another type or for other images.
+        """
+        theirs = read_generator_facts(folder)
+        for key, value, ours in (
+            ("type", theirs["settings"]["type"], fit.settings.type),
+            ("image shape", tuple(theirs["image_shape"]), fit.spec.image_shape),
+            ("classes", tuple(theirs["class_names"]), fit.spec.class_names),
+        ):
+            if value != ours:
+                raise UserError(f"the generator of {folder} has the {key} {value}, expected {ours}")
+        other = cls.load(folder)
+        return cls(fit.spec, other.weights, None, other.facts)
+
+    def is_up_to_date(self) -> bool:
+        """Tell whether the weights were trained here; those of others are taken over again."""
+        return self.spec.settings.path is None
+
+    def provenance(self) -> dict[str, Any]:
+        """Return all that decides the images: weights, seed, and settings of sampling."""
+        return {**super().provenance(), "sampling": self.spec.settings.sampling()}
+
+    def make_network(self) -> nn.Module:
+        """Return the network that the weights fit."""
+        return self.build_network(self.spec)
+
     def to(self, device: str) -> Self:
         """Compute images on `device` from now on; return the generator."""
         self.device = device
@@ -86,7 +136,7 @@ class TrainedGenerator(BlockGenerator):
         """The network with the averaged weights, in evaluation mode, on the device."""
         if self._network is None:
             with torch.random.fork_rng(devices=[]):
-                network = self.build_network(self.spec)
+                network = self.make_network()
             averaged = {
                 name.removeprefix(AVERAGE): value
                 for name, value in self.weights.items()
@@ -114,16 +164,16 @@ class TrainedGenerator(BlockGenerator):
         return Samples(images.permute(0, 2, 3, 1).cpu().numpy(), conditions)
 
     def write_weights(self, folder: Path) -> str:
-        """Write averaged and live weights."""
+        """Write averaged and live weights, and the facts."""
         arrays = {name: value.contiguous().numpy() for name, value in self.weights.items()}
-        return write_tensors(folder / WEIGHTS, arrays)
+        return write_tensors(folder / WEIGHTS, arrays, self.facts)
 
     @classmethod
     def read_weights(cls, folder: Path, spec: GeneratorSpec, sha256: str) -> Self:
         """Read what `write_weights` wrote."""
         arrays = map_tensors(folder / WEIGHTS, sha256, MADE_BY)
         weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        return cls(spec, weights, sha256)
+        return cls(spec, weights, sha256, read_facts(folder / WEIGHTS))
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -196,7 +196,7 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
         log_steps=max(_LOG_STEPS, total // _LOG_LINES),
         max_loss=training.max_loss,
     )
-    identity = {"settings": settings.model_dump(mode="json"), "dataset": fit.dataset.sha256}
+    identity = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
     description = f"fit {settings.type}"
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
 

@@ -1,0 +1,194 @@
+"""DDPM and EDM as generators: fitted, killed, sampled, saved, and taken over from others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
+from pyrobust.files import read_json
+from pyrobust.generators import fitting
+from pyrobust.generators.diffusion.ddpm import DdpmGenerator
+from pyrobust.generators.diffusion.training import DiffusionTraining
+from pyrobust.generators.diffusion.unet import DESIGNS, build_unet, unet_config
+from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.registry import load_generator
+from pyrobust.generators.sampling import sample_part
+from pyrobust.generators.trained import TrainedGenerator
+from tests.generators.diffusion.conftest import quick
+from tests.generators.fits import RUNTIME, fit_of
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+def kill_at(patch: pytest.MonkeyPatch, when: int) -> None:
+    update = DiffusionTraining.update
+
+    def killed(self: DiffusionTraining, step: int) -> torch.Tensor:
+        if step == when:
+            raise KilledError
+        return update(self, step)
+
+    patch.setattr(DiffusionTraining, "update", killed)
+
+
+def test_a_killed_fit_ends_with_the_same_bytes(
+    fitted: Path, shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_generator(fitted).spec.settings
+    for step in (3, 7, 11):
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            kill_at(patch, step)
+            fit_generator(shades.path, tmp_path, settings, RUNTIME)
+    fit_generator(shades.path, tmp_path, settings, RUNTIME)
+    for name in ("weights.safetensors", "generator.json", "log.jsonl"):
+        assert (tmp_path / name).read_bytes() == (fitted / name).read_bytes(), name
+    assert not (tmp_path / "state").exists()
+
+
+def test_both_weights_are_kept_and_the_averaged_ones_sample(fitted: Path) -> None:
+    weights = load_file(fitted / "weights.safetensors")
+    generator = load_generator(fitted)
+    assert isinstance(generator, TrainedGenerator)
+    network = generator.network.state_dict()
+    assert {f"{kind}.{name}" for kind in ("average", "live") for name in network} == set(weights)
+    assert not torch.equal(weights["average.conv_in.weight"], weights["live.conv_in.weight"])
+    for name, value in network.items():
+        assert torch.equal(value, weights[f"average.{name}"])
+
+
+def test_an_image_depends_on_seed_and_id_alone(fitted: Path) -> None:
+    generator = load_generator(fitted)
+    whole = generator.sample(np.arange(260), seed=3)
+    for ids in ([5], [249, 250, 251], [259, 3, 100, 3]):
+        part = generator.sample(np.array(ids), seed=3)
+        np.testing.assert_array_equal(part.images, whole.images[ids])
+    assert (generator.sample(np.arange(20), seed=4).images != whole.images[:20]).mean() > 0.5
+    if generator.conditional:
+        assert whole.conditions is not None
+        assert whole.conditions.tolist() == [k % 3 for k in range(260)]
+
+
+def test_parts_of_any_size_hold_the_same_images(fitted: Path, tmp_path: Path) -> None:
+    sample_part(fitted, 0, 300, tmp_path / "whole")
+    for part in range(2):
+        sample_part(fitted, part, 150, tmp_path / str(part))
+    parts = [SampleStore.open(tmp_path / str(part)).images() for part in range(2)]
+    whole = SampleStore.open(tmp_path / "whole")
+    np.testing.assert_array_equal(np.concatenate(parts), whole.images())
+    assert whole.labelled == load_generator(fitted).conditional
+    assert whole.provenance["sampling"]["sampling_steps"] == 4
+
+
+def test_other_settings_of_sampling_need_no_new_training(
+    shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_generator(shades.path, tmp_path, quick("ddpm"), RUNTIME)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(fitting, "GENERATORS", {"ddpm": TrainedGenerator})
+    changed = quick("ddpm", sampler="ddim", sampling_steps=3)
+    fit_generator(shades.path, tmp_path, changed, RUNTIME)
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+    facts = read_json(tmp_path / "generator.json", "")
+    assert (facts["settings"]["sampler"], facts["settings"]["sampling_steps"]) == ("ddim", 3)
+    assert load_generator(tmp_path).provenance()["sampling"]["sampler"] == "ddim"
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm_solver"])
+def test_every_sampler_draws_images(shades: Dataset, tmp_path: Path, sampler: str) -> None:
+    steps = 1000 if sampler == "ancestral" else 5
+    settings = quick("ddpm", sampler=sampler, sampling_steps=steps, training_steps=2)
+    fit_generator(shades.path, tmp_path, settings, RUNTIME)
+    generator = load_generator(tmp_path)
+    generator.block_size = 4
+    images = generator.sample(np.arange(4), 0).images
+    assert images.shape == (4, 4, 4, 1)
+    assert images.dtype == np.uint8
+    assert images.std() > 20
+
+
+def test_weights_are_taken_over_from_another_folder(
+    fitted: Path, shades: Dataset, tmp_path: Path
+) -> None:
+    kind = load_generator(fitted).spec.settings.type
+    fit_generator(shades.path, tmp_path, quick(kind, path=str(fitted)), RUNTIME)
+    ids = np.arange(5)
+    np.testing.assert_array_equal(
+        load_generator(tmp_path).sample(ids, 0).images, load_generator(fitted).sample(ids, 0).images
+    )
+    other = "edm" if kind == "ddpm" else "ddpm"
+    with pytest.raises(UserError, match=f"has the type {kind}, expected {other}"):
+        fit_generator(shades.path, tmp_path / "other", quick(other, path=str(fitted)), RUNTIME)
+
+
+def hub_folder(folder: Path, channels: int = 1) -> torch.nn.Module:
+    """Write a folder as the hub of diffusers has it, with another network than ours."""
+    torch.manual_seed(1)
+    config = unet_config(DESIGNS["tiny"], (4, 4, channels), 0.0, None) | {
+        "block_out_channels": [16, 24],
+        "sample_size": 4,
+    }
+    network = build_unet(config)
+    torch.nn.init.normal_(network.get_parameter("conv_out.weight"), std=0.1)
+    network.save_pretrained(folder / "unet")  # type: ignore[operator]
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler/scheduler_config.json").write_text(
+        '{"num_train_timesteps": 100, "beta_start": 0.001, "beta_end": 0.1, '
+        '"beta_schedule": "linear", "prediction_type": "epsilon"}'
+    )
+    return network
+
+
+def test_a_folder_of_the_hub_is_sampled_without_training(shades: Dataset, tmp_path: Path) -> None:
+    network = hub_folder(tmp_path / "hub")
+    settings = quick("ddpm", path=str(tmp_path / "hub"))
+    fit_generator(shades.path, tmp_path / "generator", settings, RUNTIME)
+    generator = load_generator(tmp_path / "generator")
+    assert isinstance(generator, TrainedGenerator)
+    assert generator.facts["scheduler"]["num_train_timesteps"] == 100
+    for name, value in network.state_dict().items():
+        assert torch.equal(generator.network.state_dict()[name], value)
+    assert generator.sample(np.arange(6), 0).images.shape == (6, 4, 4, 1)
+
+
+def test_a_hub_folder_for_other_images_is_refused(shades: Dataset, tmp_path: Path) -> None:
+    hub_folder(tmp_path / "hub", channels=3)
+    with pytest.raises(UserError, match="images of 4×4 with 3 channels in, 3 out and None classes"):
+        fit_generator(
+            shades.path, tmp_path / "g", quick("ddpm", path=str(tmp_path / "hub")), RUNTIME
+        )
+
+
+def test_an_edm_without_classes_asks_for_none(shades: Dataset, tmp_path: Path) -> None:
+    settings = quick("edm", conditional=False, training_steps=2)
+    fit_generator(shades.path, tmp_path, settings, RUNTIME)
+    generator = load_generator(tmp_path)
+    assert not generator.conditional
+    assert generator.sample(np.arange(3), 0).conditions is None
+
+
+def test_the_rate_rises_and_then_stays(shades: Dataset, tmp_path: Path) -> None:
+    settings = quick("ddpm", warmup_steps=4, learning_rate=0.4)
+    task = DdpmGenerator.start_training(fit_of(shades, settings, tmp_path))
+    rates = [task.learning_rate(step) for step in (0, 1, 3, 4, 100)]
+    assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddpm", "edm"])
+def test_a_tiny_model_learns_the_shades(shades: Dataset, tmp_path: Path, kind: str) -> None:
+    settings = quick(kind, training_steps=400, batch_size=32, sampling_steps=20, learning_rate=2e-3)
+    fit_generator(shades.path, tmp_path, settings, RUNTIME)
+    samples = load_generator(tmp_path).sample(np.arange(250), 0)
+    means = samples.images.mean(axis=(1, 2, 3))
+    if samples.conditions is not None:
+        for label, shade in enumerate((40, 120, 200)):
+            assert np.abs(means[samples.conditions == label] - shade).mean() < 15
+    near = np.abs(means[:, None] - np.array([40, 120, 200])).argmin(axis=1)
+    assert np.bincount(near, minlength=3).min() > 25
