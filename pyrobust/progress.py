@@ -84,7 +84,7 @@ def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advan
 
     def line(note: str = "") -> str:
         rate = _rate(count - done, time.monotonic() - started)
-        left = f", {_duration((total - count) / rate)} left" if rate and count < total else ""
+        left = f", {duration((total - count) / rate)} left" if rate and count < total else ""
         of_total = f"/{total:,}" if total else ""
         return (
             f"{description}: {count:,}{of_total} {unit}, {rate:,.1f}/s{left}{note and '; '}{note}"
@@ -105,7 +105,7 @@ def _rate(units: int, seconds: float) -> float:
     return units / seconds if seconds > 0 else 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return "2:05:09" for 7509 seconds and "5:09" for 309."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

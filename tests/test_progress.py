@@ -43,4 +43,4 @@ def test_track_yields_its_items_and_counts_them(caplog, clock):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (309, "5:09"), (7509, "2:05:09")])
 def test_durations_are_written_as_on_a_clock(seconds, text):
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text

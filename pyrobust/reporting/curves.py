@@ -76,6 +76,23 @@ def loss_curves(log: Log, title: str) -> str:
         return as_svg(figure, title)
 
 
+def generator_curves(log: Log, title: str) -> str:
+    """Draw what the training of a generator logged: its losses, and what else its type tells."""
+    colours = (LIGHT["ink"], LIGHT["clean"], LIGHT["robust"], LIGHT["muted"])
+    keys = [key for key in log.training[0] if key not in ("step", "epoch", "learning_rate")]
+    with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
+        for number, key in enumerate(keys):
+            axes.plot(
+                *_thinned(*_series(log.training, key)),
+                ("-", "--", ":", "-.")[number % 4],
+                color=colours[number % 4],
+                label=key.replace("_", " "),
+            )
+        axes.set_xlabel("step")
+        figure.legend(loc="outside upper left", ncols=3)
+        return as_svg(figure, title)
+
+
 def _series(
     lines: list[dict[str, Any]], key: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """The page of an experiment: one HTML file that needs nothing else."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pyrobust import __version__
@@ -14,7 +15,7 @@ from pyrobust.reporting.charts import (
     neighbour_chart,
     robustness_curve,
 )
-from pyrobust.reporting.curves import accuracy_curves, loss_curves, read_log
+from pyrobust.reporting.curves import accuracy_curves, generator_curves, loss_curves, read_log
 from pyrobust.reporting.landscapes import landscape
 from pyrobust.reporting.paper import QUALITY
 from pyrobust.reporting.rows import read_rows
@@ -84,6 +85,7 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             "nearest": None,
             "neighbour_chart": None,
             "class_neighbours": None,
+            "generator_curves": None,
             "paper_quality": None,
         }
     assert stages.generated is not None
@@ -101,12 +103,21 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             "Where the nearest neighbours of generated images lie, beside the ideal",
         ),
         "class_neighbours": stages.generated.neighbours["per_class"],
+        "generator_curves": _generator_curves(folders.generator),
         "paper_quality": QUALITY.get(
             (settings["dataset"], wording.generator_kind(settings["generator"]))
         )
         if quality["comparable_with_published"]
         else None,
     }
+
+
+def _generator_curves(folder: Path) -> str | None:
+    """Return the curves of a generator that was trained; None for other types."""
+    log = folder / "log.jsonl"
+    if not log.is_file():
+        return None
+    return generator_curves(read_log(log), "What the training of the generator logged")
 
 
 def _runs(record: Record, stages: Stages) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ _NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
 _GENERATORS = {
     "gaussian": "class-conditional Gaussian",
     "ddpm": "DDPM",
+    "edm": "EDM",
     "biggan": "BigGAN",
     "vdvae": "VDVAE",
     "stylegan2": "StyleGAN2",

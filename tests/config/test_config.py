@@ -64,7 +64,12 @@ def test_a_wrong_reference_names_experiment_and_value(
 
 
 def test_experiments_of_the_paper_keep_its_settings(config: dict[str, Any]) -> None:
-    paper = {"architecture": "wrn-28-10", "num_samples": 1_000_000, "mixing_factor": 0.3}
+    paper = {
+        "architecture": "wrn-28-10",
+        "generator": "ddpm",
+        "num_samples": 1_000_000,
+        "mixing_factor": 0.3,
+    }
     for name in ("cifar10_linf", "cifar10_l2", "cifar100_linf", "svhn_linf", "tinyimagenet_linf"):
         experiment = config["experiments"][name]
         assert {key: experiment[key] for key in paper} == paper, name

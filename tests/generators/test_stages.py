@@ -84,6 +84,18 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
         assert store.provenance == generator.provenance()
 
 
+def test_time_and_bytes_are_told_before_anything_is_written(gaussian, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        sample_part(gaussian, 0, 1200, tmp_path / "part")
+    told = [line for line in caplog.messages if "will" in line]
+    assert "will hold 0.0 MB more" in told[0]
+    assert told[1].startswith("1,200 images will take about 0:0")
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        sample_part(gaussian, 0, 1200, tmp_path / "part")
+    assert not any("will take" in line for line in caplog.messages)
+
+
 def test_a_part_beyond_the_count_is_refused(gaussian, tmp_path):
     with pytest.raises(UserError, match="part 3 of 170 samples starts at id 510, expected below 5"):
         sample_part(gaussian, 3, 170, tmp_path / "part", count=500)

@@ -1,6 +1,8 @@
 """The page is whole, accessible and needs nothing from outside."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -174,3 +176,28 @@ def test_a_missing_file_is_one_sentence_that_names_the_verb(
     assert verb in str(refusal.value)
     assert missing.rsplit("/", 1)[1] in str(refusal.value)
     assert not (tmp_path / "results").exists()
+
+
+def test_the_training_of_a_generator_is_drawn_where_there_was_one(
+    finished: StageFolders, tmp_path: Path, html: str
+) -> None:
+    assert "Training of the generator" not in html
+    assert finished.generated is not None
+    folder = tmp_path / "generator"
+    shutil.copytree(finished.generated.generator, folder)
+    lines = [{"step": k, "epoch": 0.1 * k, "loss": 1 / k, "skipped": 0.0} for k in (10, 20)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    generated = replace(finished.generated, generator=folder)
+    trained = {"name": "ddpm_tiny", "type": "ddpm", "preset": "tiny"}
+    experiment = parse_experiment("x", experiment_json(generator=trained))
+    outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
+    facts = read_json(folder / "generator.json", "") | {
+        "settings": experiment.sections["generator"]
+    }
+    write_json(folder / "generator.json", facts)
+    folders = replace(finished, generated=generated, baseline_choice=None, baseline_evaluations=())
+    write_report(experiment, folders, None, [], outputs)
+    page = outputs.page.read_text(encoding="utf-8")
+    assert "Training of the generator" in page
+    assert "1,500 steps in batches of\n64." in page
+    assert Page(page).mistakes == []

@@ -12,8 +12,8 @@ rule fit_generator:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(120),
+        mem_mb=memory(16000),
+        runtime=wall_time(1440),
     params:
         dataset=subpath(input.dataset, parent=True),
         folder=subpath(output[0], parent=True),

@@ -1,0 +1,173 @@
+"""How fast are generators, and how much of it is their network?
+
+    python benchmarks/sampling.py [--preset paper] [--image-size 32] [--types ddpm edm ...]
+    python benchmarks/sampling.py --fitted GENERATOR --dataset DATASET --labeller LABELLER
+
+The first form times the sampling of CIFAR-size images by every type with untrained weights, since
+speed does not depend on them: images/s from ids to uint8 images on the host, and the share of it
+that the network's passes take. The second form, for a fitted DDPM, puts DPM-Solver++ with 20 steps
+beside DDIM and the ancestral sampler: images/s and the Fréchet distance of each from the training
+images, on the labeller's features.
+
+Prints a table and writes `benchmarks/results/sampling.json` or `sampling-ddpm.json`.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pyrobust.analysis.extractors import make_extractor
+from pyrobust.analysis.frechet import frechet_distance, moments
+from pyrobust.config import parse_settings
+from pyrobust.config.analysis import FeatureSettings
+from pyrobust.config.generators import PRESETS, GeneratorSettings
+from pyrobust.cost import device_name
+from pyrobust.data.dataset import Dataset
+from pyrobust.files import write_json
+from pyrobust.generators.base import BlockGenerator, GeneratorSpec
+from pyrobust.generators.gaussian import GaussianGenerator
+from pyrobust.generators.registry import GENERATORS, load_generator
+from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.generators.training import AVERAGE
+
+RESULTS = Path(__file__).parent / "results"
+CLASSES = tuple(str(label) for label in range(10))
+SAMPLERS = {"dpm_solver": 20, "ddim": 100, "ancestral": 1000}
+
+
+def untrained(kind: str, preset: str, size: int) -> BlockGenerator:
+    """Return a generator of colour images with random weights."""
+    values = {"type": kind} | ({} if kind == "gaussian" else {"preset": preset})
+    settings = parse_settings(GeneratorSettings, values)
+    spec = GeneratorSpec(settings, "random", "", CLASSES, (size, size, 3))
+    if kind == "gaussian":
+        dimension = 3 * size**2
+        factor = np.tril(np.full((dimension, dimension), 1e-3, np.float32))
+        weights = {f"factor.{label}": factor for label in range(len(CLASSES))}
+        return GaussianGenerator(spec, {**weights, "mean": np.full((10, dimension), 0.5)})
+    model = GENERATORS[kind]
+    assert issubclass(model, TrainedGenerator)
+    state = model.build_network(spec).state_dict()
+    return model(spec, {f"{AVERAGE}{name}": value for name, value in state.items()})
+
+
+@contextmanager
+def timed_passes(network: nn.Module, device: str) -> Iterator[list[float]]:
+    """Yield a list that takes the seconds of each pass of `network`."""
+    seconds: list[float] = []
+    started = [0.0]
+
+    def wait() -> float:
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    hooks = [
+        network.register_forward_pre_hook(lambda *_: started.__setitem__(0, wait())),
+        network.register_forward_hook(lambda *_: seconds.append(wait() - started[0])),
+    ]
+    try:
+        yield seconds
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def time_sampling(generator: BlockGenerator, count: int) -> dict[str, Any]:
+    """Return images/s over `count` images in whole blocks, and the network's share."""
+    if generator.block_size > count and isinstance(generator, TrainedGenerator):
+        generator.block_size = count
+    ids = np.arange(max(count, generator.block_size))
+    generator.sample(ids[:1], 0)  # builds the network, and warms up
+    started = time.perf_counter()
+    generator.sample(ids, 0)
+    seconds = time.perf_counter() - started
+    found = {"images": len(ids), "images_per_second": len(ids) / seconds}
+    if not isinstance(generator, TrainedGenerator):
+        return found
+    with timed_passes(generator.network, generator.device) as passes:
+        started = time.perf_counter()
+        generator.sample(ids, 0)
+        seconds = time.perf_counter() - started
+    return {**found, "passes": len(passes), "network_share": sum(passes) / seconds}
+
+
+def features(images: np.ndarray, labeller: Path, device: str) -> np.ndarray:
+    """Return the labeller's features, (N, D)."""
+    settings = parse_settings(FeatureSettings, {"extractor": "labeller"})
+    extractor = make_extractor(settings, labeller, torch.device(device))
+    size = extractor.batch_size
+    return np.concatenate(
+        [extractor(images[first : first + size])[0] for first in range(0, len(images), size)]
+    )
+
+
+def compare_samplers(
+    fitted: Path, dataset: Path, labeller: Path, count: int, device: str
+) -> dict[str, Any]:
+    """Return images/s and Fréchet distance of each sampler of a DDPM."""
+    original = moments(features(Dataset.open(dataset).train.images(), labeller, device))
+    found = {}
+    for sampler, steps in SAMPLERS.items():
+        generator = load_generator(fitted, device)
+        changed = {"sampler": sampler, "sampling_steps": steps}
+        settings = parse_settings(GeneratorSettings, generator.spec.settings.model_dump() | changed)
+        generator.spec = replace(generator.spec, settings=settings)
+        generator.sample(np.arange(1), 0)
+        started = time.perf_counter()
+        images = generator.sample(np.arange(count), 0).images
+        rate = count / (time.perf_counter() - started)
+        fid = frechet_distance(original, moments(features(images, labeller, device)))
+        found[f"{sampler} {steps}"] = {"images": count, "images_per_second": rate, "fid": fid}
+        print_row(f"{sampler} {steps}", found[f"{sampler} {steps}"])
+    return found
+
+
+def print_row(name: str, row: dict[str, Any]) -> None:
+    """Print one line of the table."""
+    values = "  ".join(
+        f"{key} {value:,.3f}" if isinstance(value, float) else f"{key} {value:,}"
+        for key, value in row.items()
+    )
+    print(f"{name:16} {values}", flush=True)
+
+
+def main() -> None:
+    """Run one of both forms."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    trained = [kind for kind in PRESETS if kind != "imported"]
+    parser.add_argument("--types", nargs="+", default=trained, choices=trained)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--count", type=int, default=1000, help="images of each measurement")
+    parser.add_argument("--fitted", type=Path)
+    parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--labeller", type=Path)
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    facts: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
+    if arguments.fitted:
+        samplers = compare_samplers(
+            arguments.fitted, arguments.dataset, arguments.labeller, arguments.count, device
+        )
+        write_json(RESULTS / "sampling-ddpm.json", {**facts, "samplers": samplers})
+        return
+    rows = {}
+    for kind in arguments.types:
+        generator = untrained(kind, arguments.preset, arguments.image_size).to(device)
+        rows[kind] = time_sampling(generator, arguments.count)
+        print_row(kind, rows[kind])
+    size = {"preset": arguments.preset, "image_size": arguments.image_size}
+    write_json(RESULTS / "sampling.json", {**facts, **size, "types": rows})
+
+
+if __name__ == "__main__":
+    main()
