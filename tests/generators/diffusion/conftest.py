@@ -11,10 +11,17 @@ from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.trained import TrainedGenerator
 from tests.generators.conftest import write_dataset
 from tests.generators.fits import RUNTIME
 
 Fitted = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute twenty images at once, where there are many in a block."""
+    monkeypatch.setattr(TrainedGenerator, "block_size", 20)
 
 
 @pytest.fixture(scope="session")

@@ -65,20 +65,20 @@ def test_both_weights_are_kept_and_the_averaged_ones_sample(fitted: Path) -> Non
 
 def test_an_image_depends_on_seed_and_id_alone(fitted: Path) -> None:
     generator = load_generator(fitted)
-    whole = generator.sample(np.arange(260), seed=3)
-    for ids in ([5], [249, 250, 251], [259, 3, 100, 3]):
+    whole = generator.sample(np.arange(50), seed=3)
+    for ids in ([5], [19, 20, 21], [49, 3, 30, 3]):
         part = generator.sample(np.array(ids), seed=3)
         np.testing.assert_array_equal(part.images, whole.images[ids])
     assert (generator.sample(np.arange(20), seed=4).images != whole.images[:20]).mean() > 0.5
     if generator.conditional:
         assert whole.conditions is not None
-        assert whole.conditions.tolist() == [k % 3 for k in range(260)]
+        assert whole.conditions.tolist() == [k % 3 for k in range(50)]
 
 
 def test_parts_of_any_size_hold_the_same_images(fitted: Path, tmp_path: Path) -> None:
-    sample_part(fitted, 0, 300, tmp_path / "whole")
+    sample_part(fitted, 0, 60, tmp_path / "whole")
     for part in range(2):
-        sample_part(fitted, part, 150, tmp_path / str(part))
+        sample_part(fitted, part, 30, tmp_path / str(part))
     parts = [SampleStore.open(tmp_path / str(part)).images() for part in range(2)]
     whole = SampleStore.open(tmp_path / "whole")
     np.testing.assert_array_equal(np.concatenate(parts), whole.images())
@@ -100,13 +100,14 @@ def test_other_settings_of_sampling_need_no_new_training(
     assert load_generator(tmp_path).provenance()["sampling"]["sampler"] == "ddim"
 
 
-@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm_solver"])
+@pytest.mark.parametrize(
+    "sampler", [pytest.param("ancestral", marks=pytest.mark.slow), "ddim", "dpm_solver"]
+)
 def test_every_sampler_draws_images(shades: Dataset, tmp_path: Path, sampler: str) -> None:
     steps = 1000 if sampler == "ancestral" else 5
     settings = quick("ddpm", sampler=sampler, sampling_steps=steps, training_steps=2)
     fit_generator(shades.path, tmp_path, settings, RUNTIME)
     generator = load_generator(tmp_path)
-    generator.block_size = 4
     images = generator.sample(np.arange(4), 0).images
     assert images.shape == (4, 4, 4, 1)
     assert images.dtype == np.uint8
