@@ -163,7 +163,7 @@ class _Planner:
             return self.stage("sample", "disk", count * self.pixels, count, jobs)
         if kind == "gaussian":
             return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
-        passes = getattr(self.generator, "sampling_steps", None) or work.GENERATORS[kind][1]
+        passes = work.sampling_passes(self.generator)
         flops = count * passes * work.generator_pass(kind, self.images.image_shape)
         return self.stage("sample", "generators", flops, count, jobs)
 

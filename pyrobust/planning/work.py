@@ -3,6 +3,7 @@
 from functools import cache
 
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import ImageShape
 
@@ -69,6 +70,13 @@ def extractor(name: str, image_shape: ImageShape) -> tuple[float, int]:
 def generator_pass(kind: str, image_shape: ImageShape) -> float:
     """Return the operations of one pass of a generator's network, scaled with the pixels."""
     return GENERATORS[kind][0] * image_shape[0] * image_shape[1] / _COUNTED_PIXELS
+
+
+def sampling_passes(settings: GeneratorSettings) -> int:
+    """Return the network passes of a sample; Heun's method takes two a step but the last."""
+    if settings.sampling_steps is None:
+        return GENERATORS[settings.type][1]
+    return 2 * settings.sampling_steps - 1 if settings.type == "edm" else settings.sampling_steps
 
 
 def trades_passes(settings: TrainSettings) -> int:

@@ -19,11 +19,11 @@ MACHINE = Machine("round", "a round machine", {work: Rate(1e9, "1/s", "made up")
 
 
 def plan(**changes: Any) -> dict[str, Stage]:
-    """Return the stages of cifar10_linf, with some of its settings changed, at 1 GFLOP/s."""
+    """Return the stages of cifar10_linf with the Gaussian and changed settings, at 1 GFLOP/s."""
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     values["selections"]["until_full"] = changes.pop("until_full", {})
     values["generators"]["gaussian"] = changes.pop("gaussian", {})
-    values["experiments"]["cifar10_linf"].update(changes)
+    values["experiments"]["cifar10_linf"].update({"generator": "gaussian", **changes})
     found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, MACHINE)
     return {stage.name: stage for stage in found.stages}
 

@@ -1,6 +1,7 @@
 import pytest
 
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.models import ModelSpec, build_model
 from pyrobust.planning import work
@@ -26,6 +27,14 @@ def test_the_penultimate_layer_is_as_wide_as_the_networks(architecture: str, wid
 @pytest.mark.parametrize(("steps", "passes"), [(10, 26), (0, 6)])
 def test_a_trades_image_costs_26_forward_passes(steps: int, passes: int) -> None:
     assert work.trades_passes(TrainSettings(attack_steps=steps)) == passes
+
+
+@pytest.mark.parametrize(
+    ("values", "passes"),
+    [({"type": "ddpm"}, 1000), ({"type": "ddpm", "preset": "tiny"}, 20), ({"type": "edm"}, 35)],
+)
+def test_a_sample_costs_the_passes_of_its_sampler(values: dict[str, str], passes: int) -> None:
+    assert work.sampling_passes(GeneratorSettings.model_validate(values)) == passes
 
 
 def test_images_that_fell_meet_no_further_attack() -> None:

@@ -46,8 +46,7 @@ def test_deterministic_samplers_follow_the_flow(
 ) -> None:
     x = noise(0).clamp(-3, 3)
     errors = [
-        (sampler(best_noise, LINEAR, x, count) - flowed(x)).abs().max().item()
-        for count in counts
+        (sampler(best_noise, LINEAR, x, count) - flowed(x)).abs().max().item() for count in counts
     ]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < bound
