@@ -10,64 +10,11 @@ from pyrobust.config.fields import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Share,
 )
+from pyrobust.config.generator_presets import PRESETS
 
-GeneratorType = Literal["gaussian", "imported", "ddpm", "edm"]
-
-# Type → preset → settings that this type has beside those of all types. `paper` is complete and
-# says which settings there are; every other preset names what it changes.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "gaussian": {"paper": {"jitter": 1e-6}},
-    "imported": {"paper": {}},
-    # Ho et al. 2020, section B; their machines multiplied in bfloat16.
-    "ddpm": {
-        "paper": {
-            "training_steps": 800_000,
-            "batch_size": 128,
-            "learning_rate": 2e-4,
-            "warmup_steps": 5000,
-            "dropout": 0.1,
-            "averaging_decay": 0.9999,
-            "precision": "bfloat16",
-            "sampler": "ancestral",
-            "sampling_steps": 1000,
-        },
-        "tiny": {
-            "training_steps": 1500,
-            "batch_size": 64,
-            "learning_rate": 1e-3,
-            "warmup_steps": 100,
-            "dropout": 0.0,
-            "averaging_decay": 0.995,
-            "precision": "float32",
-            "sampler": "dpm_solver",
-            "sampling_steps": 20,
-        },
-    },
-    # Karras et al. 2022, Table 7 for 32×32 images: 200 million images, a rate that rises over the
-    # first 10 million, an average that halves in 0.5 million.
-    "edm": {
-        "paper": {
-            "training_steps": 390_625,
-            "batch_size": 512,
-            "learning_rate": 1e-3,
-            "warmup_steps": 19_531,
-            "dropout": 0.13,
-            "averaging_decay": 0.99929,
-            "precision": "bfloat16",
-            "conditional": True,
-            "sampling_steps": 18,
-        },
-        "tiny": {
-            "training_steps": 1500,
-            "batch_size": 64,
-            "warmup_steps": 100,
-            "dropout": 0.0,
-            "averaging_decay": 0.995,
-            "precision": "float32",
-        },
-    },
-}
+GeneratorType = Literal["gaussian", "imported", "ddpm", "edm", "biggan", "vdvae", "stylegan2"]
 
 # Settings of trained types that decide samples beside the weights, and those of all types that
 # leave the weights alone.
@@ -91,7 +38,8 @@ class GeneratorSettings(Settings):
 
     type: GeneratorType = "gaussian"
     """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, ddpm that of Ho et
-    al. 2020, edm that of Karras et al. 2022; imported takes published samples."""
+    al. 2020, edm that of Karras et al. 2022; imported takes published samples. biggan, vdvae and
+    stylegan2 (with adaptive augmentation) are those of the paper's Table 1."""
 
     preset: Literal["paper", "tiny"] = "paper"
     """Network and settings to start from, of types that are trained: those of the model's paper,
@@ -129,10 +77,42 @@ class GeneratorSettings(Settings):
         "Steps from noise to image: for edm of Heun's method, two network passes each."
     )
 
+    weight_decay: NonNegativeFloat = _of_preset("Of the weights, apart from the gradient (AdamW).")
+    width: PositiveInt = _of_preset("Channels of the networks.")
+    latent_size: PositiveInt = _of_preset(
+        "Numbers of the latent; of vdvae, channels of each of its latents."
+    )
+
+    discriminator_steps: PositiveInt = _of_preset(
+        "Updates of the discriminator to one of the generator, each of batch_size images."
+    )
+    initialization: Literal["normal", "orthogonal"] = _of_preset(
+        "Initial weights: normal of deviation 0.02, or orthogonal."
+    )
+
+    mixtures: PositiveInt = _of_preset("Logistic components of the distribution of a pixel.")
+    encoder_blocks: str = _of_preset(
+        "Blocks from the image down: 32x11 is eleven at 32×32, 32d2 one that halves."
+    )
+    decoder_blocks: str = _of_preset(
+        "Blocks, each with a latent, up to the image: 1x1 is one at 1×1, 4m1 one at 4×4 that takes "
+        "in the state at 1×1."
+    )
+
+    r1_gamma: NonNegativeFloat = _of_preset("Weight of the R1 penalty.")
+    augment_target: Share = _of_preset(
+        "Overfitting (mean sign of the discriminator's scores of real images) that the "
+        "probability of augmentations aims at."
+    )
+    augment_images: PositiveInt = _of_preset(
+        "Real images in which that probability can go from 0 to 1."
+    )
+
     path: str | None = None
     """For imported: folder of the .npz files, read in the order of their names. For types that are
     trained: folder whose weights are taken instead, of another generator of that type; for ddpm
-    also one of diffusers' hub."""
+    also one of diffusers' hub; for vdvae and stylegan2 also a file of published weights that
+    'pyrobust convert' wrote."""
 
     seed: NonNegativeInt = 0
     """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""

@@ -4,16 +4,22 @@ from pathlib import Path
 
 from pyrobust.errors import UserError
 from pyrobust.generators.base import MADE_BY, Generator, read_generator_facts
+from pyrobust.generators.biggan.generator import BigGanGenerator
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
 from pyrobust.generators.diffusion.edm import EdmGenerator
 from pyrobust.generators.gaussian import GaussianGenerator
 from pyrobust.generators.imported import ImportedGenerator
+from pyrobust.generators.stylegan2.generator import StyleGan2Generator
+from pyrobust.generators.vdvae.generator import VdvaeGenerator
 
 GENERATORS: dict[str, type[Generator]] = {
     "gaussian": GaussianGenerator,
     "imported": ImportedGenerator,
     "ddpm": DdpmGenerator,
     "edm": EdmGenerator,
+    "biggan": BigGanGenerator,
+    "vdvae": VdvaeGenerator,
+    "stylegan2": StyleGan2Generator,
 }
 
 

@@ -61,6 +61,9 @@ class NetworkTraining(ABC):
     batches_per_step: int = 1
     """Batches of `batch_size` images that one update of the sampling network takes."""
 
+    mirrors: bool = True
+    """Whether images of a data set that may be mirrored are, at random."""
+
     measure: Measure | None = None
     """What validates the averaged network while it learns, if anything does."""
 
@@ -80,7 +83,7 @@ class NetworkTraining(ABC):
             BatchPlan(count, 1.0, train.count, 0, self.settings.seed),
             train,
             None,
-            Augmentation(padding=0, flip=fit.dataset.flip),
+            Augmentation(padding=0, flip=self.mirrors and fit.dataset.flip),
             smoothing=(0.0, 0.0),
             processes=self.processes,
             resident_bytes=fit.runtime.resident_mb << 20,

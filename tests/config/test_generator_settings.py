@@ -3,7 +3,8 @@
 import pytest
 
 from pyrobust.config import parse_settings
-from pyrobust.config.generators import PRESETS, GeneratorSettings
+from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
 
 

@@ -53,6 +53,17 @@ def animals(make_animals) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def bars(tmp_path_factory) -> Dataset:
+    """90 images of 8×8 with a bright bar, whose place tells the class."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, (90, 8, 8, 1), dtype=np.uint8)
+    labels = np.arange(90) % 3
+    for label in range(3):
+        images[labels == label, :, 1 + 2 * label] += 150
+    return write_dataset(tmp_path_factory.mktemp("bars"), images, labels)
+
+
+@pytest.fixture(scope="session")
 def gaussian(animals, tmp_path_factory) -> Path:
     """Folder of a fitted Gaussian."""
     folder = tmp_path_factory.mktemp("gaussian")

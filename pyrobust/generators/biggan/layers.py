@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized
 
 # Epsilon of the power iteration for CIFAR.
 _SPECTRAL_EPS = 1e-8
@@ -102,11 +102,17 @@ def add_spectral_norm(model: nn.Module, embeddings: bool) -> None:
             spectral_norm(module, eps=_SPECTRAL_EPS)
 
 
-def fold_spectral_norm(model: nn.Module) -> None:
-    """Replace each divided weight by its value: the same network without the power iteration."""
-    for module in list(model.modules()):
+def state_without_spectral_norm(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of the same network with the divided weights as plain weights."""
+    state = {
+        name: value
+        for name, value in model.state_dict().items()
+        if ".parametrizations." not in name
+    }
+    for name, module in model.named_modules():
         if is_parametrized(module, "weight"):
-            remove_parametrizations(module, "weight", leave_parametrized=True)
+            state[f"{name}.weight"] = module.weight
+    return state
 
 
 @torch.no_grad()

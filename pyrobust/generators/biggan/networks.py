@@ -3,11 +3,12 @@
 Neither has spectral norm of its own: `add_spectral_norm` adds it for training.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
 from pyrobust.generators.biggan.layers import ConditionalBatchNorm, OutputBatchNorm
 
 # Height and width at which the generator starts.
@@ -43,9 +44,6 @@ class GeneratorNetwork(nn.Module):
     Args:
         side: height and width of the images, 4 times a power of two.
         width: channels of every block.
-
-    Raises:
-        UserError: images of another size.
     """
 
     def __init__(
@@ -55,7 +53,8 @@ class GeneratorNetwork(nn.Module):
         self.latent_size = latent_size
         self.linear = nn.Linear(latent_size, width * _BOTTOM**2)
         self.blocks = nn.ModuleList(
-            GeneratorBlock(width, width, num_classes) for _ in range(count_doublings(side))
+            GeneratorBlock(width, width, num_classes)
+            for _ in range(int(math.log2(side // _BOTTOM)))
         )
         self.bn = OutputBatchNorm(width)
         self.conv = nn.Conv2d(width, channels, 3, padding=1)
@@ -92,7 +91,7 @@ class DiscriminatorNetwork(nn.Module):
 
     def __init__(self, side: int, channels: int, num_classes: int, width: int) -> None:
         super().__init__()
-        halvings = min(count_doublings(side), _MAX_HALVINGS)
+        halvings = min(int(math.log2(side // _BOTTOM)), _MAX_HALVINGS)
         self.blocks = nn.Sequential(
             *(
                 DiscriminatorBlock(
@@ -109,18 +108,3 @@ class DiscriminatorNetwork(nn.Module):
         features = F.relu(self.blocks(images)).sum((2, 3))
         projection = (self.embedding(labels) * features).sum(1)
         return torch.add(self.linear(features).squeeze(1), projection)
-
-
-def count_doublings(side: int) -> int:
-    """Return how often 4 is doubled to give `side`.
-
-    Raises:
-        UserError: it never is.
-    """
-    doublings = max(0, (side // _BOTTOM).bit_length() - 1)
-    if doublings == 0 or side != _BOTTOM << doublings:
-        raise UserError(
-            f"images are {side} pixels wide, expected 8, 16, 32 or another power of two: make the "
-            "data set anew with --image-size"
-        )
-    return doublings

@@ -51,10 +51,11 @@ def batch_deviation(x: Tensor, group_size: int) -> Tensor:
     n + N / group_size share a group.
 
     Args:
-        x: (N, C, H, W); N is at most the group size or a multiple of it.
+        x: (N, C, H, W).
+        group_size: at most; a group has as many images as divide both N and it.
     """
     size, _, height, width = x.shape
-    grouped = x.reshape(min(group_size, size), -1, *x.shape[1:])
+    grouped = x.reshape(math.gcd(group_size, size), -1, *x.shape[1:])
     deviation = (grouped.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
     return deviation.repeat(len(grouped))[:, None, None, None].expand(-1, 1, height, width)
 

@@ -131,13 +131,13 @@ class DecoderBlock(nn.Module):
                 standard deviation is scaled by `temperature`.
         """
         prior_mean, prior_log_std, residual = torch.split(
-            self.prior(x), [self.latent_width, self.latent_width, x.shape[1]], dim=1
+            self.prior(x).float(), [self.latent_width, self.latent_width, x.shape[1]], dim=1
         )
         if activations is None:
             latent = prior_mean + temperature * torch.exp(prior_log_std) * noise
             divergence = None
         else:
-            mean, log_std = self.enc(torch.cat([x, activations], 1)).chunk(2, dim=1)
+            mean, log_std = self.enc(torch.cat([x, activations], 1)).float().chunk(2, dim=1)
             latent = mean + torch.exp(log_std) * noise
             divergence = gaussian_kl(mean, log_std, prior_mean, prior_log_std)
         return self.resnet(x + residual + self.z_proj(latent)), divergence
@@ -243,7 +243,6 @@ class Vdvae(nn.Module):
     """Encoder and decoder.
 
     Args:
-        mean, std: of the training pixels in [0, 1], a channel each.
         bottleneck: width of the inner convolutions as a share of `width`.
     """
 
@@ -253,8 +252,7 @@ class Vdvae(nn.Module):
     def __init__(
         self,
         side: int,
-        mean: Sequence[float],
-        std: Sequence[float],
+        channels: int,
         width: int,
         bottleneck: float,
         latent_width: int,
@@ -264,17 +262,22 @@ class Vdvae(nn.Module):
         decoder: str,
     ) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.full((channels, 1, 1), 0.5), persistent=False)
+        self.register_buffer("std", torch.full((channels, 1, 1), 0.25), persistent=False)
         enc_stages, dec_stages = parse_stages(encoder), parse_stages(decoder)
         _check(side, enc_stages, dec_stages)
-        channels, middle_width = len(mean), int(width * bottleneck)
+        middle_width = int(width * bottleneck)
         self.side, self.channels, self.mixtures = side, channels, mixtures
         self.encoder = Encoder(channels, width, middle_width, enc_stages)
         self.decoder = Decoder(
             channels, width, middle_width, latent_width, mixtures, no_bias_above, dec_stages
         )
         self._initialize()
+
+    def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Let the encoder see pixels of mean 0 and deviation 1, given those of the data."""
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(values).view(-1, 1, 1))
 
     @property
     def num_latents(self) -> int:

@@ -5,19 +5,17 @@ import copy
 import pytest
 import torch
 
-from pyrobust.errors import UserError
 from pyrobust.generators.biggan.layers import (
     StandingBatchNorm,
     add_spectral_norm,
-    fold_spectral_norm,
     gathered_statistics,
     initialize,
+    state_without_spectral_norm,
 )
 from pyrobust.generators.biggan.losses import discriminator_loss, generator_loss
 from pyrobust.generators.biggan.networks import (
     DiscriminatorNetwork,
     GeneratorNetwork,
-    count_doublings,
 )
 
 LABELS = torch.arange(12) % 3
@@ -50,17 +48,6 @@ def test_the_class_decides_the_image_and_the_score() -> None:
     assert (images[0] - images[1]).abs().max() > 1e-4
     scores = DiscriminatorNetwork(8, 1, 3, 8)(images[:1].repeat(3, 1, 1, 1), torch.arange(3))
     assert len(set(scores.tolist())) == 3
-
-
-@pytest.mark.parametrize(("side", "doublings"), [(8, 1), (16, 2), (32, 3), (64, 4)])
-def test_doublings_are_counted(side: int, doublings: int) -> None:
-    assert count_doublings(side) == doublings
-
-
-@pytest.mark.parametrize("side", [1, 4, 12, 28])
-def test_other_sizes_are_refused(side: int) -> None:
-    with pytest.raises(UserError, match=f"images are {side} pixels wide, expected 8, 16, 32"):
-        count_doublings(side)
 
 
 def test_hinge_losses() -> None:
@@ -97,17 +84,15 @@ def test_spectral_norm_makes_the_largest_singular_value_one() -> None:
     assert torch.linalg.matrix_norm(gains, 2) < 0.5  # the generator's embeddings stay as they are
 
 
-def test_folding_keeps_the_function_and_the_plain_names() -> None:
-    network = make_generator()
-    plain = set(network.state_dict())
+def test_a_network_without_spectral_norm_can_take_over() -> None:
+    network, plain = make_generator(), make_generator()
     add_spectral_norm(network, embeddings=False)
-    network.eval()
-    latents = torch.randn(12, 5)
-    before = network(latents, LABELS)
-    folded = copy.deepcopy(network)
-    fold_spectral_norm(folded)
-    assert set(folded.state_dict()) == plain
-    assert torch.equal(folded(latents, LABELS), before)
+    average = copy.deepcopy(network)
+    for model in (average, network):
+        model.eval()
+        plain.load_state_dict(state_without_spectral_norm(model))
+        latents = torch.randn(12, 5)
+        assert torch.equal(plain.eval()(latents, LABELS), model(latents, LABELS))
 
 
 @pytest.mark.parametrize("orthogonal", [True, False])

@@ -21,7 +21,7 @@ def make(side: int = 8, channels: int = 1, **changes: object) -> Vdvae:
         **TINY,
         **changes,
     }
-    return Vdvae(side, (0.5,) * channels, (0.25,) * channels, **settings)  # type: ignore[arg-type]
+    return Vdvae(side, channels, **settings)  # type: ignore[arg-type]
 
 
 def test_the_network_for_cifar10_has_the_published_size() -> None:

@@ -1,0 +1,111 @@
+"""Training of StyleGAN2-ADA with the settings of conditional CIFAR-10."""
+
+import torch
+from torch import Tensor
+
+from pyrobust.generators.base import Fit
+from pyrobust.generators.stylegan2.adaptive import AdaptiveProbability
+from pyrobust.generators.stylegan2.augment import NUM_NORMALS, NUM_UNIFORMS, augment
+from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork
+from pyrobust.generators.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
+from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
+from pyrobust.generators.training import NetworkTraining
+from pyrobust.training.adam import AdamUpdate
+from pyrobust.training.loader import TrainingBatch
+
+_BETAS = (0.0, 0.99)
+
+# The penalty is taken in every 16th update, with 16 times its weight, as an update of its own. Its
+# Adam then moves by (k + 1) / k as often, which rate and betas make good (StyleGAN2, appendix B).
+_PENALTY_INTERVAL = 16
+_LAZY = _PENALTY_INTERVAL / (_PENALTY_INTERVAL + 1)
+
+# Streams of the noise: latents and maps of either network's fakes, and augmentations.
+_FOR_DISCRIMINATOR, _FOR_GENERATOR, _OF_REAL, _OF_FAKE, _OF_GENERATED, _OF_PENALTY = range(6)
+
+
+class StyleGan2Training(NetworkTraining):
+    """Non-saturating loss, lazy R1, and augmentations that follow the overfitting.
+
+    Fakes are asked to be of the classes of the real images beside them. There is neither a path
+    length penalty nor a mixing of styles for CIFAR.
+    """
+
+    metric_names = ("discriminator_loss", "generator_loss", "overfitting", "augment_probability")
+    mirrors = False
+
+    def __init__(
+        self, fit: Fit, network: GeneratorNetwork, discriminator: DiscriminatorNetwork
+    ) -> None:
+        super().__init__(fit, network)
+        self._generator, self._discriminator = network, discriminator
+        self._generator_update = AdamUpdate(network, fit.processes, _BETAS)
+        lazy_betas = (_BETAS[0] ** _LAZY, _BETAS[1] ** _LAZY)
+        self._discriminator_update = AdamUpdate(discriminator, fit.processes, lazy_betas)
+        self._adaptive = AdaptiveProbability(
+            self.settings.augment_target, self.settings.augment_images, fit.processes.device
+        )
+        self.parts["generator"] = self._generator_update
+        self.parts["discriminator"] = self._discriminator_update
+        self.parts["augment"] = self._adaptive
+
+    def update(self, step: int) -> Tensor:
+        """Make update `step`: the discriminator's, its penalty where due, the generator's."""
+        batch, p = self.loader.batch(step), self._adaptive.p
+        self._discriminator.requires_grad_(True)
+        of_discriminator, overfitting = self._update_discriminator(step, batch)
+        if step % _PENALTY_INTERVAL == 0:
+            self._penalize(step, batch)
+        self._discriminator.requires_grad_(False)
+        of_generator = self._update_generator(step, batch)
+        self.average.update(self.averaging_decay(step))
+        metrics = torch.stack([of_discriminator, of_generator, overfitting, p])
+        self.processes.average_([metrics])
+        self._adaptive.update(step, metrics[2], self.settings.batch_size)
+        return metrics
+
+    def _update_discriminator(self, step: int, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the mean sign of the scores of real images."""
+        with self.passes():
+            with torch.no_grad():
+                fake = self._fakes(step, batch, _FOR_DISCRIMINATOR)
+            # Two passes: the deviation over a group is of real images, or of fakes, alone.
+            of_real = self._score(_scaled(batch.x), step, batch, _OF_REAL)
+            of_fake = self._score(fake, step, batch, _OF_FAKE)
+        loss = discriminator_loss(of_real, of_fake)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+        return loss.detach(), of_real.detach().sign().mean()
+
+    def _penalize(self, step: int, batch: TrainingBatch) -> None:
+        penalty = r1_penalty(lambda x: self._score(x, step, batch, _OF_PENALTY), _scaled(batch.x))
+        weighted = self.settings.r1_gamma * _PENALTY_INTERVAL * penalty
+        weighted.backward()  # type: ignore[no-untyped-call]
+        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+
+    def _update_generator(self, step: int, batch: TrainingBatch) -> Tensor:
+        with self.passes():
+            fake = self._fakes(step, batch, _FOR_GENERATOR)
+            loss = generator_loss(self._score(fake, step, batch, _OF_GENERATED))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._generator_update.step(self.learning_rate(step))
+        return loss.detach()
+
+    def _fakes(self, step: int, batch: TrainingBatch, stream: int) -> Tensor:
+        normals = self.normal(batch.positions, step, (self._generator.num_normals,), stream)
+        images: Tensor = self._generator(normals, batch.labels).float()
+        return images
+
+    def _score(self, images: Tensor, step: int, batch: TrainingBatch, stream: int) -> Tensor:
+        """Return the scores (N,) float32 of augmented images of the batch's classes."""
+        uniforms = self.uniform(batch.positions, step, (NUM_UNIFORMS,), stream)
+        normals = self.normal(batch.positions, step, (NUM_NORMALS,), stream)
+        with torch.autocast(images.device.type, enabled=False):
+            seen = augment(images, self._adaptive.p, uniforms, normals)
+        scores: Tensor = self._discriminator(seen, batch.labels).float()
+        return scores
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """Return images in [0, 1] as the networks take them, in [-1, 1]."""
+    return 2 * x - 1

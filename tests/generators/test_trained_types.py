@@ -1,0 +1,118 @@
+"""What BigGAN, VDVAE and StyleGAN2 share: resumption, samples by id, saved weights, refusals."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrobust.config import parse_settings
+from pyrobust.config.generators import GeneratorSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.errors import UserError
+from pyrobust.generators.base import Generator
+from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.registry import GENERATORS, load_generator
+from tests.generators.fits import RUNTIME, fit_of
+
+SMALL = {
+    "biggan": {"width": 8, "latent_size": 4},
+    "vdvae": {"width": 8, "latent_size": 2},
+    "stylegan2": {"width": 8, "latent_size": 4, "augment_images": 100},
+}
+
+
+def settings_of(kind: str, **changes: object) -> GeneratorSettings:
+    small = {"batch_size": 8, "training_steps": 7, **SMALL[kind], **changes}
+    return parse_settings(GeneratorSettings, {"type": kind, "preset": "tiny", **small})
+
+
+@pytest.fixture(scope="module", params=sorted(SMALL))
+def fitted(request: pytest.FixtureRequest, bars: Dataset, tmp_path_factory) -> Path:
+    """Folder of a generator that was trained for a few steps, without interruption."""
+    folder = tmp_path_factory.mktemp("fitted") / request.param
+    fit_generator(bars.path, folder, settings_of(request.param), RUNTIME)
+    return folder
+
+
+def same_weights(first: Generator, second: Generator) -> bool:
+    mine, theirs = first.weights, second.weights
+    return mine.keys() == theirs.keys() and all((mine[n] == theirs[n]).all() for n in mine)
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL."""
+
+
+def test_a_killed_fit_ends_with_the_same_weights(
+    fitted: Path, bars: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = fitted.name
+    training = type(GENERATORS[kind].start_training(fit_of(bars, settings_of(kind), tmp_path)))
+    update = training.update
+    for killed_at in (3, 6):  # the state is saved after five steps
+
+        def dying(self, step: int, killed_at: int = killed_at):
+            if step == killed_at:
+                raise KilledError
+            return update(self, step)
+
+        monkeypatch.setattr(training, "update", dying)
+        with pytest.raises(KilledError):
+            fit_generator(bars.path, tmp_path, settings_of(kind), RUNTIME)
+    made = []
+
+    def counting(self, step: int):
+        made.append(step)
+        return update(self, step)
+
+    monkeypatch.setattr(training, "update", counting)
+    fit_generator(bars.path, tmp_path, settings_of(kind), RUNTIME)
+    assert made == [5, 6]
+    assert same_weights(load_generator(tmp_path), load_generator(fitted))
+    logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path, fitted)]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize("cut", [[range(3)], [range(240, 260)], [[499, 0, 250, 249]]])
+def test_an_image_depends_on_its_id_alone(fitted: Path, cut: list[list[int]]) -> None:
+    generator = load_generator(fitted)
+    whole = generator.sample(np.arange(500), seed=0)
+    for ids in cut:
+        part = generator.sample(np.array(ids), seed=0)
+        np.testing.assert_array_equal(part.images, whole.images[list(ids)])
+    assert whole.images.shape == (500, 8, 8, 1)
+    assert (generator.sample(np.arange(9), seed=1).images != whole.images[:9]).any()
+    first = whole.images[0]
+    assert (whole.images[3:] != first).any(axis=(1, 2, 3)).all()
+
+
+def test_classes_take_turns_where_there_are_some(fitted: Path) -> None:
+    conditions = load_generator(fitted).sample(np.arange(5), seed=0).conditions
+    assert conditions is None if fitted.name == "vdvae" else conditions.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_averaged_and_live_weights_are_kept_and_differ(fitted: Path) -> None:
+    weights = load_generator(fitted).weights
+    averages = [name for name in weights if name.startswith("average.")]
+    assert len(weights) == 2 * len(averages)
+    moved = [name for name in averages if (weights[name] != weights[f"live.{name[8:]}"]).any()]
+    assert len(moved) > len(averages) / 2
+
+
+def test_another_seed_trains_other_weights(fitted: Path, bars: Dataset, tmp_path: Path) -> None:
+    settings = settings_of(fitted.name, seed=1)
+    fit_generator(bars.path, tmp_path, settings, RUNTIME)
+    assert not same_weights(load_generator(tmp_path), load_generator(fitted))
+
+
+@pytest.mark.parametrize("kind", sorted(SMALL))
+def test_images_of_another_size_are_refused(kind: str, animals: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="images are 3×4, expected 8×8, 16×16"):
+        fit_generator(animals.path, tmp_path, settings_of(kind), RUNTIME)
+
+
+def test_a_vdvae_codes_images_ever_shorter(bars: Dataset, tmp_path: Path) -> None:
+    settings = settings_of("vdvae", training_steps=60, batch_size=16, warmup_steps=1)
+    training = GENERATORS["vdvae"].start_training(fit_of(bars, settings, tmp_path))
+    losses = [float(training.step(step)[0]) for step in range(60)]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.5
