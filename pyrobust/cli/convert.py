@@ -1,4 +1,4 @@
-"""Verb `convert`: published checkpoints to this project's format, and back."""
+"""Verb `convert`: published checkpoints to this project's format, and classifiers back."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,9 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="IN", help="A .pt or .safetensors file, or the name of a published model."
+            metavar="IN",
+            help="A .pt or .safetensors file of a classifier, the name of a published one, "
+            "or a .pkl (StyleGAN2-ADA) or .th (VDVAE) file of a generator.",
         ),
     ],
     target: Annotated[
@@ -26,7 +28,11 @@ def convert(
         "resources/checkpoints"
     ),
 ) -> None:
-    """Convert a checkpoint: published .pt to .safetensors, or .safetensors to .pt."""
+    """Convert a checkpoint: published files to .safetensors, or a classifier's back to .pt."""
+    from pyrobust.generators.published import SUFFIXES, convert_generator
     from pyrobust.models.convert import convert_checkpoint
 
+    if Path(source).suffix in SUFFIXES:
+        convert_generator(Path(source), target)
+        return
     convert_checkpoint(source, target, dataset, activation, image_size, downloads)

@@ -18,6 +18,7 @@ from pyrobust.generators.base import (
     Samples,
     read_generator_facts,
 )
+from pyrobust.generators.published import read_published
 from pyrobust.generators.tensors import map_tensors, read_facts, write_tensors
 from pyrobust.generators.training import AVERAGE, NetworkTraining, passes_in, run_training
 
@@ -97,11 +98,16 @@ class TrainedGenerator(BlockGenerator):
     @classmethod
     def adopt(cls, fit: Fit, folder: Path) -> Self:
         """Take over the weights of another generator of the same type, such as for other settings
-        of sampling.
+        of sampling, or of a file of published weights.
 
         Raises:
             UserError: there is none, or it is of another type or for other images.
         """
+        if folder.is_file():
+            with torch.random.fork_rng(devices=[]):
+                network = cls.build_network(fit.spec)
+            state = read_published(folder, fit.settings.type, network)
+            return cls(fit.spec, {f"{AVERAGE}{name}": value for name, value in state.items()})
         theirs = read_generator_facts(folder)
         for key, value, ours in (
             ("type", theirs["settings"]["type"], fit.settings.type),
