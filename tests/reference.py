@@ -151,7 +151,8 @@ def signs(w: np.ndarray) -> np.ndarray:
 def normals(w: np.ndarray) -> np.ndarray:
     """Return Box and Muller's normals from an even number of words, in float64."""
     a, b = w[0::2], w[1::2]
-    radius = np.sqrt(-2 * np.log(((a >> np.uint64(1)) + 0.5) * 2.0**-31))
+    uniform = (np.float32(a >> np.uint64(1)) + np.float32(0.5)) * np.float32(2.0**-31)
+    radius = np.sqrt(-2 * np.log(uniform.astype(np.float64)))
     quadrant = (b >> np.uint64(30)).astype(np.float64)
     fraction = (b & np.uint64(0x3FFFFFFF)) * 2.0**-30
     angle = np.pi / 2 * (fraction - 0.5 + quadrant)
