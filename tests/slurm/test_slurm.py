@@ -83,8 +83,9 @@ def test_stages_reach_their_partitions_and_a_preempted_training_goes_on(
         assert by_rule[rule]["partition"] == "gpu"
         assert cluster.gpus(by_rule[rule]["id"]) == 1
 
-    # Two parts and their two labellings are one submission.
-    assert sum("sample_part" in rule or "sampling" in rule for rule in by_rule) == 1, by_rule
+    # Two parts, their labels and their distances are one submission, which shares one GPU.
+    (sampling,) = (job for job in jobs.values() if job["rule"] == "group_sampling")
+    assert (sampling["partition"], cluster.gpus(sampling["id"])) == ("gpu", 1)
     assert (project / "results/samples/digits/tiny/labels/tiny/1/labels.json").is_file()
 
     # The second attempt had twice the memory and wall time, and went on from the saved step.

@@ -39,7 +39,7 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     _name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xlim(-0.02, 1.02)
     percent_axis(axes, "x")
-    figure.legend(loc="outside upper left", ncols=2)
+    figure.legend(loc="outside lower left", ncols=2)
 
 
 def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
@@ -57,7 +57,7 @@ def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     _name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xlabel("accuracy left; hollow: the paper")
     percent_axis(axes, "x")
-    figure.legend(loc="outside upper left", ncols=3)
+    figure.legend(loc="outside lower left", ncols=3)
 
 
 def draw_neighbours(figure: Figure, left: Axes, right: Axes, rows: Sequence[Row]) -> None:
@@ -86,7 +86,7 @@ def draw_neighbours(figure: Figure, left: Axes, right: Axes, rows: Sequence[Row]
     right.set_xlim(0, 1.02)
     for axes in (left, right):
         percent_axis(axes, "x")
-    figure.legend(loc="outside upper left", ncols=3)
+    figure.legend(loc="outside lower left", ncols=3)
 
 
 def _draw_hollow(

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.palette import LIGHT
@@ -75,14 +76,15 @@ def draw_curves(
         axes.set_xscale("log")
     axes.set_xlabel(_AXIS_NAMES.get(settings.x, settings.x.replace("_", " ")))
     axes.set_ylabel(_AXIS_NAMES[settings.y])
-    percent_axis(axes)
+    # Ticks may lie between whole percents.
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     if settings.x in _SHARES:
         percent_axis(axes, "x")
     remark = remark_on(settings.paper)
     if remark:
         axes.set_title(f"the paper: {remark}", loc="left", fontsize=7.5, color=LIGHT["muted"])
     if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside upper left", ncols=3)
+        figure.legend(loc="outside lower left", ncols=3)
 
 
 def _lines(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> list[Line]:

@@ -1,0 +1,111 @@
+"""Every command of README and docs: run, planned or parsed, or in a list that says why not."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from pyrobust.cli import app
+from tests.workflow.running import ROOT, Project
+
+PAGES = [ROOT / "README.md", ROOT / "csrc/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = ("snakemake", "pyrobust", "python", "make", "source", "docker", "apptainer", "torchrun",
+            "pip", "pytest", "bash", "git")  # fmt: skip
+
+# Commands that no test runs, by how they start, and why.
+NOT_RUN = {
+    "make demo": "minutes of a fresh environment; the demo's experiment is planned below",
+    "make test": "runs this test",
+    "source .venv/bin/activate": "the tests run inside that environment",
+    "docker": "no container runtime at hand",
+    "apptainer": "no container runtime at hand",
+    "torchrun": "several processes: tests/training",
+    "python setup.py": "builds the core, which the tests stand on: tests/ops/test_builds.py",
+    "python benchmarks": "benchmarks are run by hand",
+    "bash benchmarks": "benchmarks are run by hand",
+}
+
+# A generator that config/ does not name yet refuses its targets, which is what is seen then.
+_REFUSED = re.compile(
+    r"results/paper/\w+: config/sweeps/\w+\.tsv, line \d+: \w+ is '\w+', expected"
+)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the lines of code blocks that start with a program, continuation lines joined."""
+    text = page.read_text().replace("\\\n", " ")
+    fenced = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.M | re.S)
+    indented = re.findall(r"^    \S.*$", text, re.M)
+    lines = [line.strip() for block in [*fenced, *indented] for line in block.splitlines()]
+    return [line for line in lines if line.split(" ")[0] in PROGRAMS]
+
+
+ALL = [(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page)]
+
+
+def of(*programs: str) -> list[tuple[str, str]]:
+    return [
+        (page, line)
+        for page, line in ALL
+        if line.startswith(programs) and not line.startswith(tuple(NOT_RUN))
+    ]
+
+
+SNAKEMAKE = of("snakemake")
+VERBS = of("pyrobust", "python -m pyrobust")
+
+
+def test_each_command_is_tried_in_one_way_or_stands_in_the_list() -> None:
+    tried = {*SNAKEMAKE, *VERBS}
+    left = [
+        entry for entry in ALL if entry not in tried and not entry[1].startswith(tuple(NOT_RUN))
+    ]
+    assert not left
+    assert len(tried) > 15
+
+
+def test_the_list_has_nothing_that_is_not_shown() -> None:
+    shown = [line for _, line in ALL]
+    unused = {start for start in NOT_RUN if not any(line.startswith(start) for line in shown)}
+    assert unused <= {"torchrun", "python setup.py", "python benchmarks", "bash benchmarks"}
+
+
+@pytest.mark.parametrize(("page", "line"), VERBS)
+def test_verbs_take_the_options_that_are_shown(page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    arguments = words[1:] if words[0] == "pyrobust" else words[3:]
+    if "--help" in arguments or arguments[0].startswith("<"):
+        return
+    verb, *options = arguments
+    verbs = getattr(typer.main.get_command(app), "commands")  # noqa: B009
+    assert verb in verbs, (page, line)
+    known = {name for option in verbs[verb].params for name in option.opts + option.secondary_opts}
+    given = {option.split("=")[0] for option in options if option.startswith("--")}
+    assert given <= known, (page, line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "line"), SNAKEMAKE)
+def test_snakemake_plans_what_is_shown(page: str, line: str) -> None:
+    words = shlex.split(line.split("#")[0])
+    if "profiles/mine" in words:
+        return
+    run = subprocess.run(
+        [*words, "--dry-run", "--quiet"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0 or _REFUSED.search(run.stdout), (page, line, run.stdout[-2000:])
+
+
+@pytest.mark.slow
+def test_what_the_readme_runs_by_hand_runs(project: Project) -> None:
+    by_hand = [line for page, line in VERBS if page == "README.md" and "--plan" not in line]
+    assert len(by_hand) == 4
+    for line in by_hand:
+        done = subprocess.run(
+            line, shell=True, cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stderr)
