@@ -66,6 +66,8 @@ class Cluster:
                   "memory": "%m", "limit": "%l"}  # fmt: skip
         text = self.run("squeue", "--noheader", "--states=all", "-o", "|".join(fields.values()))
         found = [dict(zip(fields, line.split("|"), strict=True)) for line in text.splitlines()]
+        for job in found:  # the plugin's remark is rule_NAME_wildcards_VALUES
+            job["rule"] = job["rule"].split("_wildcards_")[0]
         return sorted(found, key=lambda job: int(job["id"]))
 
     def gpus(self, job: str) -> int:

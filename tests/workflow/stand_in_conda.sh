@@ -4,7 +4,7 @@
 # uses them, and nothing of conda: no channel, no solver, no package.
 echo "$*" >> "$STAND_IN_CONDA/calls"
 case "$*" in
-  "info --json") echo "{\"conda_prefix\": \"$STAND_IN_CONDA\", \"conda_version\": \"25.1.0\"}" ;;
+  "info --json") echo "{\"conda_prefix\": \"$STAND_IN_CONDA\", \"conda_version\": \"25.1.0\", \"platform\": \"linux-64\"}" ;;
   "--version") echo "conda 25.1.0" ;;
   "config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}' ;;
   env\ create*)
