@@ -1,9 +1,8 @@
-# Builds the compiled core when its sources change; other rules wait for it, and no result is
-# made anew because of it (`ancient`).
+# Builds the compiled core; other rules wait for it, and no result is made anew because of it
+# (`ancient`).
 rule build_core:
     input:
-        "setup.py",
-        collect("csrc/{source}", source=CORE_SOURCES),
+        ancient(CORE_SOURCES),
     output:
         touch("<resources>/core.built"),
     log:

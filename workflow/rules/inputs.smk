@@ -5,12 +5,6 @@ from pathlib import Path
 
 from pyrobust.config.jobs import num_parts
 
-CORE_SOURCES = sorted(
-    path.relative_to("csrc").as_posix()
-    for path in Path("csrc").rglob("*")
-    if path.suffix in {".h", ".cuh", ".cpp", ".cu"}
-)
-
 
 def dataset_path(experiment):
     return "<resources>/datasets/{dataset}/dataset.json".format_map(experiment)
