@@ -100,12 +100,14 @@ def test_stages_reach_their_partitions_and_a_preempted_training_goes_on(
     assert "going on from step" in (project / "logs/train_robust/tiny/seed0.log").read_text()
 
 
-def test_more_gpus_than_there_are_end_in_slurms_own_words(cluster: Cluster, tmp_path: Path) -> None:
+def test_more_memory_than_there_is_ends_in_slurms_own_words(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     project = copy_project(tmp_path)
     target = "results/labellers/digits/tiny/labeller.json"
     (project / "resources/datasets/digits").mkdir(parents=True)
     (project / "resources/datasets/digits/dataset.json").write_text("{}")
-    run = submit(cluster, project, target, "--set-resources", "train_labeller:gpu=3",
+    run = submit(cluster, project, target, "--set-resources", "train_labeller:mem_mb=900000000",
                  "--retries", "0")  # fmt: skip
     output = finish(run)
     assert run.returncode != 0
