@@ -94,7 +94,7 @@ def test_snakemake_plans_what_is_shown(page: str, line: str) -> None:
     if "profiles/mine" in words:
         return
     run = subprocess.run(
-        [*words, "--dry-run", "--quiet"], cwd=ROOT, stdout=subprocess.PIPE,
+        [words[0], "--quiet", "all", "--dry-run", *words[1:]], cwd=ROOT, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 0 or _REFUSED.search(run.stdout), (page, line, run.stdout[-2000:])
