@@ -34,35 +34,15 @@ class TradesAttackSettings:
         return self.step_size * (_LATE_FACTOR if late else 1.0)
 
 
-def trades_attack(
-    logits_fn: LogitsFn,
-    x: Tensor,
-    clean_probs: Tensor,
-    sample_ids: Tensor,
-    settings: TradesAttackSettings,
-    seed: int,
-    step: int,
-) -> Tensor:
-    """Maximise the cross-entropy of the logits to `clean_probs`, which is KL up to a constant.
-
-    Only the gradient of the input is computed. The start is uniform in the perturbation set.
-
-    Args:
-        x: (N, C, H, W) in [0, 1], float32; so is all state of the attack.
-        clean_probs: (N, K), predictions on x.
-        sample_ids: (N,) int64; with (seed, step) they name the random start.
-
-    Returns:
-        x_adv of the shape of x, in the perturbation set and in [0, 1].
-    """
-    x_adv = trades_start(x, sample_ids, settings.threat, seed, step)
-    return trades_ascent(logits_fn, x_adv, x, clean_probs, settings)
-
-
 def trades_start(
     x: Tensor, sample_ids: Tensor, threat: ThreatModel, seed: int, step: int
 ) -> Tensor:
-    """Return the random start of `trades_attack`."""
+    """Return where the attack starts: uniform in the perturbation set, and in [0, 1].
+
+    Args:
+        x: (N, C, H, W) in [0, 1], float32.
+        sample_ids: (N,) int64; with (seed, step) they name the start.
+    """
     return ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
 
 
@@ -73,7 +53,18 @@ def trades_ascent(
     clean_probs: Tensor,
     settings: TradesAttackSettings,
 ) -> Tensor:
-    """Make the steps of `trades_attack` from `x_adv`, which may be overwritten."""
+    """Maximise the cross-entropy of the logits to `clean_probs`, which is KL up to a constant.
+
+    Only the gradient of the input is computed.
+
+    Args:
+        x_adv: the start, which may be overwritten.
+        x: (N, C, H, W) in [0, 1], float32; so is all state of the attack.
+        clean_probs: (N, K), predictions on x.
+
+    Returns:
+        x_adv of the shape of x, in the perturbation set and in [0, 1].
+    """
     optimizer = make_optimizer(settings.optimizer, x)
     for step in range(settings.num_steps):
         point = x_adv.detach().requires_grad_()

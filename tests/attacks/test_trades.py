@@ -8,8 +8,22 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrobust import ops
+from pyrobust.attacks.passes import LogitsFn
 from pyrobust.attacks.threat import ThreatModel
-from pyrobust.attacks.trades import TradesAttackSettings, trades_attack
+from pyrobust.attacks.trades import TradesAttackSettings, trades_ascent, trades_start
+
+
+def trades_attack(
+    logits_fn: LogitsFn,
+    x: Tensor,
+    probs: Tensor,
+    ids: Tensor,
+    settings: TradesAttackSettings,
+    seed: int,
+    step: int,
+) -> Tensor:
+    start = trades_start(x, ids, settings.threat, seed, step)
+    return trades_ascent(logits_fn, start, x, probs, settings)
 
 
 def make_settings(**changes: Any) -> TradesAttackSettings:
