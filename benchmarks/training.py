@@ -190,6 +190,22 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def start_peak(device: torch.device) -> None:
+    """Let the highest memory in use count from now on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    else:  # 5: the high-water mark of resident memory, see proc_pid_clear_refs(5)
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb(device: torch.device) -> int:
+    """Return the highest memory since `start_peak`: of the GPU, or of this whole process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024
+
+
 def flops_of(model: nn.Module, x: Tensor) -> int:
     """Return the floating-point operations of one forward pass on x."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -244,11 +260,9 @@ def measure(
     peaks = {}
     for count in range(rounds + 1):
         for name, function in work.items():
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
+            start_peak(device)
             seconds = seconds_of(function, device)
-            if device.type == "cuda":
-                peaks[name] = round(torch.cuda.max_memory_allocated() / 2**20)
+            peaks[name] = peak_mb(device)
             if count:  # the first round warms up
                 times[name].append(seconds)
     seconds = {name: statistics.median(values) for name, values in times.items()}

@@ -24,7 +24,7 @@ from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
-_FIRST_CANDIDATES = 4  # as fast as one; eight cost a tenth more
+_FIRST_CANDIDATES = 4  # about as fast as one in large blocks; eight cost a tenth more
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
 _PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
