@@ -1,12 +1,14 @@
-"""How fast are generators, and how much of it is their network?
+"""Claim: generators spend their time in the network, and 20 steps stand in for 1,000.
 
-    python benchmarks/sampling.py [--preset paper] [--image-size 32] [--types ddpm edm ...]
+    python benchmarks/sampling.py [--preset paper] [--types ddpm edm ...]    # minutes on two cores
     python benchmarks/sampling.py --fitted GENERATOR --dataset DATASET --labeller LABELLER
 
 The first form times the sampling of CIFAR-size images by every type with untrained weights, since
 speed does not depend on them: images/s from ids to uint8 images on the host, and the share of it
-that the network's passes take. The second form, for a fitted DDPM, puts DPM-Solver++ with 20 steps
-beside DDIM and the ancestral sampler: images/s and the Fréchet distance of each from the training
+that the network's passes take. A DDPM draws by DPM-Solver++ with 20 steps here; its ancestral
+sampler takes 50 times as many passes. A type gets `--seconds`, and as many images in a batch as
+let it end by then. The second form, for a fitted DDPM, puts DPM-Solver++ with 20 steps beside DDIM
+and the ancestral sampler with 1,000: the same, and the Fréchet distance of each from the training
 images, on the labeller's features.
 
 Prints a table and writes `benchmarks/results/sampling.json` or `sampling-ddpm.json`.
@@ -45,7 +47,9 @@ SAMPLERS = {"dpm_solver": 20, "ddim": 100, "ancestral": 1000}
 
 def untrained(kind: str, preset: str, size: int) -> BlockGenerator:
     """Return a generator of colour images with random weights."""
-    values = {"type": kind} | ({} if kind == "gaussian" else {"preset": preset})
+    values: dict[str, Any] = {"type": kind} | ({} if kind == "gaussian" else {"preset": preset})
+    if kind == "ddpm":
+        values |= {"sampler": "dpm_solver", "sampling_steps": SAMPLERS["dpm_solver"]}
     settings = parse_settings(GeneratorSettings, values)
     spec = GeneratorSpec(settings, "random", "", CLASSES, (size, size, 3))
     if kind == "gaussian":
@@ -81,23 +85,55 @@ def timed_passes(network: nn.Module, device: str) -> Iterator[list[float]]:
             hook.remove()
 
 
-def time_sampling(generator: BlockGenerator, count: int) -> dict[str, Any]:
-    """Return images/s over `count` images in whole blocks, and the network's share."""
-    if generator.block_size > count and isinstance(generator, TrainedGenerator):
-        generator.block_size = count
-    ids = np.arange(max(count, generator.block_size))
-    generator.sample(ids[:1], 0)  # builds the network, and warms up
-    started = time.perf_counter()
-    generator.sample(ids, 0)
-    seconds = time.perf_counter() - started
-    found = {"images": len(ids), "images_per_second": len(ids) / seconds}
+def passes_of(generator: TrainedGenerator) -> nn.Module:
+    """Return the module whose calls are the passes of sampling: of a VDVAE that is its decoder."""
+    decoder = getattr(generator.network, "decoder", generator.network)
+    assert isinstance(decoder, nn.Module)
+    return decoder
+
+
+def choose_batch(generator: BlockGenerator, seconds: float, most: int) -> None:
+    """Warm up, and set the largest batch, up to `most`, that takes less than `seconds`."""
+    generator.block_size = 1
+    while True:
+        started = time.perf_counter()
+        generator.sample_block(0, 0)
+        double = min(2 * generator.block_size, most)
+        if double == generator.block_size or 2 * (time.perf_counter() - started) > seconds:
+            return
+        generator.block_size = double
+
+
+def time_sampling(generator: BlockGenerator, seconds: float, count: int) -> dict[str, Any]:
+    """Return images/s over whole batches, some `seconds` of them, and the network's share.
+
+    Args:
+        count: images at most.
+    """
+    if isinstance(generator, TrainedGenerator):
+        choose_batch(generator, seconds / 8, min(count, generator.block_size))
+    else:
+        generator.sample_block(0, 0)
+    elapsed, batches = time_batches(generator, seconds, count)
+    images = batches * generator.block_size
+    found = {"batch": generator.block_size, "images": images, "images_per_second": images / elapsed}
     if not isinstance(generator, TrainedGenerator):
         return found
-    with timed_passes(generator.network, generator.device) as passes:
-        started = time.perf_counter()
-        generator.sample(ids, 0)
-        seconds = time.perf_counter() - started
-    return {**found, "passes": len(passes), "network_share": sum(passes) / seconds}
+    with timed_passes(passes_of(generator), generator.device) as passes:
+        elapsed, _ = time_batches(generator, seconds / 2, count)
+    return {**found, "passes": len(passes), "network_share": sum(passes) / elapsed}
+
+
+def time_batches(generator: BlockGenerator, seconds: float, count: int) -> tuple[float, int]:
+    """Return the seconds of so many batches as `seconds` and `count` allow, one at least."""
+    started = time.perf_counter()
+    batches = 0
+    while not batches or (
+        time.perf_counter() - started < seconds and batches * generator.block_size < count
+    ):
+        generator.sample_block(batches, 0)
+        batches += 1
+    return time.perf_counter() - started, batches
 
 
 def features(images: np.ndarray, labeller: Path, device: str) -> np.ndarray:
@@ -121,12 +157,18 @@ def compare_samplers(
         changed = {"sampler": sampler, "sampling_steps": steps}
         settings = parse_settings(GeneratorSettings, generator.spec.settings.model_dump() | changed)
         generator.spec = replace(generator.spec, settings=settings)
-        generator.sample(np.arange(1), 0)
-        started = time.perf_counter()
-        images = generator.sample(np.arange(count), 0).images
-        rate = count / (time.perf_counter() - started)
+        assert isinstance(generator, TrainedGenerator)
+        with timed_passes(generator.network, device) as passes:
+            started = time.perf_counter()
+            images = generator.sample(np.arange(count), 0).images
+            seconds = time.perf_counter() - started
         fid = frechet_distance(original, moments(features(images, labeller, device)))
-        found[f"{sampler} {steps}"] = {"images": count, "images_per_second": rate, "fid": fid}
+        found[f"{sampler} {steps}"] = {
+            "images": count,
+            "images_per_second": count / seconds,
+            "network_share": sum(passes) / seconds,
+            "fid": fid,
+        }
         print_row(f"{sampler} {steps}", found[f"{sampler} {steps}"])
     return found
 
@@ -147,7 +189,9 @@ def main() -> None:
     parser.add_argument("--types", nargs="+", default=trained, choices=trained)
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--image-size", type=int, default=32)
-    parser.add_argument("--count", type=int, default=1000, help="images of each measurement")
+    parser.add_argument("--count", type=int, default=50_000, help="images of a measurement at most")
+    parser.add_argument("--seconds", type=float, default=30, help="of a measurement, about")
+    parser.add_argument("--fid-count", type=int, default=1000, help="images of each sampler")
     parser.add_argument("--fitted", type=Path)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--labeller", type=Path)
@@ -156,14 +200,14 @@ def main() -> None:
     facts: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
     if arguments.fitted:
         samplers = compare_samplers(
-            arguments.fitted, arguments.dataset, arguments.labeller, arguments.count, device
+            arguments.fitted, arguments.dataset, arguments.labeller, arguments.fid_count, device
         )
         write_json(RESULTS / "sampling-ddpm.json", {**facts, "samplers": samplers})
         return
     rows = {}
     for kind in arguments.types:
         generator = untrained(kind, arguments.preset, arguments.image_size).to(device)
-        rows[kind] = time_sampling(generator, arguments.count)
+        rows[kind] = time_sampling(generator, arguments.seconds, arguments.count)
         print_row(kind, rows[kind])
     size = {"preset": arguments.preset, "image_size": arguments.image_size}
     write_json(RESULTS / "sampling.json", {**facts, **size, "types": rows})
