@@ -6,13 +6,16 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from pyrobust.config.fields import NAME, PATTERNS
 from pyrobust.errors import UserError
 
 
 class Settings(BaseModel):
     """Frozen settings of one stage; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -32,6 +35,8 @@ def parse_settings(model: type[AnySettings], values: Mapping[str, Any]) -> AnySe
 
 def _first_mistake(model: type[Settings], error: ValidationError) -> str:
     mistake = error.errors(include_url=False)[0]
+    if mistake["loc"][-1:] == ("[key]",):
+        return _wrong_key(mistake["loc"][:-2], mistake["input"])
     key = ".".join(str(part) for part in mistake["loc"])
     field = _field_at(model, mistake["loc"])
     reason = mistake["msg"].removeprefix("Value error, ")
@@ -43,10 +48,23 @@ def _first_mistake(model: type[Settings], error: ValidationError) -> str:
             return f"'{key}' is no setting here{known}"
         case "missing":
             return f"'{key}' is missing from the settings"
-        case "value_error":
+        case "invalid_key":
+            return _wrong_key(mistake["loc"][:-1], mistake["input"])
+        case "value_error" if isinstance(mistake["input"], Mapping):
             return f"{key}: {reason}" if key else reason
+        case "string_pattern_mismatch":
+            reason = PATTERNS[mistake["ctx"]["pattern"]]
+        case "dict_type" | "model_type":
+            reason = "expected keys with a value each"
+        case "tuple_type":
+            reason = "expected a list"
     expected = f" ({' '.join(field.description.split())})" if field and field.description else ""
     return f"{key} is {mistake['input']!r}: {reason}{expected}"
+
+
+def _wrong_key(place: tuple[int | str, ...], key: Any) -> str:
+    where = ".".join(str(part) for part in place) or "the settings"
+    return f"{key!r} is no key for {where}: {PATTERNS[NAME]}"
 
 
 def _model_at(model: type[Settings], place: tuple[int | str, ...]) -> type[Settings] | None:

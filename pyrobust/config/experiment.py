@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.base import Settings, parse_settings
@@ -17,11 +17,18 @@ from pyrobust.config.fields import (
     Norm,
     PositiveInt,
     Share,
+    parse_epsilon,
 )
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.targets import MixtureSettings, TargetSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.errors import UserError
+
+
+def _all_different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("expected seeds that differ, since a seed gives the same run again")
+    return seeds
 
 
 class ExperimentSettings(Settings):
@@ -54,7 +61,9 @@ class ExperimentSettings(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of `pyrobust train` that differ from the recipe."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1)
+    seeds: Annotated[
+        tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_all_different)
+    ] = (0, 1)
     """One training run each; the best by validation is the result (appendix A)."""
 
     evaluation: Name = "aa_mt"
@@ -77,7 +86,7 @@ class Config(Settings):
     data_root: str = "resources/raw"
     """Folder that holds one folder of raw files a data set."""
 
-    evaluation_jobs: PositiveInt = 1
+    evaluation_jobs: Annotated[int, Field(ge=1, le=1000)] = 1
     """Jobs that attack a trained model side by side, each a share of the test images, before one
     more puts the result together; it is the same for any number."""
 
@@ -94,6 +103,9 @@ class Config(Settings):
     mixtures: dict[Name, MixtureSettings] = Field(default_factory=dict)
     targets: dict[Name, TargetSettings] = Field(default_factory=dict)
 
+
+# results/<experiment>.html and the page that compares experiments must not be one file.
+_PAGE_OF_ALL = "report"
 
 _SHARED_WITH_TRAINING = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
 
@@ -130,8 +142,14 @@ def check_config(values: Mapping[str, Any]) -> None:
         try:
             check_training(experiment)
             check_curve(config.evaluations[experiment.evaluation], experiment.norm)
+            _check_baseline(name, experiment, config)
         except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error
+    if _PAGE_OF_ALL in config.experiments:
+        raise UserError(
+            f"experiments.{_PAGE_OF_ALL} would write results/{_PAGE_OF_ALL}.html, the page that "
+            "compares experiments: rename it"
+        )
     for name in config.compared:
         if name not in config.experiments:
             raise UserError(
@@ -143,11 +161,43 @@ def check_config(values: Mapping[str, Any]) -> None:
         raise UserError(f"'{min(clash)}' is a key of generators and of mixtures: rename one")
 
 
+def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -> None:
+    """Refuse a baseline whose images or perturbations are others, before anything is trained.
+
+    Raises:
+        UserError: names the setting in which the two differ.
+    """
+    if experiment.baseline is None:
+        return
+    if experiment.baseline == name:
+        raise UserError("baseline is the experiment itself, expected another one")
+    baseline = config.experiments[experiment.baseline]
+    for key, mine, theirs in (
+        ("dataset", experiment.dataset, baseline.dataset),
+        ("norm", experiment.norm, baseline.norm),
+        ("epsilon", parse_epsilon(experiment.epsilon), parse_epsilon(baseline.epsilon)),
+        (
+            "num_images of the evaluation",
+            config.evaluations[experiment.evaluation].num_images,
+            config.evaluations[baseline.evaluation].num_images,
+        ),
+    ):
+        if mine != theirs:
+            raise UserError(
+                f"baseline is '{experiment.baseline}', whose {key} is {theirs} and not {mine}: "
+                "expected an experiment with the same images and perturbations"
+            )
+
+
 def check_training(experiment: ExperimentSettings) -> TrainSettings:
     """Return the settings of `pyrobust train` that an experiment amounts to, without a seed's.
 
     Raises:
-        UserError: a value does not fit.
+        UserError: a value does not fit, or is one that the experiment has itself.
     """
+    for key in experiment.training:
+        if key in TrainSettings.model_fields and key not in own_training_keys():
+            own = "seeds" if key == "seed" else key
+            raise UserError(f"training.{key} is set, expected {own} of the experiment instead")
     shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
     return parse_settings(TrainSettings, {**shared, **experiment.training})

@@ -1,20 +1,39 @@
 """Field types that several settings share."""
 
+import decimal
 import fractions
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 Norm = Literal["linf", "l2"]
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$")]
-
+NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 _FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
+_ARCHITECTURE = r"^(wrn-[0-9]{2,4}-[1-9][0-9]{0,2}|resnet-(18|34))$"
+
+# What a pattern asks for, in words.
+PATTERNS = {
+    NAME: "expected small letters and digits, in groups that one _ or - joins",
+    _FRACTION: "expected a number of 0 or more such as 8/255 or 0.03",
+    _ARCHITECTURE: "expected wrn-DEPTH-WIDTH, resnet-18 or resnet-34",
+}
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _spelled_out(value: Any) -> Any:
+    """Return a number that YAML read as the digits that a person would write: 0.00001."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return format(decimal.Decimal(repr(value)), "f")
+
 
 # A length in the [0, 1] pixel range as people write it: 8/255, 0.03. YAML reads some as numbers.
 Fraction = Annotated[
     str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value),
+    BeforeValidator(_spelled_out),
     Field(pattern=_FRACTION),
     WithJsonSchema({"type": ["string", "number"], "pattern": _FRACTION}),
 ]
@@ -30,17 +49,46 @@ Epsilons = Annotated[
     BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
 ]
 
+
+def parse_wide(architecture: str) -> tuple[int, int] | None:
+    """Return (depth, width) of a wrn; None for another architecture."""
+    match = re.fullmatch(r"wrn-([0-9]+)-([0-9]+)", architecture)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def check_architecture(architecture: str) -> str:
+    """Return the name of a network as it is.
+
+    Raises:
+        ValueError: it stands for none; says what was expected.
+    """
+    if not re.fullmatch(_ARCHITECTURE, architecture):
+        raise ValueError(PATTERNS[_ARCHITECTURE])
+    depth, _ = parse_wide(architecture) or (10, 1)
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError("expected a wrn of depth 10, 16, 22, 28, ... (6n + 4)")
+    return architecture
+
+
 Architecture = Annotated[
     str,
     Field(
-        pattern=r"^(wrn-[0-9]+-[0-9]+|resnet-(18|34))$",
+        pattern=_ARCHITECTURE,
         description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34.",
     ),
+    AfterValidator(check_architecture),
 ]
 
+
+def _of_64_bits(value: int) -> int:
+    if value >= 2**63:
+        raise ValueError("expected a number below 2^63, as far as stores and operators count")
+    return value
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1), AfterValidator(_of_64_bits)]
+NonNegativeInt = Annotated[int, Field(ge=0), AfterValidator(_of_64_bits)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 

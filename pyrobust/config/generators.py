@@ -1,5 +1,6 @@
 """Settings of generators, and the presets of each type."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -122,10 +123,12 @@ class GeneratorSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _start_from_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _start_from_preset(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
         given = {key: value for key, value in values.items() if value is not None}
-        presets = PRESETS.get(given.get("type", "gaussian"), {})
-        base = {**presets.get("paper", {}), **presets.get(given.get("preset", "paper"), {})}
+        presets = PRESETS.get(str(given.get("type", "gaussian")), {})
+        base = {**presets.get("paper", {}), **presets.get(str(given.get("preset", "paper")), {})}
         return {**base, **given}
 
     @model_validator(mode="after")

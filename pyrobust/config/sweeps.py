@@ -6,7 +6,6 @@ to the point (POINT_COLUMNS); an empty cell leaves the setting as it is. Two poi
 settings are one experiment, in whichever tables they stand, so nothing is trained twice.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -96,26 +95,31 @@ def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a table with their line numbers; lines that start with # are remarks.
 
     Raises:
-        UserError: the file is missing, or a row has more or fewer cells than the head.
+        UserError: the file is missing or no text, a column stands twice, or a row has more or
+            fewer cells than the head.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Spreadsheets start a file with a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"cannot read the sweep {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text ({error}): save it as such") from error
     kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
     if len(kept) < 2:
         raise UserError(f"{path} has no rows, expected a head and a row for each point")
-    cells = list(csv.reader((line for _, line in kept), delimiter="\t"))
-    head = [cell.strip() for cell in cells[0]]
-    rows = []
-    for (number, _), row in zip(kept[1:], cells[1:], strict=True):
+    cells = [(number, [cell.strip() for cell in line.split("\t")]) for number, line in kept]
+    head = cells[0][1]
+    twice = {key for key in head if head.count(key) > 1}
+    if twice:
+        raise UserError(f"{path} has the column '{min(twice)}' twice, expected it once")
+    for number, row in cells[1:]:
         if len(row) != len(head):
             raise UserError(
                 f"{path}, line {number} has {len(row)} cells, expected {len(head)} "
                 "separated by tabs as in the head"
             )
-        rows.append((number, {key: cell.strip() for key, cell in zip(head, row, strict=True)}))
-    return rows
+    return [(number, dict(zip(head, row, strict=True))) for number, row in cells[1:]]
 
 
 def _point(
@@ -155,9 +159,9 @@ def _settings(base: Json, row: Mapping[str, str]) -> Json:
             values["seeds"] = cell.split(",")
         else:
             values[key] = cell
-    if float(values["mixing_factor"]) == 1:
-        values.update({key: base[key] for key in _OF_GENERATED})
     settings = parse_settings(ExperimentSettings, values)
+    if settings.mixing_factor == 1:
+        settings = settings.model_copy(update={key: base[key] for key in _OF_GENERATED})
     training, of_base = (
         check_training(experiment).model_dump(mode="json")
         for experiment in (settings, parse_settings(ExperimentSettings, base))
@@ -194,6 +198,9 @@ def _check_references(
             )
     if row.get("tested_on") and not (row.get("test_selection") and row.get("test_samples")):
         raise UserError(f"{place}: tested_on also needs test_selection and test_samples")
+    count = row.get("test_samples") or "1"
+    if not re.fullmatch("[1-9][0-9]*", count):
+        raise UserError(f"{place}: test_samples is '{count}', expected a number of 1 or more")
 
 
 def _name(base: str, given: Json, settings: Json, experiments: Mapping[str, Json]) -> str:

@@ -5,9 +5,10 @@ import math
 import torch
 from torch import nn
 
+from pyrobust.config.fields import parse_wide
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.preact_resnet import PreActResNet
-from pyrobust.models.spec import ModelSpec, parse_wide
+from pyrobust.models.spec import ModelSpec
 from pyrobust.models.wide_resnet import WideResNet
 
 

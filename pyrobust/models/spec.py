@@ -1,13 +1,10 @@
 """What defines a classifier apart from its weights."""
 
 import dataclasses
-import re
 from typing import Any, Self
 
+from pyrobust.config.fields import check_architecture
 from pyrobust.errors import UserError
-
-_WIDE = re.compile(r"wrn-([0-9]+)-([0-9]+)")
-_PREACT = re.compile(r"resnet-(18|34)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +30,10 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_architecture(self.architecture)
+        try:
+            check_architecture(self.architecture)
+        except ValueError as error:
+            raise UserError(f"architecture is '{self.architecture}', {error}") from error
         if self.activation not in ("silu", "relu"):
             raise UserError(f"activation is '{self.activation}', expected silu or relu")
         if self.num_classes < 2:
@@ -61,30 +61,3 @@ class ModelSpec:
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
         }
         return cls(**read)
-
-
-def check_architecture(architecture: str) -> None:
-    """Refuse a name that stands for no network.
-
-    Raises:
-        UserError: names the accepted ones.
-    """
-    depth_and_width = parse_wide(architecture)
-    if depth_and_width is None:
-        if _PREACT.fullmatch(architecture):
-            return
-        raise UserError(
-            f"architecture is '{architecture}', expected wrn-DEPTH-WIDTH, resnet-18 or resnet-34"
-        )
-    depth, width = depth_and_width
-    if depth < 10 or (depth - 4) % 6 or width < 1:
-        raise UserError(
-            f"architecture is '{architecture}', expected a wrn of depth 10, 16, 22, 28, ... "
-            "(6n + 4) and of width 1 or more"
-        )
-
-
-def parse_wide(architecture: str) -> tuple[int, int] | None:
-    """Return (depth, width) of a wrn; None for another architecture."""
-    match = _WIDE.fullmatch(architecture)
-    return (int(match[1]), int(match[2])) if match else None

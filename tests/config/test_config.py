@@ -9,7 +9,10 @@ import jsonschema
 import pytest
 import yaml
 
+from pyrobust.config.base import parse_settings
+from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.config.experiment import check_config
+from pyrobust.config.jobs import num_parts
 from pyrobust.config.manual import manual
 from pyrobust.config.schema import config_schema, schema_text
 from pyrobust.errors import UserError
@@ -48,6 +51,11 @@ def test_shipped_config_fits_the_schema_and_its_references_hold(config: dict[str
         ("experiments/digits_linf/baseline", "nothing", ["baseline", "nothing"]),
         ("experiments/digits_linf/epsilon", "300/255", ["digits_linf", "300/255"]),
         ("experiments/digits_linf/training/epohcs", 3, ["digits_linf", "epohcs"]),
+        ("experiments/digits_linf/training/seed", 3, ["training.seed is set", "seeds"]),
+        ("experiments/digits_linf/training/epsilon", 1, ["training.epsilon is set"]),
+        ("experiments/digits_linf/baseline", "digits_linf", ["digits_linf", "itself"]),
+        ("experiments/digits_linf/baseline", "digits_l2", ["norm is l2 and not linf"]),
+        ("experiments/digits_linf/baseline", "cifar10_linf", ["dataset is cifar10", "digits"]),
     ],
 )
 def test_a_wrong_reference_names_experiment_and_value(
@@ -61,6 +69,68 @@ def test_a_wrong_reference_names_experiment_and_value(
     with pytest.raises(UserError) as refusal:
         check_config(config)
     assert all(word in str(refusal.value) for word in words), refusal.value
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("experiments:", "experiments is None: expected keys with a value each"),
+        ("experiments: [a]", "experiments is ['a']: expected keys with a value each"),
+        ("experiments: {digits_linf: 7}", "digits_linf is 7: expected keys with a value each"),
+        ("experiments: {'Mein é': {}}", "'Mein é' is no key for experiments: expected small"),
+        ("experiments: {'../x': {}}", "'../x' is no key for experiments: expected small"),
+        ("experiments: {1: {}}", "1 is no key for experiments: expected small letters"),
+        ("7: 3", "7 is no key for the settings"),
+        ("generators: {gaussian_small: 3}", "gaussian_small is 3: expected keys with a value"),
+        ("generators: {gaussian_small: }", "gaussian_small is None: expected keys with a value"),
+        ("generators: {gaussian_small: {type: [gan]}}", "type is ['gan']: input should be 'gauss"),
+        ("generators: {gaussian_small: {jitter: .inf}}", "jitter is inf: input should be a finite"),
+        ("labellers: {digits: {epochs: .nan}}", "epochs is nan: input should be a finite number"),
+        ("labellers: {digits: {seed: 99999999999999999999}}", "99: expected a number below 2^63"),
+        ("labellers: {digits: {architecture: wrn-11-1}}", "'wrn-11-1': expected a wrn of depth 10"),
+        ("labellers: {digits: {architecture: vgg}}", "'vgg': expected wrn-DEPTH-WIDTH, resnet-18"),
+        ("evaluations: {small: {curve: 3}}", "curve is 3: expected a list"),
+        ("evaluation_jobs: 100000000", "evaluation_jobs is 100000000: input should be less"),
+        ("experiments: {digits_l2: {epsilon: 8/0}}", "'8/0': expected a number of 0 or more such"),
+        ("experiments: {digits_l2: {epsilon: true}}", "epsilon is True: input should be a valid"),
+        ("experiments: {digits_l2: {seeds: [1, 1]}}", "seeds is [1, 1]: expected seeds that diff"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_sentence(
+    config: dict[str, Any], text: str, sentence: str
+) -> None:
+    ((section, given),) = yaml.safe_load(text).items()
+    entries = config.get(section)
+    if isinstance(entries, dict) and isinstance(given, dict):
+        for name, values in given.items():
+            known = entries.get(name)
+            entries[name] = {**known, **values} if known and isinstance(values, dict) else values
+    else:
+        config[section] = given
+    with pytest.raises(UserError) as refusal:
+        check_config(config)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_experiment_cannot_take_the_place_of_the_page_of_all(config: dict[str, Any]) -> None:
+    config["experiments"]["report"] = config["experiments"]["digits_linf_no_generated"]
+    with pytest.raises(UserError, match=r"experiments\.report .*results/report\.html"):
+        check_config(config)
+
+
+@pytest.mark.parametrize(("given", "text"), [(1e-5, "0.00001"), (0.03, "0.03"), (1, "1")])
+def test_a_radius_that_yaml_reads_as_a_number_is_spelled_as_people_write_it(
+    given: float, text: str
+) -> None:
+    threat = parse_settings(ThreatSettings, {"norm": "linf", "epsilon": given})
+    assert threat.epsilon == text
+
+
+def test_more_parts_than_can_be_planned_are_refused() -> None:
+    assert num_parts(100_000_000, 1.25, 100_000) == 1250
+    with pytest.raises(UserError, match=r"num_samples is 1000000000, .*raise part_size"):
+        num_parts(10**9, 1.25, 10_000)
 
 
 def test_experiments_of_the_paper_keep_its_settings(config: dict[str, Any]) -> None:

@@ -97,6 +97,13 @@ def test_tables_share_their_points(tmp_path: Path) -> None:
         ("experiment|tested_on\nbase|gaussian", ["also needs test_selection"]),
         ("experiment|augmentation\nbase|mixup", ["only a target that shows neighbours"]),
         ("experiment", ["has no rows"]),
+        ("experiment|mixing_factor\nbase|half", ["line 2", "mixing_factor is 'half'"]),
+        ("experiment|mixing_factor|mixing_factor\nbase|0.5|0.6", ["'mixing_factor' twice"]),
+        ("experiment|training.seed\nbase|3", ["line 2: training.seed is set, expected seeds"]),
+        (
+            "experiment|tested_on|test_selection|test_samples\nbase|gaussian|unseen|few",
+            ["test_samples is 'few'"],
+        ),
     ],
 )
 def test_a_wrong_table_refuses_its_own_target_in_one_sentence(
@@ -105,6 +112,20 @@ def test_a_wrong_table_refuses_its_own_target_in_one_sentence(
     sweeps = resolve(tmp_path, wrong=table, right="experiment\nbase")
     assert set(sweeps.points) == {"right"}
     assert all(word in sweeps.refused["wrong"] for word in words), sweeps.refused
+
+
+def test_quotes_are_letters_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text('\ufeffexperiment\tname\nbase\t"half\nbase\té ∞')
+    assert read_sweep(tmp_path / "t.tsv") == [
+        (2, {"experiment": "base", "name": '"half'}),
+        (3, {"experiment": "base", "name": "é ∞"}),
+    ]
+
+
+def test_a_table_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_bytes(b"experiment\n\xff\xfe")
+    with pytest.raises(UserError, match=r"t\.tsv is no UTF-8 text .*: save it as such"):
+        read_sweep(tmp_path / "t.tsv")
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
