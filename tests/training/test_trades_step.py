@@ -1,17 +1,17 @@
 """One TRADES step against the same step in plain PyTorch, and what it leaves alone."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust import ops
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
-from pyrobust.models import ModelSpec, batch_statistics, build_model, tracked_statistics
+from pyrobust.models import ModelSpec, batch_statistics, build_model
 from pyrobust.models.batch_norm import running_momentum, running_statistics
 from pyrobust.training.inputs import TrainingInputs
 from pyrobust.training.loader import target_table
@@ -20,15 +20,15 @@ from pyrobust.training.processes import Processes
 from pyrobust.training.robust import plan_batches, robust_task
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.task import ClassifierTask, new_model
+from tests.training.plain_trades import PlainTrades
 
 ONE = Processes(torch.device("cpu"))
-EPSILON = 0.1
 
 
 def make_settings(**changes: Any) -> TrainSettings:
     values = {
         "architecture": "wrn-10-1",
-        "epsilon": str(EPSILON),
+        "epsilon": "0.1",
         "batch_size": 8,
         "epochs": 1.0,
         "epoch_size": 160,
@@ -57,92 +57,49 @@ def make_task(
     return task, inputs, spec
 
 
-class PlainTrades:
-    """The authors' step, written with torch.optim and torch's own losses."""
-
-    def __init__(self, inputs: TrainingInputs, spec: ModelSpec, settings: TrainSettings) -> None:
-        self.inputs, self.settings = inputs, settings
-        self.plan = plan_batches(inputs, settings)
-        self.model = new_model(
-            spec, settings.seed, settings.zero_logits, channels_last=False, device=ONE.device
-        )
-        decayed = decayed_parameters(self.model)
-        groups: list[dict[str, Any]] = [
-            {
-                "params": [
-                    p for p, d in zip(self.model.parameters(), decayed, strict=True) if d == w
-                ],
-                "weight_decay": settings.weight_decay * w,
-            }
-            for w in (True, False)
-        ]
-        self.optimizer = torch.optim.SGD(groups, lr=1, momentum=0.9, nesterov=True)
-        self.averages = [p.detach().clone() for p in self.model.parameters()]
-
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        chosen = self.plan.batch(step)
-        stores = (self.inputs.dataset.train, self.inputs.generated)
-        images, targets = [], []
-        for source, row in zip(chosen.generated.tolist(), chosen.index.tolist(), strict=True):
-            store = stores[source]
-            assert store is not None
-            images.append(torch.from_numpy(store.images()[row]))
-            one_hot = F.one_hot(torch.tensor(store.labels()[row]), 10).float()
-            targets.append(0.9 * one_hot + 0.01 if source else one_hot)
-        positions = torch.from_numpy(chosen.positions)
-        x = ops.gather_augment(
-            torch.stack(images), torch.arange(8), positions, self.settings.seed, step, 1, False
-        )
-        return x, torch.stack(targets)
-
-    def step(self, step: int, rate: float) -> list[float]:
-        model, settings = self.model, self.settings
-        x, targets = self.batch(step)
-        with batch_statistics(model):
-            probs = model(x).softmax(1).detach()
-            x_adv = self.attack(x, probs, step)
-            clean = model(x)
-        with tracked_statistics(model, running_momentum(step + 1)):
-            adversarial = model(x_adv)
-        clean_loss = -(targets * clean.log_softmax(1)).sum(1).mean()
-        robust_loss = F.kl_div(adversarial.log_softmax(1), clean.softmax(1), reduction="batchmean")
-        loss = clean_loss + settings.trades_beta * robust_loss
-        self.optimizer.zero_grad()
-        loss.backward()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        decay = min(0.995, (1 + step) / (10 + step))
-        for average, parameter in zip(self.averages, model.parameters(), strict=True):
-            average.mul_(decay).add_(parameter.detach(), alpha=1 - decay)
-        return [loss.item(), clean_loss.item(), robust_loss.item()]
-
-    def attack(self, x: Tensor, probs: Tensor, step: int) -> Tensor:
-        positions = torch.arange(len(x))
-        x_adv = ops.random_start(x, positions, EPSILON, "linf", self.settings.seed, step)
-        first, second = torch.zeros_like(x), torch.zeros_like(x)
-        for inner in range(1, 3):
-            x_adv = x_adv.detach().requires_grad_()
-            loss = -(probs * self.model(x_adv).log_softmax(1)).sum()
-            (grad,) = torch.autograd.grad(loss, x_adv)
-            first = 0.9 * first + 0.1 * grad
-            second = 0.999 * second + 0.001 * grad.square()
-            direction = (first / (1 - 0.9**inner)) / ((second / (1 - 0.999**inner)).sqrt() + 1e-9)
-            moved = x_adv.detach() + (0.1 if inner == 1 else 0.01) * direction
-            x_adv = torch.minimum(torch.maximum(moved, x - EPSILON), x + EPSILON).clamp(0, 1)
-        return x_adv.detach()
+def cosine(step: int) -> tuple[float, float, float]:
+    """Return rate, momentum and averaging decay of gowal21 without warm-up, of 20 steps."""
+    return 0.05 * (1 + math.cos(math.pi * step / 20)), 0.9, (1 + step) / (10 + step)
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_three_steps_are_those_of_the_authors_in_plain_pytorch(
-    channels_last: bool, digits: Path, samples: Path
+def cyclic(step: int) -> tuple[float, float, float]:
+    """Return those of wang23: a copy of the weights for two steps, and torch's cycle of 20."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1, momentum=0.9)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.1, total_steps=20, pct_start=0.25
+    )
+    for _ in range(step):
+        optimizer.step()
+        cycle.step()
+    group = optimizer.param_groups[0]
+    return group["lr"], group["momentum"], 0.0 if step < 2 else (step - 1) / (step + 8)
+
+
+WANG23 = {"recipe": "wang23", "warmup": 0.25, "averaging_start": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "schedule"),
+    [
+        ({}, cosine),
+        ({"channels_last": False}, cosine),
+        ({"norm": "l2", "epsilon": "1"}, cosine),
+        ({**WANG23, "attack_step_size": "0.05"}, cyclic),
+        ({**WANG23, "norm": "l2", "epsilon": "1", "attack_step_size": "0.2"}, cyclic),
+    ],
+    ids=["gowal21", "gowal21-contiguous", "gowal21-l2", "wang23", "wang23-l2"],
+)
+def test_three_steps_are_those_of_the_recipe_in_plain_pytorch(
+    changes: dict[str, Any],
+    schedule: Callable[[int], tuple[float, float, float]],
+    digits: Path,
+    samples: Path,
 ) -> None:
-    settings = make_settings(channels_last=channels_last, zero_logits=False)
+    settings = make_settings(**{"zero_logits": False, **changes})
     task, inputs, spec = make_task(digits, samples, settings)
     plain = PlainTrades(inputs, spec, settings)
     for step in range(3):
-        ours = task.step(step)
-        theirs = plain.step(step, rate=task.log_facts(step)["learning_rate"])
+        ours, theirs = task.step(step), plain.step(step, *schedule(step))
         torch.testing.assert_close(ours[:3], torch.tensor(theirs), rtol=1e-3, atol=1e-4)
     state = task.state()
     for name, value in plain.model.state_dict().items():
@@ -200,7 +157,10 @@ def test_bfloat16_passes_keep_float32_weights_and_come_close(digits: Path, sampl
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("resident_mb", [64, 0])
-def test_a_gpu_follows_the_cpu(resident_mb: int, digits: Path, samples: Path) -> None:
+def test_a_gpu_follows_the_cpu(
+    resident_mb: int, digits: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     settings = make_settings(zero_logits=False)
     gpu = Processes(torch.device("cuda", 0))
     tasks = [
@@ -258,19 +218,11 @@ def test_mapped_stores_give_the_same_bits_as_resident_ones(digits: Path, samples
         assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize(
-    ("changes", "originals", "generated"),
-    [({}, 1.0, 0.9 + 0.1 / 10), ({"label_smoothing_on": "all"}, 0.91, 0.91)],
-)
-def test_smoothing_applies_to_the_named_sources(
-    changes: dict[str, Any], originals: float, generated: float, digits: Path, samples: Path
-) -> None:
-    settings = make_settings(**changes)
-    of_originals = settings.label_smoothing if settings.label_smoothing_on == "all" else 0.0
-    table = target_table(10, (of_originals, settings.label_smoothing))
-    assert table[0, 3, 3] == pytest.approx(originals)
-    assert table[1, 3, 3] == pytest.approx(generated)
-    assert table[1, 3, 4] == pytest.approx(0.1 / 10)
+def test_smoothed_targets_are_those_of_the_source() -> None:
+    table = target_table(10, smoothing=(0.0, 0.1))
+    torch.testing.assert_close(table[0], torch.eye(10))
+    assert table[1, 3, 3] == pytest.approx(0.91)
+    assert table[1, 3, 4] == pytest.approx(0.01)
     torch.testing.assert_close(table.sum(2), torch.ones(2, 10))
 
 
