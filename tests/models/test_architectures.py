@@ -69,9 +69,9 @@ def test_preact_resnet_has_the_published_keys() -> None:
 
 
 def published_wide_resnet(
-    state: dict[str, Tensor], x: Tensor, act: Callable[..., Tensor]
+    state: dict[str, Tensor], x: Tensor, act: Callable[..., Tensor], blocks: int
 ) -> Tensor:
-    """Compute the published forward pass of a WideResNet with one block a group."""
+    """Compute the published forward pass of a WideResNet with `blocks` blocks a group."""
 
     def norm(name: str, out: Tensor) -> Tensor:
         weights = (state[f"{name}.{key}"] for key in ("running_mean", "running_var"))
@@ -79,14 +79,17 @@ def published_wide_resnet(
 
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in CIFAR)
     x = F.conv2d((x - mean) / std, state["init_conv.weight"], padding=1)
-    for group, stride in enumerate((1, 2, 2)):
-        name = f"layer.{group}.block.0"
-        x = act(norm(f"{name}.batchnorm_0", x))
-        padded = F.pad(x, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
-        out = F.conv2d(padded, state[f"{name}.conv_0.weight"], stride=stride)
-        out = act(norm(f"{name}.batchnorm_1", out))
-        out = F.conv2d(out, state[f"{name}.conv_1.weight"], padding=1)
-        x = F.conv2d(x, state[f"{name}.shortcut.weight"], stride=stride) + out
+    for group in range(3):
+        for block in range(blocks):
+            name, stride = f"layer.{group}.block.{block}", 2 if group and not block else 1
+            out = act(norm(f"{name}.batchnorm_0", x))
+            shortcut = state.get(f"{name}.shortcut.weight")
+            if shortcut is not None:
+                x = F.conv2d(out, shortcut, stride=stride)
+            padded = F.pad(out, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
+            out = F.conv2d(padded, state[f"{name}.conv_0.weight"], stride=stride)
+            out = act(norm(f"{name}.batchnorm_1", out))
+            x = x + F.conv2d(out, state[f"{name}.conv_1.weight"], padding=1)
     x = F.avg_pool2d(act(norm("batchnorm", x)), 8).flatten(1)
     return F.linear(x, state["logits.weight"], state["logits.bias"])
 
@@ -129,13 +132,16 @@ def randomized(spec: ModelSpec) -> torch.nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("activation", "function"), [("silu", F.silu), ("relu", F.relu)])
+@pytest.mark.parametrize(
+    ("architecture", "blocks", "activation"),
+    [("wrn-10-2", 1, "silu"), ("wrn-10-2", 1, "relu"), ("wrn-16-1", 2, "silu")],
+)
 def test_wide_resnet_computes_what_the_published_code_computes(
-    activation: str, function: Callable[..., Tensor]
+    architecture: str, blocks: int, activation: str
 ) -> None:
-    model = randomized(make_spec("wrn-10-2", activation=activation))
+    model = randomized(make_spec(architecture, activation=activation))
     x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    expected = published_wide_resnet(model.state_dict(), x, function)
+    expected = published_wide_resnet(model.state_dict(), x, getattr(F, activation), blocks)
     with torch.no_grad():
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
