@@ -77,7 +77,8 @@ class _CapturedAscent:
                 self._ascend(*(tensor.clone() for tensor in given))
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads go on meanwhile: one reads the next batch, one watches over NCCL.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._output = self._ascend(*self._inputs)
         return graph
 
