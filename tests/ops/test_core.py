@@ -153,6 +153,7 @@ def test_operators_can_be_captured_in_a_cuda_graph(name: str) -> None:
     values = arguments("cuda")[name]
     run = getattr(core, name)
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run(*values)
     torch.cuda.current_stream().wait_stream(stream)
@@ -206,6 +207,7 @@ def test_a_missing_build_is_an_error_that_names_the_command() -> None:
 def test_operators_run_on_the_current_stream() -> None:
     stream = torch.cuda.Stream()
     x = torch.rand(64, 3, 32, 32, device="cuda")
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         result = ops.linf_step(x, x, x - 0.5, 0.1, 0.1)
     stream.synchronize()
