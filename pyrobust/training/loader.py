@@ -69,8 +69,10 @@ class Loader:
         self._plan, self._augmentation = plan, augmentation
         self._processes, self._channels_last = processes, channels_last
         stores = [original] if generated is None else [original, generated]
-        self._labels = [store.labels() for store in stores]
         num_classes = len(original.class_names)
+        # As small as they can be: a hundred million labels are then 100 MB.
+        kind = np.min_scalar_type(num_classes - 1)
+        self._labels = [store.labels().astype(kind) for store in stores]
         self._targets = target_table(num_classes, smoothing).to(processes.device)
         size = sum(store.count * int(np.prod(store.image_shape)) for store in stores)
         self._rows: Rows = (
@@ -79,33 +81,39 @@ class Loader:
             else _mapped_rows(stores, processes.device)
         )
         self._ahead = ThreadPoolExecutor(max_workers=1)
-        self._next: tuple[int, Future[tuple[Batch, Tensor, Tensor]]] | None = None
+        self._next: tuple[int, Future[_Read]] | None = None
 
     def batch(self, step: int) -> TrainingBatch:
         """Return the batch of `step`, and start to read the next one."""
         if self._next is None or self._next[0] != step:
             self._next = (step, self._ahead.submit(self._read, step))
-        chosen, images, rows = self._next[1].result()
+        read = self._next[1].result()
         self._next = (step + 1, self._ahead.submit(self._read, step + 1))
-        device = self._processes.device
-        positions = torch.from_numpy(chosen.positions).to(device)
         x = ops.gather_augment(
-            images,
-            rows,
-            positions,
+            read.images,
+            read.rows,
+            read.positions,
             self._plan.seed,
             step,
             self._augmentation.padding,
             self._augmentation.flip,
             channels_last=self._channels_last,
         )
+        return TrainingBatch(x, read.labels, read.target_probs, read.positions)
+
+    def _read(self, step: int) -> "_Read":
+        """Bring to the device what batch `step` needs, in a thread of its own.
+
+        Copies to a GPU wait for the kernels before them, and so the thread that launches kernels
+        must not make them.
+        """
+        device = self._processes.device
+        chosen = self._plan.batch(step, self._processes.rank, self._processes.world_size)
+        images, rows = self._rows(chosen)
         labels = torch.from_numpy(self._labels_of(chosen)).to(device)
         sources = torch.from_numpy(chosen.generated.astype(np.int64)).to(device)
-        return TrainingBatch(x, labels, self._targets[sources, labels], positions)
-
-    def _read(self, step: int) -> tuple[Batch, Tensor, Tensor]:
-        chosen = self._plan.batch(step, self._processes.rank, self._processes.world_size)
-        return (chosen, *self._rows(chosen))
+        positions = torch.from_numpy(chosen.positions).to(device)
+        return _Read(images, rows, labels, self._targets[sources, labels], positions)
 
     def _labels_of(self, batch: Batch) -> np.ndarray:
         labels = np.empty(len(batch.index), dtype=np.int64)
@@ -113,6 +121,17 @@ class Loader:
             here = batch.generated == source
             labels[here] = known[batch.index[here]]
         return labels
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a batch is made of, on the device: rows of `images`, and as in `TrainingBatch`."""
+
+    images: Tensor
+    rows: Tensor
+    labels: Tensor
+    target_probs: Tensor
+    positions: Tensor
 
 
 def target_table(num_classes: int, smoothing: tuple[float, float]) -> Tensor:
