@@ -51,7 +51,7 @@ def track(
 @contextmanager
 def _bar(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     started = time.monotonic()
     count = done
@@ -59,20 +59,20 @@ def _bar(total: int, description: str, unit: str, done: int) -> Iterator[Advance
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]}"),
         TextColumn("{task.fields[note]}"),
         console=Console(stderr=True),
     ) as progress:
         task = progress.add_task(
-            description, total=total, completed=done, unit=unit, rate="", note=""
+            description, total=total, completed=done, unit=unit, speed="", note=""
         )
 
         def advance(units: int, note: str = "") -> None:
             nonlocal count
             count += units
-            rate = _rate(count - done, time.monotonic() - started)
-            progress.update(task, completed=count, rate=f"{rate:,.1f}/s", note=note)
+            # rich's own estimate gives up where units come half a minute apart.
+            speed = _speed(count - done, total - count, time.monotonic() - started)
+            progress.update(task, completed=count, speed=speed, note=note)
 
         yield advance
 
@@ -83,12 +83,9 @@ def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advan
     count = done
 
     def line(note: str = "") -> str:
-        rate = _rate(count - done, time.monotonic() - started)
-        left = f", {duration((total - count) / rate)} left" if rate and count < total else ""
+        speed = _speed(count - done, total - count, time.monotonic() - started)
         of_total = f"/{total:,}" if total else ""
-        return (
-            f"{description}: {count:,}{of_total} {unit}, {rate:,.1f}/s{left}{note and '; '}{note}"
-        )
+        return f"{description}: {count:,}{of_total} {unit}, {speed}{note and '; '}{note}"
 
     def advance(units: int, note: str = "") -> None:
         nonlocal count, shown
@@ -101,8 +98,11 @@ def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advan
     logger.info(line())
 
 
-def _rate(units: int, seconds: float) -> float:
-    return units / seconds if seconds > 0 else 0.0
+def _speed(units: int, left: int, seconds: float) -> str:
+    """Return the rate of `units` in `seconds`, and the time that `left` more will take."""
+    rate = units / seconds if seconds > 0 else 0.0
+    remaining = f", {duration(left / rate)} left" if rate and left > 0 else ""
+    return f"{rate:,.1f}/s{remaining}"
 
 
 def duration(seconds: float) -> str:
