@@ -38,7 +38,7 @@ def open_log(folder: Path, position: int, step: int, curves: bool) -> Iterator[J
 
     Args:
         position: bytes to keep.
-        step: step of the state, from which on older curves are hidden.
+        step: step of the state, after which older curves are hidden.
         curves: whether to write TensorBoard curves to `tensorboard/` beside the log.
     """
     path, curve_folder = folder / "log.jsonl", folder / "tensorboard"
@@ -59,4 +59,4 @@ def open_log(folder: Path, position: int, step: int, curves: bool) -> Iterator[J
 def _curve_writer(folder: Path, step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]

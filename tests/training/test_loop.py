@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from pyrobust.errors import UserError
@@ -186,6 +187,19 @@ def test_a_line_of_the_log_is_the_mean_of_its_steps(tmp_path: Path) -> None:
     assert validation["step"] == 7
 
 
-def test_curves_are_written_beside_the_log(tmp_path: Path) -> None:
-    train(tmp_path, Walk(), LoopSettings(total_steps=20, batch_size=4))
-    assert list((tmp_path / "tensorboard").glob("events.*"))
+def test_the_curves_of_a_killed_run_are_the_lines_of_its_log(tmp_path: Path) -> None:
+    settings = LoopSettings(total_steps=50, batch_size=4, validations=5, save_steps=5)
+    with pytest.raises(KilledError):
+        train(tmp_path, Walk(kill_at(34)), settings)
+    train(tmp_path, Walk(), settings)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for tag, split, key in (
+        ("train/loss", None, "loss"),
+        ("train/learning_rate", None, "learning_rate"),
+        ("validation/robust_accuracy", "validation", "robust_accuracy"),
+    ):
+        points = {point.step: point.value for point in curves.Scalars(tag)}
+        expected = {line["step"]: line[key] for line in lines if line.get("split") == split}
+        assert len(expected) == 5
+        assert points == pytest.approx(expected, rel=1e-6), tag
