@@ -1,4 +1,4 @@
-"""Data parallelism: one process a device, started by torchrun.
+"""Data parallelism: one process a device, started by `--processes` or by torchrun.
 
 Each process takes its slice of every batch, and gradients, running statistics and metrics are
 averaged in one all-reduce a step. Schedule, composition and order of the batches do not depend
@@ -9,7 +9,7 @@ up to rounding.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -35,13 +35,31 @@ class Processes:
         """Whether this process writes the files."""
         return self.rank == 0
 
+    def normalized_together(self, batch_size: int, virtual_batch: int = 0) -> int:
+        """Return the images that share batch statistics when each process takes its slice.
+
+        Args:
+            virtual_batch: images that share them whatever the slice; 0 is the whole slice.
+
+        Raises:
+            UserError: the slices, or the virtual batches within one, would not be equal.
+        """
+        if batch_size % (self.world_size * max(1, virtual_batch)):
+            within = f" in virtual batches of {virtual_batch}" if virtual_batch else ""
+            raise UserError(
+                f"{self.world_size} processes cannot share batches of {batch_size}{within}: "
+                "expected a divisor"
+            )
+        return virtual_batch or batch_size // self.world_size
+
     @contextmanager
     def holding(self, folder: Path) -> Iterator[None]:
-        """Hold `folder` for this run: its first process waits for whoever else works there."""
-        if not self.is_main:
-            yield
-            return
-        with exclusive(folder):
+        """Hold `folder` for this run: all wait until nobody else works there.
+
+        A process that did not wait could read a state that is then written over.
+        """
+        with exclusive(folder) if self.is_main else nullcontext():
+            self.any(False)  # returns once all are here
             yield
 
     @contextmanager
@@ -79,7 +97,7 @@ class Processes:
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
-    """Join the processes of torchrun for the block, or stand alone without it.
+    """Join the other processes of the run for the block, or stand alone where there are none.
 
     Args:
         device: auto, cpu or cuda.
@@ -99,8 +117,9 @@ def joined_processes(device: str) -> Iterator[Processes]:
         yield Processes(mine)
         return
     backend = "nccl" if mine.type == "cuda" else "gloo"
-    # The others wait while the first process writes its files.
-    dist.init_process_group(backend, timeout=timedelta(hours=1))
+    # NCCL must know whose device is whose; the others wait while the first process writes files.
+    bound = mine if mine.type == "cuda" else None
+    dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
     try:
         yield Processes(mine, dist.get_rank(), dist.get_world_size())
     finally:

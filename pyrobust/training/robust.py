@@ -48,14 +48,15 @@ def train_robust(
     runtime.prepare()
     steps = count_steps(settings.epochs, settings.epoch_size, settings.batch_size)
     with joined_processes(runtime.device) as processes:
-        _check_slices(settings, processes)
+        together = processes.normalized_together(settings.batch_size, settings.virtual_batch)
+        facts = {"settings": settings.model_dump(mode="json"), "batch_norm_images": together}
         with processes.writing(output, result="training.json"):
             task = robust_task(inputs, plan, spec, settings, steps, runtime, processes)
             run = run_loop(
                 task,
                 runtime.loop_settings(steps, settings.batch_size, settings.validations),
                 output,
-                {"settings": settings.model_dump(mode="json"), **inputs.identity()},
+                {**facts, **inputs.identity()},
                 f"train seed {settings.seed}",
                 processes,
             )
@@ -63,7 +64,7 @@ def train_robust(
                 save_model(output / "model.safetensors", task.kept(), spec)
                 rate = settings.batch_size * run.step / run.training_seconds
                 write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
-                write_json(output / "training.json", _record(run, inputs, spec, settings))
+                write_json(output / "training.json", {**facts, **_record(run, inputs, spec)})
                 remove_state(output)
 
 
@@ -154,23 +155,10 @@ def robust_task(
     return ClassifierTask(step, METRICS, schedule.log_facts, optimizer, validation)
 
 
-def _check_slices(settings: TrainSettings, processes: Processes) -> None:
-    """Refuse a number of processes that does not divide the batch."""
-    unit = processes.world_size * max(1, settings.virtual_batch)
-    if settings.batch_size % unit:
-        raise UserError(
-            f"{processes.world_size} processes cannot share batches of {settings.batch_size} "
-            f"in virtual batches of {settings.virtual_batch}: expected a divisor"
-        )
-
-
-def _record(
-    run: Run, inputs: TrainingInputs, spec: ModelSpec, settings: TrainSettings
-) -> dict[str, Any]:
+def _record(run: Run, inputs: TrainingInputs, spec: ModelSpec) -> dict[str, Any]:
     best = dict(run.best("robust_accuracy"))
     best_step = best.pop("step")
     return {
-        "settings": settings.model_dump(mode="json"),
         "spec": spec.to_json(),
         "steps": run.step,
         "best_step": best_step,

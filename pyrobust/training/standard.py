@@ -49,12 +49,14 @@ def train_labeller(
         joined_processes(runtime.device) as processes,
         processes.writing(output, result="labeller.json"),
     ):
+        together = processes.normalized_together(settings.batch_size)
+        facts = {"settings": settings.model_dump(mode="json"), "batch_norm_images": together}
         task = _labeller_task(inputs, spec, settings, steps, runtime.resident_mb, processes)
         run = run_loop(
             task,
             runtime.loop_settings(steps, settings.batch_size, validations=0),
             output,
-            {"settings": settings.model_dump(mode="json"), **inputs.identity()},
+            {**facts, **inputs.identity()},
             "train labeller",
             processes,
         )
@@ -65,7 +67,7 @@ def train_labeller(
             write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
             splits = inputs.dataset
             record = {
-                "settings": settings.model_dump(mode="json"),
+                **facts,
                 "spec": spec.to_json(),
                 "validation_accuracy": accuracy(model, splits.validation, processes.device),
                 "test_accuracy": accuracy(model, splits.test, processes.device),
