@@ -3,7 +3,7 @@
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any
 
@@ -38,7 +38,7 @@ _OPTIONS = (
     _option("save_seconds", float, 120.0, "Seconds after which it is saved, at most."),
     _option("deterministic", bool, False, "Bit-equal results on CUDA, by slower algorithms."),
     _option("curves", bool, True, "TensorBoard curves beside the log."),
-    _option(_PROCESSES, int, 1, "Processes that share each batch, one a GPU (by torchrun)."),
+    _option(_PROCESSES, int, 1, "Processes that share each batch, one a GPU."),
 )
 
 
@@ -50,7 +50,7 @@ def takes_runtime(verb: Verb) -> Verb:
     @wraps(verb)
     def run(**values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in _OPTIONS}
-        _start_processes(given.pop(_PROCESSES), given["device"])
+        _share_out(given.pop(_PROCESSES), given["device"])
 
         from pyrobust.training.runtime import Runtime
 
@@ -64,15 +64,17 @@ def takes_runtime(verb: Verb) -> Verb:
     return run
 
 
-def _start_processes(count: int, device: str) -> None:
-    """Become torchrun with `count` processes of this command; go on where that is one or none.
+def _share_out(count: int, device: str) -> None:
+    """Run this command in `count` processes and exit as they do; go on if this is one of them.
 
     Raises:
         UserError: there are GPUs, but fewer than processes.
     """
-    if count <= 1:
+    if count <= 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return
     import torch
+
+    from pyrobust.training.launch import run_processes
 
     num_gpus = torch.cuda.device_count()
     if device != "cpu" and 0 < num_gpus < count:
@@ -80,19 +82,7 @@ def _start_processes(count: int, device: str) -> None:
             f"processes is {count} and torch finds {num_gpus} GPUs, expected one a process: "
             "ask for fewer, or train on another machine"
         )
-    # Otherwise torchrun would give each a single thread, however many cores there are.
+    # Otherwise each would start as many threads as there are cores.
     threads = max(1, len(os.sched_getaffinity(0)) // count)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    command = [sys.executable, *torchrun, "-m", "pyrobust", *_without_processes(sys.argv[1:])]
-    os.execv(sys.executable, command)
-
-
-def _without_processes(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of one of the processes."""
-    flag = f"--{_PROCESSES}"
-    return [
-        argument
-        for before, argument in zip(["", *arguments], arguments, strict=False)
-        if flag not in (before, argument) and not argument.startswith(f"{flag}=")
-    ]
+    sys.exit(run_processes([sys.executable, "-m", "pyrobust", *sys.argv[1:]], count))

@@ -36,7 +36,7 @@ def fit_generator(
         if processes.world_size > 1 and not kind.parallel:
             raise UserError(
                 f"{processes.world_size} processes cannot fit a generator of type "
-                f"{settings.type} together: run '{MADE_BY}' without torchrun"
+                f"{settings.type} together: run '{MADE_BY}' with --processes 1"
             )
         fit = Fit(dataset, settings, output, runtime, processes)
         fitted = _fitted(fit) if processes.is_main else None

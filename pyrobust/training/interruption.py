@@ -9,7 +9,7 @@ from types import FrameType
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Slurm and Snakemake's retries do.
 EXIT_RESUMABLE = 75
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(SystemExit):
@@ -34,7 +34,7 @@ def noting_signals() -> Iterator[Interruption]:
     def note(number: int, frame: FrameType | None) -> None:
         interruption.requested = True
 
-    before = {number: signal.signal(number, note) for number in _SIGNALS}
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield interruption
     finally:

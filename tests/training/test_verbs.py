@@ -15,6 +15,7 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from pyrobust.cli import app
+from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.models import load_model
@@ -43,7 +44,9 @@ def test_train_makes_two_steps_and_writes_all_that_the_formats_promise(
         "num_images": 60,
         "attack": "pgd40",
     }
-    assert record["settings"]["mixing_factor"] == 0.5
+    settings = TrainSettings(**record["settings"])
+    assert set(record["settings"]) == set(TrainSettings.model_fields)
+    assert (settings.recipe, settings.mixing_factor, settings.epsilon) == ("gowal21", 0.5, "0.1")
     _, spec = load_model(tmp_path / "model.safetensors", "cpu")
     assert record["spec"] == spec.to_json()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -55,6 +58,16 @@ def test_train_makes_two_steps_and_writes_all_that_the_formats_promise(
     cost = read_json(tmp_path / "cost.json", "")
     assert {"seconds", "images_per_second", "peak_memory_mb", "device", "versions"} == set(cost)
     assert not (tmp_path / "state").exists()
+
+
+def test_training_does_not_look_at_the_test_split(
+    digits: Path, samples: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits, tmp_path / "digits")
+    shutil.rmtree(tmp_path / "digits" / "test")
+    inputs = ["--dataset", tmp_path / "digits", "--samples", samples]
+    invoke("train", *inputs, "--output", tmp_path / "run", *TINY)
+    assert (tmp_path / "run" / "training.json").exists()
 
 
 def test_a_flipped_byte_is_never_trained_on(digits: Path, samples: Path, tmp_path: Path) -> None:
@@ -172,3 +185,25 @@ def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -
         numbers = [json.loads(line) for line in (first, second)]
         assert len({n.pop("split", "train") for n in numbers}) == 1
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-3, abs=0.02)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_asked_to_stop_go_on_and_end_with_the_same_bytes(
+    digits: Path, samples: Path, tmp_path: Path
+) -> None:
+    options = [*TINY, "--epoch-size", "640", "--no-curves", "--processes", "2", "--device", "cpu"]
+    options = ["--dataset", digits, "--samples", samples, *options]  # 80 steps
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    subprocess.run(command("train", *options, "--output", whole), env=ONE_THREAD, check=True)
+    arguments = command("train", *options, "--output", stopped)
+    process = subprocess.Popen(arguments, env=ONE_THREAD)
+    log = stopped / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=120) == 75
+    assert list(stopped.glob("state/*/state.safetensors"))
+    assert not (stopped / "training.json").exists()
+    subprocess.run(arguments, env=ONE_THREAD, check=True)
+    for file in ("model.safetensors", "training.json", "log.jsonl"):
+        assert (whole / file).read_bytes() == (stopped / file).read_bytes(), file
