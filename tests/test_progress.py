@@ -38,6 +38,7 @@ def test_a_log_gets_a_line_now_and_then_with_rate_and_time_left(caplog, clock):
 def test_a_terminal_gets_a_bar_with_rate_time_left_and_note(monkeypatch, capsys, clock):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
     with progress.counting(1000, "train", "images", done=400) as advance:
         clock.now += 45  # rarer than rich's own estimate allows
         advance(90, "loss 1.234")

@@ -60,14 +60,14 @@ def _status(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> int:
     """Wait until all have ended, or `grace` seconds from the first failure on."""
     deadline = math.inf
     while True:
-        codes = [process.poll() for process in processes]
-        failures = [code for code in codes if code not in (None, 0, EXIT_RESUMABLE)]
-        if None not in codes or time.monotonic() > deadline:
+        ended = [code for process in processes if (code := process.poll()) is not None]
+        failures = [code for code in ended if code not in (0, EXIT_RESUMABLE)]
+        if len(ended) == len(processes) or time.monotonic() > deadline:
             break
         if failures:
             deadline = min(deadline, time.monotonic() + grace)
         time.sleep(_POLL)
-    status = failures[0] if failures else EXIT_RESUMABLE if EXIT_RESUMABLE in codes else 0
+    status = failures[0] if failures else EXIT_RESUMABLE if EXIT_RESUMABLE in ended else 0
     return 128 - status if status < 0 else status
 
 

@@ -27,7 +27,9 @@ class JsonLog:
                 self._curves.add_scalar(f"{split}/{key}", value, line["step"])
 
     def position(self) -> int:
-        """Return the bytes written, all of them on the disk."""
+        """Return the bytes written, all of them on the disk, as are the curves."""
+        if self._curves is not None:
+            self._curves.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 

@@ -18,7 +18,7 @@ from pyrobust.training.processes import Processes
 from pyrobust.training.task import new_model
 from pyrobust.training.validation import RobustValidation
 
-ATTACK = pgd40(ThreatModel("linf", 0.05))
+ATTACK = pgd40(ThreatModel("linf", 0.01))
 CPU = torch.device("cpu")
 
 
