@@ -52,7 +52,7 @@ class RobustValidation:
         processes, count = self._processes, len(self._labels)
         # Images that are right, images that are right under attack, processes that stopped.
         totals = torch.zeros(3, device=processes.device)
-        mine = torch.arange(processes.rank, count, processes.world_size, device=totals.device)
+        mine = torch.arange(count, device=totals.device)[processes.rank :: processes.world_size]
         try:
             for start in range(0, len(mine), self._batch_size):
                 ids = mine[start : start + self._batch_size]

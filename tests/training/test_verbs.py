@@ -191,8 +191,8 @@ def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -
 def test_two_processes_that_are_asked_to_stop_go_on_and_end_with_the_same_bytes(
     digits: Path, samples: Path, tmp_path: Path
 ) -> None:
-    options = [*TINY, "--epoch-size", "640", "--no-curves", "--processes", "2", "--device", "cpu"]
-    options = ["--dataset", digits, "--samples", samples, *options]  # 80 steps
+    options = [*TINY, "--epoch-size", "320", "--no-curves", "--processes", "2", "--device", "cpu"]
+    options = ["--dataset", digits, "--samples", samples, *options]  # 40 steps
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     subprocess.run(command("train", *options, "--output", whole), env=ONE_THREAD, check=True)
     arguments = command("train", *options, "--output", stopped)
