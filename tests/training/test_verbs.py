@@ -185,25 +185,3 @@ def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -
         numbers = [json.loads(line) for line in (first, second)]
         assert len({n.pop("split", "train") for n in numbers}) == 1
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-3, abs=0.02)
-
-
-@pytest.mark.slow
-def test_two_processes_that_are_asked_to_stop_go_on_and_end_with_the_same_bytes(
-    digits: Path, samples: Path, tmp_path: Path
-) -> None:
-    options = [*TINY, "--epoch-size", "320", "--no-curves", "--processes", "2", "--device", "cpu"]
-    options = ["--dataset", digits, "--samples", samples, *options]  # 40 steps
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    subprocess.run(command("train", *options, "--output", whole), env=ONE_THREAD, check=True)
-    arguments = command("train", *options, "--output", stopped)
-    process = subprocess.Popen(arguments, env=ONE_THREAD)
-    log = stopped / "log.jsonl"
-    while process.poll() is None and not (log.exists() and log.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGUSR1)
-    assert process.wait(timeout=120) == 75
-    assert list(stopped.glob("state/*/state.safetensors"))
-    assert not (stopped / "training.json").exists()
-    subprocess.run(arguments, env=ONE_THREAD, check=True)
-    for file in ("model.safetensors", "training.json", "log.jsonl"):
-        assert (whole / file).read_bytes() == (stopped / file).read_bytes(), file
