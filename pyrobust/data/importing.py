@@ -1,5 +1,6 @@
 """Published `.npz` samples to a store that is shuffled over classes."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 from pyrobust.progress import counting
 
-# Images that are gathered at a time.
-_BLOCK = 4096
+# Bytes of images that are gathered at a time. Each block touches almost every shard.
+_BLOCK_BYTES = 1 << 26
 
 
 def import_npz(
@@ -45,9 +46,10 @@ def import_npz(
     )
     total = len(labels)
     writer = StoreWriter(output, image_shape, class_names, total, provenance, made_by)
+    block = max(1, _BLOCK_BYTES // math.prod(image_shape))
     with counting(total, "shuffle", "images", done=writer.count) as advance:
         while (first := writer.count) < total:
-            rows = permute(np.arange(first, min(first + _BLOCK, total)), total, seed)
+            rows = permute(np.arange(first, min(first + block, total)), total, seed)
             writer.append(ordered.gather(rows), labels[rows])
             advance(len(rows))
     writer.finish()

@@ -1,5 +1,7 @@
 """Published samples in place of a generator."""
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -65,6 +67,27 @@ def test_the_order_is_that_of_the_seed_and_not_of_the_cut_into_files(animals, sa
         images.append(load_generator(tmp_path / f"g{name}").sample(np.arange(200), 0).images)
     np.testing.assert_array_equal(images[0], images[1])
     assert (images[0] != images[2]).any()
+
+
+def test_an_import_holds_few_images_at_a_time(tmp_path):
+    images = np.zeros((12_000, 64, 64, 3), np.uint8)
+    np.savez(tmp_path / "part.npz", image=images, label=np.zeros(12_000, np.int64))
+    script = f"""
+import resource
+from pathlib import Path
+from pyrobust.data import importing, store
+importing._BLOCK_BYTES = store._SHARD_BYTES = 1 << 22
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+folder = Path({str(tmp_path)!r})
+importing.import_npz([folder / "part.npz"], (64, 64, 3), ("a",), folder / "out", 0, "a test")
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    # The images have 147 MB, a shard 4 MB.
+    assert float(done.stdout.splitlines()[-1]) < 40
 
 
 class Killed(BaseException):
