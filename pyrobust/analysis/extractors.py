@@ -5,21 +5,17 @@ neither the shard, the store nor the number of images around it.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyrobust.analysis.lpips import PerceptualEmbedding
-from pyrobust.config.analysis import FeatureSettings
+from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
-from pyrobust.models.files import load_model
+from pyrobust.models.extraction import Compute, Extractor, classifier_extractor
 
 # The one Inception of published FIDs, of 2015-12-05, as torch-fidelity and pytorch-fid ship it.
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -36,42 +32,9 @@ LINEAR_URL = (
 )
 _VGG_SIDE = 16
 
-# uint8 images (B, C, H, W) -> features (B, D) and logits (B, K), or no logits.
-Compute = Callable[[Tensor], tuple[Tensor, Tensor | None]]
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """A network that turns images into features, and where it comes from."""
-
-    name: str
-    weights_sha256: str
-    batch_size: int
-    device: torch.device
-    compute: Compute
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """What decides the features, apart from the images."""
-        return {"name": self.name, "weights_sha256": self.weights_sha256}
-
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return features (N, D) and logits (N, K), or None for the latter, in float32.
-
-        Args:
-            images: (N, H, W, C) uint8, at most `batch_size` of them. A smaller batch is filled
-                up with black, since kernels are chosen by shape and round each in its own way.
-        """
-        batch = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
-        batch[: len(images)] = images
-        x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
-        with torch.inference_mode(), _exact_convolutions():
-            features, logits = self.compute(x)
-        return _rows(features, len(images)), None if logits is None else _rows(logits, len(images))
-
 
 def make_extractor(
-    settings: FeatureSettings, labeller: Path | None, device: torch.device
+    settings: ExtractorSettings, labeller: Path | None, device: torch.device
 ) -> Extractor:
     """Build the extractor that the settings name.
 
@@ -91,21 +54,19 @@ def make_extractor(
 def _labeller(folder: Path | None, device: torch.device) -> Extractor:
     if folder is None:
         raise UserError("the extractor is labeller: name its folder with --labeller DIR")
-    path = folder / "model.safetensors"
-    model, spec = load_model(path, device)
+    extractor, spec = classifier_extractor(folder / "model.safetensors", device)
     height, width, channels = spec.image_shape
 
-    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+    def compute(images: Tensor) -> tuple[Tensor, Tensor | None]:
         if images.shape[1:] != (channels, height, width):
             raise UserError(
                 f"the labeller of {folder} is for images of {height}×{width}×{channels}, the store "
                 f"holds {images.shape[2]}×{images.shape[3]}×{images.shape[1]}: "
                 "name the labeller of its data set"
             )
-        features = model.features(images.float() / 255)
-        return features, model.logits(features)
+        return extractor.compute(images)
 
-    return Extractor("labeller", sha256_of(path), 256, device, compute)
+    return replace(extractor, compute=compute)
 
 
 def _inception(weights: str | None, device: torch.device) -> Extractor:
@@ -173,20 +134,3 @@ def _checked(extractor: str, option: str, path: str | None, sha256: str, url: st
 def _rgb(images: Tensor) -> Tensor:
     """Return (B, 3, H, W); the one channel of grey images is repeated."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-
-
-def _rows(values: Tensor, count: int) -> np.ndarray:
-    array: np.ndarray = values[:count].float().cpu().numpy()
-    return array
-
-
-@contextmanager
-def _exact_convolutions() -> Iterator[None]:
-    """Keep cuDNN to float32 and to algorithms that give the same bits each time.
-
-    TensorFloat-32 moves an FID in its third digit, and is on for convolutions by default.
-    """
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield

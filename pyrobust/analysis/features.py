@@ -7,25 +7,35 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrobust.analysis.extractors import Extractor
+from pyrobust.analysis.part_features import KnownFeatures, in_batches
 from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FeatureWriter
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
+from pyrobust.models.extraction import Extractor
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
+# Bytes of features that are looked up at a time. Each lookup touches every part, so a few large
+# ones take far less time than many small ones.
+_LOOKUP_BYTES = 1 << 28
+
 
 def extract_features(
-    stores: Sequence[SampleStore], extractor: Extractor, output: Path, settings: FeatureSettings
+    stores: Sequence[SampleStore],
+    extractor: Extractor,
+    output: Path,
+    settings: FeatureSettings,
+    known: Path | None = None,
 ) -> None:
     """Write the features of a draw of the stores' images, and go on where a run was killed.
 
     Args:
         stores: read as one, in this order.
+        known: folder of the parts' features, which are copied; no result changes.
 
     Raises:
         UserError: the stores do not fit together, or a feature is not finite.
@@ -33,6 +43,7 @@ def extract_features(
     started = time.monotonic()
     images = _JoinedStores(stores)
     rows = _draw(images, settings)
+    parts = None if known is None else KnownFeatures(known, extractor, settings.dtype, stores)
     batch = extractor.batch_size
     features, logits = extractor(images.gather(rows[:1]))
     writer = FeatureWriter(
@@ -55,16 +66,13 @@ def extract_features(
     if done:
         logger.info(f"{done:,} of {len(rows):,} images are there from an earlier run")
     with counting(len(rows), f"features ({extractor.name})", "images", done) as advance:
-        for first in range(done, len(rows), batch):
-            drawn = rows[first : first + batch]
-            features, logits = extractor(images.gather(drawn))
-            columns = {"features": _stored(features, settings, extractor.name, drawn)}
-            columns["rows"] = drawn
-            if logits is not None:
-                columns["logits"] = logits
-            if images.labels is not None:
-                columns["labels"] = images.labels[drawn]
-            writer.append(**columns)
+        lookup = _LOOKUP_BYTES // (4 * features.shape[1])
+        size = batch if parts is None else max(1, lookup // batch) * batch
+        for first in range(done, len(rows), size):
+            drawn = rows[first : first + size]
+            features, logits = _extract(images, drawn, extractor, parts)
+            labels = None if images.labels is None else images.labels[drawn]
+            writer.append(features, drawn, logits, labels)
             advance(len(drawn))
     writer.finish()
     seconds = time.monotonic() - started
@@ -72,28 +80,27 @@ def extract_features(
     write_cost(output / "cost.json", seconds, str(extractor.device), rate)
 
 
-def _stored(
-    features: np.ndarray, settings: FeatureSettings, extractor: str, drawn: np.ndarray
-) -> np.ndarray:
-    """Return the features in the type that they are stored in.
+def _extract(
+    images: "_JoinedStores", rows: np.ndarray, extractor: Extractor, known: KnownFeatures | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return features and logits of the images at `rows`; those that are known are copied."""
+    if known is None:
+        return in_batches(extractor, images.gather(rows))
+    ids = images.ids(rows)
+    there = known.has(ids)
+    copied = known.gather(ids[there])
+    # Samples that the selection drew itself.
+    computed = in_batches(extractor, images.gather(rows[~there]))
+    features = _joined(there, copied[0], computed[0])
+    if copied[1] is None or computed[1] is None:
+        return features, None
+    return features, _joined(there, copied[1], computed[1])
 
-    Raises:
-        UserError: a feature is not finite, or not in that type.
-    """
-    with np.errstate(over="ignore"):
-        stored = features.astype(settings.dtype, copy=False)
-    wrong = np.flatnonzero(~np.isfinite(stored).all(axis=1))
-    if wrong.size and np.isfinite(features).all():
-        raise UserError(
-            f"the {extractor}'s features of image {drawn[wrong[0]]} reach "
-            f"{np.abs(features[wrong[0]]).max():g}, float16 ends at 65,504: name --dtype float32"
-        )
-    if wrong.size:
-        raise UserError(
-            f"the {extractor}'s features of image {drawn[wrong[0]]} hold NaN or infinity, "
-            "expected numbers: are its weights those of a finished training?"
-        )
-    return stored
+
+def _joined(there: np.ndarray, copied: np.ndarray, computed: np.ndarray) -> np.ndarray:
+    rows = np.empty((len(there), copied.shape[1]), np.float32)
+    rows[there], rows[~there] = copied, computed
+    return rows
 
 
 def _draw(images: "_JoinedStores", settings: FeatureSettings) -> np.ndarray:
@@ -130,6 +137,15 @@ class _JoinedStores:
             [
                 store.gather(rows[bounds[i] : bounds[i + 1]] - self._starts[i])
                 for i, store in enumerate(self._stores)
-                if bounds[i] < bounds[i + 1]
+            ]
+        )
+
+    def ids(self, rows: np.ndarray) -> np.ndarray:
+        """Return the ids of the images at ascending `rows`, (len(rows),) int64."""
+        bounds = np.searchsorted(rows, self._starts)
+        return np.concatenate(
+            [
+                store.ids(rows[bounds[i] : bounds[i + 1]] - self._starts[i])
+                for i, store in enumerate(self._stores)
             ]
         )

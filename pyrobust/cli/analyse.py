@@ -27,6 +27,10 @@ def features(
     labeller: Annotated[
         Path | None, typer.Option(help="Folder of the labeller, where it is the extractor.")
     ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(help="Folder of what 'label --features' kept of the parts; it is copied."),
+    ] = None,
 ) -> None:
     """Pass the images of stores through a network and keep its features."""
     import torch
@@ -37,7 +41,8 @@ def features(
 
     stores = [SampleStore.open(path) for path in store]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    extract_features(stores, make_extractor(settings, labeller, device), output, settings)
+    extractor = make_extractor(settings, labeller, device)
+    extract_features(stores, extractor, output, settings, known)
 
 
 @takes_settings(NeighbourSettings)

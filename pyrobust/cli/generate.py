@@ -8,6 +8,7 @@ import typer
 from pyrobust.cli.options import takes_settings
 from pyrobust.cli.runtime import takes_runtime
 from pyrobust.cli.stage import writes_folder
+from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
 
@@ -55,16 +56,31 @@ def sample(
     sample_part(generator, part, part_size, output, count, _device())
 
 
+@takes_settings(ExtractorSettings)
 @writes_folder
 def label(
     samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
     labeller: LabellerFolder,
     output: Output,
+    settings: ExtractorSettings,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write the images' features to, as they are read."),
+    ] = None,
 ) -> None:
     """Give each generated image the labeller's class and confidence."""
+    import torch
+
+    from pyrobust.analysis.extractors import make_extractor
+    from pyrobust.analysis.part_features import PartFeatures
     from pyrobust.generators.labelling import label_part
 
-    label_part(samples, labeller, output, _device())
+    device = _device()
+    keeper = None
+    if features is not None:
+        extractor = make_extractor(settings, labeller, torch.device(device))
+        keeper = PartFeatures(extractor, features, settings)
+    label_part(samples, labeller, output, device, keeper)
 
 
 @writes_folder

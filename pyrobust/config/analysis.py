@@ -6,8 +6,8 @@ from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeInt, PositiveInt
 
 
-class FeatureSettings(Settings):
-    """Which images are passed through which extractor (`pyrobust features`)."""
+class ExtractorSettings(Settings):
+    """The extractor of features, and how they are stored (`pyrobust label --features`)."""
 
     extractor: Literal["labeller", "inception", "lpips"] = "labeller"
     """Feature space: the labeller's penultimate layer (no download), FID-Inception, or the
@@ -19,11 +19,15 @@ class FeatureSettings(Settings):
     linear_weights: str | None = None
     """File of the linear weights of lpips, vgg.pth of the `lpips` package."""
 
-    num_images: PositiveInt = 50_000
-    """Images drawn, with the class shares of the store; all where it has fewer."""
-
     dtype: Literal["float32", "float16"] = "float32"
     """Type that features are stored in; float16 halves the bytes and keeps three digits."""
+
+
+class FeatureSettings(ExtractorSettings):
+    """Which images are passed through which extractor (`pyrobust features`)."""
+
+    num_images: PositiveInt = 50_000
+    """Images drawn, with the class shares of the store; all where it has fewer."""
 
     seed: NonNegativeInt = 0
     """Seed of the draws of images."""
@@ -76,6 +80,7 @@ class AnalysisSettings(FeatureSettings, NeighbourSettings, QualitySettings):
 
 # What each verb of the analysis takes from an entry of `analyses`.
 ANALYSIS_VERBS: dict[str, type[Settings]] = {
+    "label": ExtractorSettings,
     "features": FeatureSettings,
     "neighbours": NeighbourSettings,
     "quality": QualitySettings,

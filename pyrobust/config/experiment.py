@@ -93,6 +93,11 @@ class Config(Settings):
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""
 
+    features_while_labelling: dict[Name, Name] = Field(default={})
+    """Generator → analysis whose features its samples get while they are labelled, such as `{ddpm:
+    labeller}`: each image is read once, which pays for an analysis of most of them (`num_images`).
+    No result changes."""
+
     datasets: dict[Name, DatasetSettings]
     labellers: dict[Name, LabellerSettings]
     generators: dict[Name, GeneratorSettings]
@@ -155,6 +160,13 @@ def check_config(values: Mapping[str, Any]) -> None:
             raise UserError(
                 f"compared names '{name}', expected keys of experiments: "
                 f"{', '.join(config.experiments)}"
+            )
+    for generator, analysis in config.features_while_labelling.items():
+        if generator not in config.generators or analysis not in config.analyses:
+            raise UserError(
+                f"features_while_labelling has '{generator}: {analysis}', expected a key of "
+                f"generators ({', '.join(config.generators)}) and one of analyses "
+                f"({', '.join(config.analyses)})"
             )
     clash = set(config.generators) & set(config.mixtures)
     if clash:

@@ -69,7 +69,8 @@ def _describe_store(store: SampleStore, verify: bool) -> Iterator[str]:
     if verify:
         store.verify()
     yield f"sample store: {store.count:,} images of {_shape(store.image_shape)}, uint8"
-    yield f"ids: {store.first_id} to {store.first_id + store.count - 1}"
+    last_id = store.first_id + store.count - 1
+    yield f"ids: {'one with each image' if store.identified else f'{store.first_id} to {last_id}'}"
     yield f"classes: {_classes(store.class_names)}"
     if store.labelled:
         yield f"labels: {_counts(store.labels(), store.class_names)}"

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter
-from pyrobust.errors import UserError
-from pyrobust.files import read_json
+from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index
 
 DISTANCES = "distances.json"
 FORMAT = "pyrobust-distances"
@@ -73,15 +71,7 @@ class DistanceStore:
         Raises:
             UserError: distances.json is missing, of another version, or a file is damaged.
         """
-        index = read_json(path / DISTANCES, MADE_BY)
-        if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{path / DISTANCES} is no index of distances")
-        if index["version"] != VERSION:
-            raise UserError(
-                f"{path} holds distances of version {index['version']}, expected {VERSION}: "
-                f"'{MADE_BY}' run again rewrites it"
-            )
-        return cls(path, index)
+        return cls(path, read_index(path / DISTANCES, FORMAT, VERSION, MADE_BY, "distances"))
 
     def distances(self) -> np.ndarray:
         """Return the distance of each sample to the nearest training image, (N,) float32.

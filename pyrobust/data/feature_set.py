@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter
+from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index
 from pyrobust.errors import UserError
-from pyrobust.files import read_json
 
 FEATURES = "features.json"
 FORMAT = "pyrobust-features"
@@ -28,7 +27,7 @@ class FeatureWriter:
         num_logits: logits of one image, 0 where the extractor is no classifier.
         dtype: type that features are stored in, float32 or float16.
         batch_size: images that are always extracted together; shards hold whole batches.
-        provenance: the extractor, its weights, the stores and the draw of the images.
+        provenance: `extractor` with its name and its weights, the stores, the draw of the images.
     """
 
     def __init__(
@@ -69,9 +68,42 @@ class FeatureWriter:
         """Images that are written or handed over."""
         return self._writer.count
 
-    def append(self, **rows: np.ndarray) -> None:
-        """Add `features`, `rows` and, where the set has them, `logits` and `labels`."""
-        self._writer.append(**rows)
+    def append(
+        self,
+        features: np.ndarray,
+        rows: np.ndarray,
+        logits: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+    ) -> None:
+        """Add features (N, D) of the images at `rows` (N,), and what else the set has of them.
+
+        Raises:
+            UserError: a feature is not finite, or not in the type that they are stored in.
+        """
+        columns = {"features": self._stored(features, rows), "rows": rows}
+        if logits is not None:
+            columns["logits"] = logits
+        if labels is not None:
+            columns["labels"] = labels
+        self._writer.append(**columns)
+
+    def _stored(self, features: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the features in the type that they are stored in."""
+        with np.errstate(over="ignore"):
+            stored = features.astype(self._head["dtype"], copy=False)
+        wrong = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+        if not wrong.size:
+            return stored
+        what = f"the {self._head['extractor']['name']}'s features of image {rows[wrong[0]]}"
+        if np.isfinite(features).all():
+            raise UserError(
+                f"{what} reach {np.abs(features[wrong[0]]).max():g}, float16 ends at 65,504: "
+                "name --dtype float32"
+            )
+        raise UserError(
+            f"{what} hold NaN or infinity, expected numbers: are its weights those of a finished "
+            "training?"
+        )
 
     def finish(self) -> None:
         """Write `features.json`, the last file."""
@@ -90,6 +122,7 @@ class FeatureSet:
         self.class_names: tuple[str, ...] = tuple(index["class_names"])
         self.labelled: bool = index["labelled"]
         self.extractor: dict[str, Any] = index["extractor"]
+        self.part: dict[str, Any] = index.get("part", {})  # of the samples, if it is one
         columns = _columns(self.dimensions, self.num_logits, self.labelled, self.dtype)
         self._reader = ShardReader(path, columns, index["shards"], _MADE_BY)
 
@@ -100,15 +133,7 @@ class FeatureSet:
         Raises:
             UserError: `features.json` is missing, of another version, or a file is damaged.
         """
-        index = read_json(path / FEATURES, _MADE_BY)
-        if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{path / FEATURES} is no index of features: '{_MADE_BY}' writes one")
-        if index["version"] != VERSION:
-            raise UserError(
-                f"{path} holds features of version {index['version']}, expected {VERSION}: "
-                f"'{_MADE_BY}' run again rewrites them"
-            )
-        return cls(path, index)
+        return cls(path, read_index(path / FEATURES, FORMAT, VERSION, _MADE_BY, "features"))
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return the features at `rows`, (len(rows), dimensions) float32."""

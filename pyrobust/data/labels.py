@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter
+from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index
 from pyrobust.data.store import check_labels
-from pyrobust.errors import UserError
-from pyrobust.files import read_json
 
 LABELS = "labels.json"
 FORMAT = "pyrobust-labels"
@@ -95,15 +93,7 @@ class LabelStore:
         Raises:
             UserError: labels.json is missing, of another version, or a file is damaged.
         """
-        index = read_json(path / LABELS, MADE_BY)
-        if not isinstance(index, dict) or index.get("format") != FORMAT:
-            raise UserError(f"{path / LABELS} is no index of pseudo-labels")
-        if index["version"] != VERSION:
-            raise UserError(
-                f"{path} holds labels of version {index['version']}, expected {VERSION}: "
-                f"'{MADE_BY}' run again rewrites it"
-            )
-        return cls(path, index)
+        return cls(path, read_index(path / LABELS, FORMAT, VERSION, MADE_BY, "pseudo-labels"))
 
     def labels(self) -> np.ndarray:
         """Return the labels, (N,) int64."""

@@ -172,6 +172,27 @@ class ShardWriter:
                         path.unlink()
 
 
+def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> dict[str, Any]:
+    """Read the index of a finished writer.
+
+    Args:
+        form, version: its `format` and `version`.
+        what: the folder holds, in the plural.
+
+    Raises:
+        UserError: it is missing, or is an index of something else or of another version.
+    """
+    index = read_json(path, made_by)
+    if not isinstance(index, dict) or index.get("format") != form:
+        raise UserError(f"{path} is no index of {what}: '{made_by}' writes one")
+    if index["version"] != version:
+        raise UserError(
+            f"{path.parent} holds {what} of version {index['version']}, expected {version}: "
+            f"'{made_by}' run again rewrites them"
+        )
+    return index
+
+
 class ShardReader:
     """Reads the rows of a finished writer; every file meets its hash before its first row is used.
 

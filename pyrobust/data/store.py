@@ -30,6 +30,7 @@ class StoreWriter:
             shards that are already there are kept, so it must name all that the images depend on.
         made_by: the command that writes the store, such as "pyrobust sample".
         first_id: id of the first image; the others follow.
+        identified: whether each image has an id of its own instead.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class StoreWriter:
         labelled: bool = True,
         scored: bool = False,
         first_id: int = 0,
+        identified: bool = False,
         shard_size: int | None = None,
     ) -> None:
         self._image_shape = image_shape
@@ -58,12 +60,13 @@ class StoreWriter:
             "scored": scored,
             "first_id": first_id,
             "made_by": made_by,
+            **({"identified": True} if identified else {}),
         }
         size = shard_size or max(1, _SHARD_BYTES // math.prod(image_shape))
         self._writer = ShardWriter(
             path,
             MANIFEST,
-            _columns(image_shape, labelled, scored),
+            _columns(image_shape, labelled, scored, identified),
             total,
             size,
             {**self._head, "provenance": self._provenance},
@@ -79,8 +82,9 @@ class StoreWriter:
         images: np.ndarray,
         labels: np.ndarray | None = None,
         scores: np.ndarray | None = None,
+        ids: np.ndarray | None = None,
     ) -> None:
-        """Add images (N, H, W, C) uint8 with labels (N,) and scores (N,) where the store has them.
+        """Add images (N, H, W, C) uint8 with labels, scores and ids (N,) where the store has them.
 
         Raises:
             UserError: a label is no class of the store.
@@ -91,6 +95,8 @@ class StoreWriter:
             rows["labels"] = labels.astype(np.int64, copy=False)
         if scores is not None:
             rows["scores"] = scores.astype(np.float32, copy=False)
+        if ids is not None:
+            rows["ids"] = ids.astype(np.int64, copy=False)
         self._writer.append(**rows)
 
     def finish(self, facts: Mapping[str, Any] | None = None) -> None:
@@ -109,10 +115,11 @@ class SampleStore:
         self.class_names: tuple[str, ...] = tuple(manifest["class_names"])
         self.labelled: bool = manifest["labelled"]
         self.scored: bool = manifest["scored"]
+        self.identified: bool = manifest.get("identified", False)
         self.first_id: int = manifest["first_id"]
         self.made_by: str = manifest["made_by"]
         self.provenance: dict[str, Any] = manifest["provenance"]
-        columns = _columns(self.image_shape, self.labelled, self.scored)
+        columns = _columns(self.image_shape, self.labelled, self.scored, self.identified)
         self._rows = ShardReader(path, columns, manifest["shards"], self.made_by)
 
     @classmethod
@@ -161,6 +168,10 @@ class SampleStore:
         """Return the labeller's confidence of each image, (N,) float32, where there is one."""
         return self._rows.whole("scores") if self.scored else None
 
+    def ids(self, index: np.ndarray) -> np.ndarray:
+        """Return the ids of the images at `index` (row numbers), (len(index),) int64."""
+        return self._rows.gather("ids", index) if self.identified else self.first_id + index
+
     def images(self) -> np.ndarray:
         """Return all images, (N, H, W, C) uint8, for stores that fit in memory."""
         return self._rows.whole("images")
@@ -195,10 +206,14 @@ def check_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
         )
 
 
-def _columns(image_shape: ImageShape, labelled: bool, scored: bool) -> dict[str, Column]:
+def _columns(
+    image_shape: ImageShape, labelled: bool, scored: bool, identified: bool
+) -> dict[str, Column]:
     columns = {"images": Column("uint8", image_shape)}
     if labelled:
         columns["labels"] = Column("int64")
     if scored:
         columns["scores"] = Column("float32")
+    if identified:
+        columns["ids"] = Column("int64")
     return columns

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,23 +11,42 @@ from pyrobust.cost import write_cost
 from pyrobust.data.labels import LabelWriter
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
-from pyrobust.files import sha256_of
-from pyrobust.models import ImageClassifier, load_model
+from pyrobust.models.extraction import Extractor, classifier_extractor
 from pyrobust.progress import counting
 
 MODEL = "model.safetensors"
 
-# Part of the result: kernels are chosen by the shape of the batch and round each in its own way.
-_BATCH = 256
+
+class FeaturePass(Protocol):
+    """Keeps features of the images that labelling reads."""
+
+    def start(self, store: SampleStore, labeller: Extractor) -> int:
+        """Return how many images of `store` have theirs from an earlier run."""
+
+    def add(
+        self,
+        row: int,
+        images: np.ndarray,
+        labels: np.ndarray,
+        extracted: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Keep those of consecutive images, the first at `row`, as far as they are not there.
+
+        Args:
+            extracted: the labeller's own features and logits.
+        """
+
+    def finish(self) -> None:
+        """Make them readable."""
 
 
 class Labeller:
     """A non-robust classifier that labels images in batches of one shape."""
 
-    def __init__(self, model: ImageClassifier, sha256: str, device: str) -> None:
-        self.sha256 = sha256
-        self.device = device
-        self._model = model
+    def __init__(self, extractor: Extractor) -> None:
+        self.sha256 = extractor.weights_sha256
+        self.device = str(extractor.device)
+        self._extractor = extractor
 
     @classmethod
     def load(
@@ -41,21 +60,25 @@ class Labeller:
         path = folder / MODEL
         if not path.is_file():
             raise UserError(f"{path} is missing: 'pyrobust train-labeller' writes it")
-        model, spec = load_model(path, device)
+        extractor, spec = classifier_extractor(path, torch.device(device))
         if (spec.image_shape, spec.num_classes) != (image_shape, num_classes):
             raise UserError(
                 f"{path} is for images of {spec.image_shape} and {spec.num_classes} classes, but "
                 f"the samples have {image_shape} and {num_classes}: train a labeller on the same "
                 "data set by 'pyrobust train-labeller'"
             )
-        return cls(model, sha256_of(path), device)
+        return cls(extractor)
 
     def provenance(self, store: SampleStore) -> dict[str, Any]:
         """Return what decides the pseudo-labels of `store`."""
         return {"samples_sha256": store.sha256, "labeller_sha256": self.sha256}
 
-    def label(self, store: SampleStore, output: Path) -> None:
-        """Write label and score of every image of `store`; a killed run goes on."""
+    def label(self, store: SampleStore, output: Path, features: FeaturePass | None = None) -> None:
+        """Write label and score of every image of `store`; a killed run goes on.
+
+        Args:
+            features: what else is made of the images as they are read.
+        """
         started = time.monotonic()
         writer = LabelWriter(
             output,
@@ -66,44 +89,51 @@ class Labeller:
             conditional=store.labelled,
         )
         conditions = store.labels() if store.labelled else None
-        done = writer.count
+        done = row = writer.count
+        if features is not None:
+            done = row = min(done, features.start(store, self._extractor))
+        batch = self._extractor.batch_size
         with counting(store.count, "label", "images", done=done) as advance:
-            while writer.count < store.count:
-                row = writer.count
+            while row < store.count:
                 # An image has the same place in its batch however ids are cut into parts.
-                place = (store.first_id + row) % _BATCH
-                last = min(row + _BATCH - place, store.count)
-                probs = self._probs(store.gather(np.arange(row, last)), place)
+                place = (store.first_id + row) % batch
+                last = min(row + batch - place, store.count)
+                images = store.gather(np.arange(row, last))
+                values, logits = self._extract(images, place)
+                probs = _softmax(logits)
                 labels = probs.argmax(axis=1)
+                scores = _of(probs, labels)
                 asked = None if conditions is None else _of(probs, conditions[row:last])
-                writer.append(labels, _of(probs, labels), asked)
+                new = slice(writer.count - row, None)  # the features may lag behind
+                writer.append(labels[new], scores[new], None if asked is None else asked[new])
+                if features is not None:
+                    features.add(row, images, labels, (values, logits))
                 advance(last - row)
+                row = last
         writer.finish()
+        if features is not None:
+            features.finish()
         if done < store.count:
             seconds = time.monotonic() - started
             rate = (store.count - done) / seconds
             write_cost(output / "cost.json", seconds, self.device, rate)
 
-    def _probs(self, images: np.ndarray, place: int) -> np.ndarray:
-        """Return probabilities (N, K) float64 of at most one batch, the first image at `place`."""
-        batch = np.zeros((_BATCH, *images.shape[1:]), np.uint8)
-        batch[place : place + len(images)] = images
-        x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
-        with (
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            ),
-        ):
-            logits = self._model(x.float() / 255)[place : place + len(images)]
-        values = logits.double().cpu().numpy()
-        if not np.isfinite(values).all():
+    def _extract(self, images: np.ndarray, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return features (N, D) and logits (N, K) of at most one batch."""
+        features, logits = self._extractor(images, place)
+        if logits is None or not np.isfinite(logits).all():
             raise UserError(
                 "the labeller gives logits that are not finite: train it again by "
                 "'pyrobust train-labeller'"
             )
-        exponentials = np.exp(values - values.max(axis=1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        return features, logits
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities (N, K) in float64."""
+    values = logits.astype(np.float64)
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def _of(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -112,12 +142,18 @@ def _of(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(probs[rows, labels], np.float32)
 
 
-def label_part(samples: Path, labeller_folder: Path, output: Path, device: str) -> None:
-    """Label one part of the samples.
+def label_part(
+    samples: Path,
+    labeller_folder: Path,
+    output: Path,
+    device: str,
+    features: FeaturePass | None = None,
+) -> None:
+    """Label one part of the samples, and keep features of them where asked.
 
     Raises:
         UserError: the part or the labeller is missing, damaged, or they do not fit.
     """
     store = SampleStore.open(samples)
     labeller = Labeller.load(labeller_folder, store.image_shape, len(store.class_names), device)
-    labeller.label(store, output)
+    labeller.label(store, output, features)

@@ -79,7 +79,7 @@ class SamplePool:
         self._by_condition = label_source == "condition"
         self._more = more
         self._copies = copies
-        self._first_id = numbers.start * generator.spec.settings.part_size
+        self.first_id = numbers.start * generator.spec.settings.part_size
         self._stores: list[SampleStore] = []
         self._starts = np.zeros(1, np.int64)  # row of the first sample of each part; count
         self._labels = np.empty(0, np.min_scalar_type(len(generator.spec.class_names) - 1))
@@ -118,7 +118,7 @@ class SamplePool:
 
     def grow(self, count: int) -> None:
         """Sample, label and check the next `count` ids; what a killed run made is found again."""
-        first_id = self._first_id + self.count
+        first_id = self.first_id + self.count
         samples, labels, distances = (
             self._more / f"{what}-{first_id}" for what in ("samples", "labels", "distances")
         )
@@ -144,7 +144,7 @@ class SamplePool:
         first = self.count
         starts = self._starts.tolist()
         for part in parts:
-            self._check(part, self._first_id + starts[-1])
+            self._check(part, self.first_id + starts[-1])
             starts.append(starts[-1] + part.samples.count)
         self._starts = np.array(starts)
         self._labels = _longer(self._labels, self.count)

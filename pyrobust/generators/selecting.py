@@ -105,7 +105,8 @@ def _is_complete(output: Path, num_samples: int, inputs: dict[str, Any]) -> bool
         store.verify()
     except UserError:
         return False
-    return store.count == num_samples and store.provenance.items() >= inputs.items()
+    is_asked_for = store.count == num_samples and store.provenance.items() >= inputs.items()
+    return is_asked_for and store.identified
 
 
 def _select(
@@ -135,13 +136,15 @@ def _select(
         provenance,
         made_by=MADE_BY,
         scored=True,
+        identified=True,
     )
     block = max(1, _BLOCK_BYTES // math.prod(spec.image_shape))
     with counting(num_samples, "select", "images", done=writer.count) as advance:
         while (first := writer.count) < num_samples:
             rows = np.arange(first, min(first + block, num_samples))
             chosen = kept[permute(rows, num_samples, settings.seed)]
-            writer.append(pool.gather(chosen), labels[chosen], scores[chosen])
+            ids = pool.first_id + chosen
+            writer.append(pool.gather(chosen), labels[chosen], scores[chosen], ids)
             advance(len(chosen))
     writer.finish()
     seconds = time.monotonic() - started

@@ -73,6 +73,8 @@ class _Planner:
         self.evaluation = config.evaluations[self.experiment.evaluation]
         self.analysis = config.analyses[self.experiment.analysis]
         self.evaluation_jobs = config.evaluation_jobs
+        kept_for = config.features_while_labelling.get(self.experiment.generator)
+        self.while_labelling = kept_for == self.experiment.analysis
         shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
         own = {key: getattr(self.experiment, key) for key in shared}
         self.training = parse_settings(TrainSettings, {**own, **self.experiment.training})
@@ -129,9 +131,7 @@ class _Planner:
         count = jobs * self.generator.part_size
         yield self.fit_generator()
         yield self.sample(count, jobs)
-        yield self.stage(
-            "label", "inference", count * self.labeller_flops, count, jobs, _LABEL_BYTES
-        )
+        yield self.label(count, jobs)
         if self.selection.min_distance > 0:
             mirrored = 2  # at most: not every data set is mirrored
             pairs = count * self.images.train * mirrored
@@ -167,19 +167,35 @@ class _Planner:
         flops = count * passes * work.generator_pass(kind, self.images.image_shape)
         return self.stage("sample", "generators", flops, count, jobs)
 
+    def label(self, count: int, jobs: int) -> Stage:
+        flops: float = self.labeller_flops
+        row_bytes = _LABEL_BYTES
+        if self.while_labelling:
+            # The labeller's own features cost no pass of theirs.
+            flops += 0 if self.analysis.extractor == "labeller" else self.extractor[0]
+            row_bytes += self.feature_bytes
+        return self.stage("label", "inference", count * flops, count, jobs, row_bytes)
+
+    @cached_property
+    def extractor(self) -> tuple[float, int]:
+        """Operations an image of the extractor, and its dimensions."""
+        if self.analysis.extractor == "labeller":
+            return self.labeller_flops, work.penultimate(self.labeller.architecture)
+        return work.extractor(self.analysis.extractor, self.images.image_shape)
+
+    @property
+    def feature_bytes(self) -> int:
+        """Bytes of the features of an image."""
+        return (2 if self.analysis.dtype == "float16" else 4) * self.extractor[1] + 16
+
     def analyse(self) -> Iterator[Stage]:
         """Yield features, neighbours and quality."""
         sets = (self.images.train, self.images.test, self.experiment.num_samples)
         sizes = [min(self.analysis.num_images, size) for size in sets]
-        if self.analysis.extractor == "labeller":
-            flops: float = self.labeller_flops
-            dimensions = work.penultimate(self.labeller.architecture)
-        else:
-            flops, dimensions = work.extractor(self.analysis.extractor, self.images.image_shape)
-        value_bytes = 2 if self.analysis.dtype == "float16" else 4
+        flops, dimensions = self.extractor
         count = sum(sizes)
-        row_bytes = value_bytes * dimensions + 16
-        yield self.stage("features", "inference", count * flops, count, 3, row_bytes)
+        passed = count - sizes[2] if self.while_labelling else count
+        yield self.stage("features", "inference", passed * flops, count, 3, self.feature_bytes)
         if not self.analysis.whole_sets:
             sizes = [min(self.analysis.num_samples, *sizes)] * 3
         train, test, own = sizes

@@ -56,6 +56,8 @@ def test_shipped_config_fits_the_schema_and_its_references_hold(config: dict[str
         ("experiments/digits_linf/baseline", "digits_linf", ["digits_linf", "itself"]),
         ("experiments/digits_linf/baseline", "digits_l2", ["norm is l2 and not linf"]),
         ("experiments/digits_linf/baseline", "cifar10_linf", ["dataset is cifar10", "digits"]),
+        ("features_while_labelling", {"nobody": "labeller"}, ["features_while", "'nobody: lab"]),
+        ("features_while_labelling", {"ddpm": "nothing"}, ["features_while", "'ddpm: nothing'"]),
     ],
 )
 def test_a_wrong_reference_names_experiment_and_value(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter, shard_path
+from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index, shard_path
 from pyrobust.errors import UserError
-from pyrobust.files import read_json
+from pyrobust.files import read_json, write_json
 
 COLUMNS = {"images": Column("uint8", (2, 1)), "labels": Column("int64")}
 IDENTITY = {"seed": 0}
@@ -175,6 +175,20 @@ def test_files_of_others_survive(tmp_path):
     (tmp_path / "mine.npy").write_bytes(b"")
     write(tmp_path, 10, 4, 3)
     assert (tmp_path / "mine.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, r"index\.json is no index of numbers: 'the writer' writes one"),
+        ({"version": 2}, "holds numbers of version 2, expected 1: 'the writer' run again rewrite"),
+    ],
+)
+def test_another_index_is_refused(tmp_path, change, message):
+    path = tmp_path / "index.json"
+    write_json(path, {"format": "numbers", "version": 1} | change)
+    with pytest.raises(UserError, match=message):
+        read_index(path, "numbers", 1, "the writer", "numbers")
 
 
 def flip(path: Path) -> None:

@@ -75,6 +75,17 @@ def test_the_manifest_is_as_documented(tmp_path):
     assert np.load(tmp_path / "images-00001.npy", allow_pickle=False).shape == (2, 2, 3, 1)
 
 
+def test_ids_follow_the_first_or_are_kept_with_each_image(tmp_path):
+    write(tmp_path / "part").finish()
+    part = SampleStore.open(tmp_path / "part")
+    assert part.ids(np.array([4, 0])).tolist() == [44, 40]
+    writer = StoreWriter(tmp_path / "kept", (2, 3, 1), ("no", "yes"), 5, {}, "", identified=True)
+    writer.append(IMAGES, LABELS, ids=np.array([47, 3, 10**10, 0, 5]))
+    writer.finish()
+    kept = SampleStore.open(tmp_path / "kept")
+    assert kept.ids(np.array([2, 1])).tolist() == [10**10, 3]
+
+
 def test_a_writer_of_other_provenance_starts_anew(tmp_path):
     write(tmp_path).finish()
     assert writer_of(tmp_path, seed=0).count == 5

@@ -184,6 +184,8 @@ def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values
     expected = sorted(
         (image.tobytes(), labels[k], scores[k]) for image, k in zip(images, kept, strict=True)
     )
+    again = load_generator(gaussian).sample(store.ids(np.arange(91)), 0).images
+    np.testing.assert_array_equal(again, store.images())
     rows = zip(store.images(), store.labels(), store.scores(), strict=True)
     found = [(image.tobytes(), label, score) for image, label, score in rows]
     assert sorted(found) == expected

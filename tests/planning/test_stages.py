@@ -23,6 +23,7 @@ def plan(**changes: Any) -> dict[str, Stage]:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     values["selections"]["until_full"] = changes.pop("until_full", {})
     values["generators"]["gaussian"] = changes.pop("gaussian", {})
+    values["features_while_labelling"] = changes.pop("features_while_labelling", {})
     values["experiments"]["cifar10_linf"].update({"generator": "gaussian", **changes})
     found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, MACHINE)
     return {stage.name: stage for stage in found.stages}
@@ -51,6 +52,14 @@ def test_distances_are_planned_where_near_copies_are_looked_for_only() -> None:
     assert "distances" not in plan()
     stage = plan(until_full={"min_distance": 0.05})["distances"]
     assert (stage.jobs, stage.num_bytes) == (13, 4 * 1_300_000)
+
+
+def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
+    apart, together = plan(), plan(features_while_labelling={"gaussian": "labeller"})
+    assert together["label"].seconds == apart["label"].seconds
+    assert together["label"].num_bytes - apart["label"].num_bytes == 1_300_000 * (4 * 640 + 16)
+    saved = apart["features"].seconds - together["features"].seconds
+    assert saved == pytest.approx(10.48666 * 50_000, rel=1e-4)
 
 
 def test_without_generated_images_there_are_no_stages_of_theirs() -> None:

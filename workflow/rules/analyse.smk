@@ -30,6 +30,7 @@ rule extract_generated_features:
         core=ancient("<resources>/core.built"),
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+        known=features_of_parts,
     output:
         "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
     log:
@@ -45,10 +46,11 @@ rule extract_generated_features:
         samples=subpath(input.samples, parent=True),
         labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
+        known=known_features,
         flags=analysis_flags("features"),
     shell:
         "python -m pyrobust features --store {params.samples:q} --labeller {params.labeller:q}"
-        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+        " --output {params.folder:q} {params.known} {params.flags} > {log} 2>&1"
 
 
 rule find_neighbours:

@@ -30,6 +30,10 @@ AUGMENTATIONS = sorted(
 )
 
 
+# Generators whose samples get features while they are labelled.
+FEATURED = list(config["features_while_labelling"])
+
+
 def one_of(names):
     """Return a pattern for these names, and for nothing where there are none."""
     return "|".join(names) or "(?!)"
@@ -85,6 +89,14 @@ def analysis_flags(verb):
         return flags({key: settings[key] for key in ANALYSIS_VERBS[verb].model_fields})
 
     return flags_of
+
+
+def labelling_flags(wildcards):
+    """Return the flags of the features that a generator's samples get while they are labelled."""
+    settings = config["analyses"][
+        config["features_while_labelling"][wildcards.generator]
+    ]
+    return flags({key: settings[key] for key in ANALYSIS_VERBS["label"].model_fields})
 
 
 def experiment_of(wildcards):

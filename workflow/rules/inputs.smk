@@ -64,6 +64,22 @@ def labels_of_selection(wildcards):
     )
 
 
+def features_of_parts(wildcards):
+    """Return the features that labelling kept for this analysis; none where it kept none."""
+    kept_for = config["features_while_labelling"].get(wildcards.generator)
+    if kept_for != wildcards.analysis:
+        return []
+    return sample_parts(
+        wildcards,
+        "<results>/samples/{dataset}/{generator}/features/{labeller}/{part}/features.json",
+    )
+
+
+def known_features(wildcards, input):
+    """Return the folder of the parts' features as a flag, where there are any."""
+    return f"--known {Path(input.known[0]).parent.parent}" if input.known else ""
+
+
 def distances_of_selection(wildcards):
     """Return the distances that tell near-copies and the data set; none where all are kept."""
     if config["selections"][wildcards.selection]["min_distance"] == 0:

@@ -1,0 +1,85 @@
+"""Networks that give features and logits of images, in batches of one shape."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrobust.files import sha256_of
+from pyrobust.models.files import load_model
+from pyrobust.models.spec import ModelSpec
+
+# uint8 images (B, C, H, W) -> features (B, D) and logits (B, K), or no logits.
+Compute = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+# Part of the result: kernels are chosen by the shape of the batch and round each in its own way.
+_CLASSIFIER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network that turns images into features, and where it comes from."""
+
+    name: str
+    weights_sha256: str
+    batch_size: int
+    device: torch.device
+    compute: Compute
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What decides the features, apart from the images."""
+        return {"name": self.name, "weights_sha256": self.weights_sha256}
+
+    def __call__(self, images: np.ndarray, place: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features (N, D) and logits (N, K), or None for the latter, in float32.
+
+        Args:
+            images: (N, H, W, C) uint8, at most `batch_size` of them with what stands before. A
+                smaller batch is filled up with black, so that all have one shape.
+            place: of the first image in its batch.
+        """
+        batch = np.zeros((self.batch_size, *images.shape[1:]), np.uint8)
+        here = slice(place, place + len(images))
+        batch[here] = images
+        x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
+        with torch.inference_mode(), _exact_convolutions():
+            features, logits = self.compute(x)
+        return _rows(features, here), None if logits is None else _rows(logits, here)
+
+
+def classifier_extractor(path: Path, device: torch.device) -> tuple[Extractor, ModelSpec]:
+    """Return the penultimate layer and the logits of a classifier, and what it is.
+
+    Raises:
+        UserError: `path` is no classifier.
+    """
+    model, spec = load_model(path, device)
+
+    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+        features = model.features(images.float() / 255)
+        return features, model.logits(features)
+
+    return Extractor("labeller", sha256_of(path), _CLASSIFIER_BATCH, device, compute), spec
+
+
+def _rows(values: Tensor, rows: slice) -> np.ndarray:
+    array: np.ndarray = values[rows].float().cpu().numpy()
+    return array
+
+
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    """Keep cuDNN to float32 and to algorithms that give the same bits each time.
+
+    TensorFloat-32 moves an FID in its third digit, and is on for convolutions by default.
+    """
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
