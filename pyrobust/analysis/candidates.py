@@ -16,6 +16,9 @@ import numpy as np
 # the points, -1 where there is none.
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
+# FAISS holds the distances of so many queries to so many points.
+QUERIES_AT_ONCE, POINTS_AT_ONCE = 4096, 4096
+
 
 @dataclass(frozen=True)
 class Proposer:
@@ -31,8 +34,8 @@ def exhaustive() -> Proposer:
     """Compare all pairs, on a GPU where there is one."""
     faiss = _faiss()
     # Four candidates cost a tenth more than one in FAISS's blocks of 1,024 points, for each block
-    # has its own merge; in blocks of 4,096 they do not. A block of distances takes 64 MiB.
-    faiss.cvar.distance_compute_blas_database_bs = 4096
+    # has its own merge; in blocks of 4,096 they do not.
+    faiss.cvar.distance_compute_blas_database_bs = POINTS_AT_ONCE
 
     def on_cpu(points: np.ndarray) -> Search:
         return lambda queries, k: faiss.knn(queries, points, k)

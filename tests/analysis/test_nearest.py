@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,6 +143,32 @@ def test_an_inverted_file_finds_most_neighbours_and_never_itself() -> None:
     assert (close.index != own).all()
     assert np.mean(close.index == exact.index) > 0.95
     assert (close.squared_distance >= exact.squared_distance).all()
+
+
+def test_a_search_keeps_within_its_memory() -> None:
+    """40K points would take 84 MB in one block, beside 16 MiB of FAISS."""
+    script = """
+import resource
+import numpy as np
+from pathlib import Path
+from tempfile import gettempdir
+from pyrobust.analysis.nearest import nearest_neighbours
+from pyrobust.analysis.scratch import ScratchRows
+def vectors(count, seed):
+    random = np.random.default_rng(seed)
+    blocks = (random.standard_normal((1000, 128), np.float32) for _ in range(count // 1000))
+    return ScratchRows(blocks, 128, Path(gettempdir()))
+queries, points = vectors(3000, 0), vectors(40_000, 1)
+nearest_neighbours(queries[:100], points[:2000], 1 << 24)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+nearest_neighbours(queries, points, 64 << 20)
+print((peak() - before) / (64 << 20))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout.splitlines()[-1]) < 1.1
 
 
 @pytest.mark.gpu
