@@ -155,9 +155,11 @@ def _generators(machine: Machine) -> str:
 
     gaussian, networks = machine.rate("gaussian"), machine.rate("generators")
     rows = [row("gaussian", "", lambda n: 2 * 3072**2 * n / gaussian.value, gaussian.basis)]
-    for name, (flops, passes, _) in work.GENERATORS.items():
-        image_seconds = flops * passes / networks.value
-        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, networks.basis))
+    for (name, preset), counted in work.GENERATORS.items():
+        if preset != "paper":
+            continue
+        image_seconds = counted.flops * counted.passes / networks.value
+        rows.append(row(name, f"{counted.passes:,}", image_seconds.__mul__, networks.basis))
     return _table(["generator", "passes an image", "1M", "10M", "100M", "rate"], rows)
 
 

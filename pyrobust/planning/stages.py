@@ -152,10 +152,15 @@ class _Planner:
             return self.stage(
                 "fit-generator", "gaussian_fit", flops, self.images.train, 1, 0, weights
             )
-        passes = work.GENERATORS[kind][2]
+        passes = work.generator_work(self.generator).training_passes
         steps, batch = self.generator.training_steps, self.generator.batch_size
-        flops = steps * batch * passes * work.generator_pass(kind, self.images.image_shape)
+        flops = steps * batch * passes * self.generator_pass
         return self.stage("fit-generator", "generators", flops, steps * batch, 1, 0)
+
+    @property
+    def generator_pass(self) -> float:
+        """Operations of one pass of the generator's network."""
+        return work.generator_pass(self.generator, self.images.image_shape)
 
     def sample(self, count: int, jobs: int) -> Stage:
         kind = self.generator.type
@@ -164,7 +169,7 @@ class _Planner:
         if kind == "gaussian":
             return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
         passes = work.sampling_passes(self.generator)
-        flops = count * passes * work.generator_pass(kind, self.images.image_shape)
+        flops = count * passes * self.generator_pass
         return self.stage("sample", "generators", flops, count, jobs)
 
     def label(self, count: int, jobs: int) -> Stage:

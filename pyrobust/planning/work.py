@@ -1,5 +1,6 @@
 """Counted work: floating-point operations of networks and attacks, a multiply-add being two."""
 
+from dataclasses import dataclass
 from functools import cache
 
 from pyrobust.config.evaluation import EvaluationSettings
@@ -14,16 +15,35 @@ _IMAGE_GRADIENT, _WEIGHT_GRADIENT = 2, 3
 # Of the paper's models, two images in three withstand the first attack and meet the others.
 STANDING = 2 / 3
 
-# One pass of a generator's network for an image of 32×32×3, counted; how many passes make an
-# image; forward passes that an image of a training batch costs (the discriminator's counted in).
-GENERATORS: dict[str, tuple[float, int, int]] = {
-    "ddpm": (12.1e9, 1000, 3),
-    "edm": (12.1e9, 35, 3),
-    "vdvae": (25.2e9, 1, 6),
-    "biggan": (3.39e9, 1, 34),
-    "stylegan2": (8.04e9, 1, 14),
+
+@dataclass(frozen=True)
+class GeneratorWork:
+    """The counted work of a generator's network."""
+
+    flops: float
+    """One pass for one image: of 8×8 by the preset `tiny`, else of 32×32."""
+    passes: int
+    """That make an image by the sampler of the preset."""
+    training_passes: int
+    """Forward passes that an image of a training batch costs, the discriminator's counted in."""
+
+
+# Type, preset → work.
+GENERATORS = {
+    ("ddpm", "paper"): GeneratorWork(12.1e9, 1000, 3),
+    ("ddpm", "small"): GeneratorWork(496e6, 20, 3),
+    ("ddpm", "tiny"): GeneratorWork(32.1e6, 20, 3),
+    ("edm", "paper"): GeneratorWork(12.1e9, 35, 3),
+    ("edm", "tiny"): GeneratorWork(32.1e6, 35, 3),
+    ("vdvae", "paper"): GeneratorWork(25.2e9, 1, 6),
+    ("vdvae", "tiny"): GeneratorWork(4.71e6, 1, 6),
+    ("biggan", "paper"): GeneratorWork(3.39e9, 1, 34),
+    ("biggan", "tiny"): GeneratorWork(2.46e6, 1, 22),
+    ("stylegan2", "paper"): GeneratorWork(8.04e9, 1, 14),
+    ("stylegan2", "tiny"): GeneratorWork(1.84e6, 1, 14),
 }
 _COUNTED_PIXELS = 32 * 32
+_TINY_PIXELS = 8 * 8
 
 # FID-Inception resizes whatever it sees; the network of LPIPS sees images as they are.
 INCEPTION_FLOPS, INCEPTION_DIMENSIONS = 11.4e9, 2048
@@ -67,15 +87,21 @@ def extractor(name: str, image_shape: ImageShape) -> tuple[float, int]:
     return _LPIPS_FLOPS * scale, round(_LPIPS_DIMENSIONS * scale)
 
 
-def generator_pass(kind: str, image_shape: ImageShape) -> float:
+def generator_work(settings: GeneratorSettings) -> GeneratorWork:
+    """Return the work of the network of a type that is trained."""
+    return GENERATORS[settings.type, settings.preset]
+
+
+def generator_pass(settings: GeneratorSettings, image_shape: ImageShape) -> float:
     """Return the operations of one pass of a generator's network, scaled with the pixels."""
-    return GENERATORS[kind][0] * image_shape[0] * image_shape[1] / _COUNTED_PIXELS
+    counted = _TINY_PIXELS if settings.preset == "tiny" else _COUNTED_PIXELS
+    return generator_work(settings).flops * image_shape[0] * image_shape[1] / counted
 
 
 def sampling_passes(settings: GeneratorSettings) -> int:
     """Return the network passes of a sample; Heun's method takes two a step but the last."""
     if settings.sampling_steps is None:
-        return GENERATORS[settings.type][1]
+        return generator_work(settings).passes
     return 2 * settings.sampling_steps - 1 if settings.type == "edm" else settings.sampling_steps
 
 

@@ -1,8 +1,14 @@
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
+from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.generators import PRESETS, GeneratorSettings
 from pyrobust.config.training import TrainSettings
+from pyrobust.generators.base import GeneratorSpec
+from pyrobust.generators.registry import GENERATORS
+from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.generators.training import AVERAGE
 from pyrobust.models import ModelSpec, build_model
 from pyrobust.planning import work
 
@@ -35,6 +41,27 @@ def test_a_trades_image_costs_26_forward_passes(steps: int, passes: int) -> None
 )
 def test_a_sample_costs_the_passes_of_its_sampler(values: dict[str, str], passes: int) -> None:
     assert work.sampling_passes(GeneratorSettings.model_validate(values)) == passes
+
+
+def test_every_preset_of_a_trained_type_is_counted() -> None:
+    trained = {kind: presets for kind, presets in PRESETS.items() if len(presets) > 1}
+    assert set(work.GENERATORS) >= {(kind, preset) for kind in trained for preset in trained[kind]}
+
+
+@pytest.mark.parametrize("kind", ["ddpm", "edm", "vdvae", "biggan", "stylegan2"])
+def test_a_tiny_network_passes_as_counted(kind: str) -> None:
+    settings = parse_settings(GeneratorSettings, {"type": kind, "preset": "tiny"})
+    spec = GeneratorSpec(settings, "digits", "", tuple("0123456789"), (8, 8, 1))
+    model = GENERATORS[kind]
+    assert issubclass(model, TrainedGenerator)
+    network = model.build_network(spec)
+    generator = model(spec, {f"{AVERAGE}{k}": value for k, value in network.state_dict().items()})
+    generator.block_size = 2
+    with FlopCounterMode(display=False) as counter:
+        generator.sample_block(0, 0)
+    passes = 2 * work.sampling_passes(settings)
+    counted = work.generator_pass(settings, spec.image_shape)
+    assert counter.get_total_flops() / passes == pytest.approx(counted, rel=0.3)
 
 
 def test_images_that_fell_meet_no_further_attack() -> None:
