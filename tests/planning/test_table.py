@@ -79,8 +79,8 @@ def test_an_unknown_data_set_must_be_made_first(
 ) -> None:
     values = yaml.safe_load(CONFIG.read_text())
     values["datasets"]["flowers"] = {"image_size": 32}
-    values["experiments"]["digits_linf"]["dataset"] = "flowers"
+    values["experiments"]["digits_ddpm"] |= {"dataset": "flowers", "baseline": None}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    options = ["--plan", "digits_linf", "--config", str(tmp_path / "config.yaml")]
+    options = ["--plan", "digits_ddpm", "--config", str(tmp_path / "config.yaml")]
     with pytest.raises(UserError, match=r"nothing is known of the data set 'flowers' .* 'snake"):
         run_info(capsys, *options)
