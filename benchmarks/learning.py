@@ -1,6 +1,6 @@
 """Does a small network learn to be robust, and do Gaussian samples help it?
 
-    snakemake --cores all results/cifar10_linf_small.json   # an hour or two on two cores
+    snakemake --cores all results/cifar10_linf_small{,_no_generated}.json  # an hour or two
     python benchmarks/learning.py [--results results]
 
 Puts the experiment beside its baseline without generated data: writes their table to
@@ -20,7 +20,7 @@ from pyrobust.files import read_json, write_json, write_text
 from pyrobust.reporting.curves import read_log
 
 EXPERIMENT = "cifar10_linf_small"
-MADE_BY = f"snakemake --cores all results/{EXPERIMENT}.json"
+MADE_BY = f"snakemake --cores all results/{EXPERIMENT}{{,_no_generated}}.json"
 STYLES = {"with Gaussian samples": "#7440a0", "original images only": "#155ca2"}
 
 
