@@ -17,7 +17,7 @@ from tests.generators.fits import RUNTIME, fit_of
 SMALL = {
     "biggan": {"width": 8, "latent_size": 4},
     "vdvae": {"width": 8, "latent_size": 2},
-    "stylegan2": {"width": 8, "latent_size": 4, "augment_images": 100},
+    "stylegan2": {"width": 8, "latent_size": 4, "augment_target": 0.6, "augment_images": 100},
 }
 
 

@@ -23,6 +23,21 @@ def test_every_experiment_of_the_config_can_be_planned() -> None:
     assert job_counts(run.stdout)["report_experiment"] == len(experiments)
 
 
+def test_an_experiment_can_name_every_generator_of_the_config(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    digits = config["experiments"]["digits_linf"] | {"baseline": None}
+    named = {name: digits | {"generator": name} for name in config["generators"]}
+    assert {f"{kind}_tiny" for kind in ("ddpm", "edm", "biggan", "vdvae", "stylegan2")} < set(named)
+    overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
+    overlay.write_text(yaml.safe_dump({"experiments": {f"of_{n}": e for n, e in named.items()}}))
+    records = [f"results/of_{name}.json" for name in named]
+    run = run_snakemake("--dry-run", "--configfile", str(overlay), "--", *records)
+    assert run.returncode == 0, run.stdout
+    assert job_counts(run.stdout)["fit_generator"] == len(named)
+
+
 def test_two_experiments_share_data_labeller_and_samples() -> None:
     run = run_snakemake("--dry-run", "results/digits_linf.json", "results/digits_l2.json")
     counts = job_counts(run.stdout)

@@ -37,7 +37,8 @@ class UnetDesign:
 # paper: section B of Ho et al. for 32×32 images, 35.7 million parameters.
 DESIGNS = {
     "paper": UnetDesign(channels=(128, 256, 256, 256), layers=2, attention_size=16, groups=32),
-    "tiny": UnetDesign(channels=(32, 64), layers=1, attention_size=4, groups=8),
+    "small": UnetDesign(channels=(32, 64, 64), layers=1, attention_size=8, groups=8),
+    "tiny": UnetDesign(channels=(32, 32), layers=1, attention_size=4, groups=8),
 }
 
 

@@ -45,6 +45,8 @@ class StyleGan2Training(NetworkTraining):
         self._adaptive = AdaptiveProbability(
             self.settings.augment_target, self.settings.augment_images, fit.processes.device
         )
+        # The probability never leaves 0 where the target cannot be exceeded.
+        self._augments = self.settings.augment_target < 1
         self.parts["generator"] = self._generator_update
         self.parts["discriminator"] = self._discriminator_update
         self.parts["augment"] = self._adaptive
@@ -98,12 +100,15 @@ class StyleGan2Training(NetworkTraining):
 
     def _score(self, images: Tensor, step: int, batch: TrainingBatch, stream: int) -> Tensor:
         """Return the scores (N,) float32 of augmented images of the batch's classes."""
+        seen = self._augmented(images, step, batch, stream) if self._augments else images
+        scores: Tensor = self._discriminator(seen, batch.labels).float()
+        return scores
+
+    def _augmented(self, images: Tensor, step: int, batch: TrainingBatch, stream: int) -> Tensor:
         uniforms = self.uniform(batch.positions, step, (NUM_UNIFORMS,), stream)
         normals = self.normal(batch.positions, step, (NUM_NORMALS,), stream)
         with torch.autocast(images.device.type, enabled=False):
-            seen = augment(images, self._adaptive.p, uniforms, normals)
-        scores: Tensor = self._discriminator(seen, batch.labels).float()
-        return scores
+            return augment(images, self._adaptive.p, uniforms, normals)
 
 
 def _scaled(x: Tensor) -> Tensor:

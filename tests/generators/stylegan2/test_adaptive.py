@@ -1,8 +1,17 @@
 """The probability of augmentation follows the overfitting."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from pyrobust.config import parse_settings
+from pyrobust.config.generators import GeneratorSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.generators.registry import GENERATORS
+from pyrobust.generators.stylegan2 import training
 from pyrobust.generators.stylegan2.adaptive import AdaptiveProbability
+from tests.generators.fits import fit_of
 
 
 def moved(signs: list[float], batch_size: int = 10, images: int = 400) -> list[float]:
@@ -35,3 +44,29 @@ def test_its_state_is_all_of_it() -> None:
         for adaptive in (first, second):
             adaptive.update(step, torch.tensor(1.0), 10)
     assert torch.equal(first.p, second.p) and first.p > 0.19
+
+
+@pytest.mark.parametrize(("target", "augmented"), [(0.6, 7), (1.0, 0)])
+def test_a_target_of_one_augments_nothing(
+    target: float,
+    augmented: int,
+    bars: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[float] = []
+
+    def augment(images: torch.Tensor, p: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        seen.append(p.item())
+        return images
+
+    monkeypatch.setattr(training, "augment", augment)
+    small = {"width": 8, "latent_size": 4, "batch_size": 8, "augment_target": target}
+    settings = parse_settings(
+        GeneratorSettings, {"type": "stylegan2", "preset": "tiny", "augment_images": 100, **small}
+    )
+    task = GENERATORS["stylegan2"].start_training(fit_of(bars, settings, tmp_path))
+    metrics = [task.step(step) for step in range(2)]
+    # Real, fake and generated images of each step, and those of the penalty in the first.
+    assert len(seen) == augmented
+    assert all(torch.isfinite(values).all() for values in metrics)
