@@ -1,5 +1,6 @@
 """DDPM and EDM as generators: fitted, killed, sampled, saved, and taken over from others."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pyrobust.generators.fitting import fit_generator
 from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.generators.training import run_training
 from tests.generators.diffusion.conftest import quick
 from tests.generators.fits import RUNTIME, fit_of
 
@@ -187,6 +189,30 @@ def test_the_rate_rises_and_then_stays(shades: Dataset, tmp_path: Path) -> None:
     task = DdpmGenerator.start_training(fit_of(shades, settings, tmp_path))
     rates = [task.learning_rate(step) for step in (0, 1, 3, 4, 100)]
     assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
+
+
+def test_a_network_is_measured_while_it_learns_and_a_killed_run_measures_on(
+    shades: Dataset, tmp_path: Path
+) -> None:
+    def run(folder: Path, killed_at: int | None = None) -> list[dict[str, float]]:
+        task = DdpmGenerator.start_training(fit_of(shades, quick("ddpm"), folder))
+        calls: list[int] = []
+
+        def measure(network: torch.nn.Module, stopping: Callable[[], bool]) -> dict[str, float]:
+            calls.append(len(calls))
+            if len(calls) == killed_at:
+                raise KilledError
+            return {"norm": sum(float(value.norm()) for value in network.parameters())}
+
+        task.measure = measure
+        return run_training(task, validations=3).history
+
+    whole = run(tmp_path / "whole")
+    assert [entry["step"] for entry in whole] == [4, 8, 12]
+    assert len({entry["norm"] for entry in whole}) == 3
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at=3)
+    assert run(tmp_path / "killed") == whole
 
 
 @pytest.mark.slow
