@@ -32,15 +32,15 @@ class GeneratorWork:
 GENERATORS = {
     ("ddpm", "paper"): GeneratorWork(12.1e9, 1000, 3),
     ("ddpm", "small"): GeneratorWork(496e6, 20, 3),
-    ("ddpm", "tiny"): GeneratorWork(32.1e6, 20, 3),
+    ("ddpm", "tiny"): GeneratorWork(15.8e6, 20, 3),
     ("edm", "paper"): GeneratorWork(12.1e9, 35, 3),
-    ("edm", "tiny"): GeneratorWork(32.1e6, 35, 3),
+    ("edm", "tiny"): GeneratorWork(15.8e6, 35, 3),
     ("vdvae", "paper"): GeneratorWork(25.2e9, 1, 6),
     ("vdvae", "tiny"): GeneratorWork(4.71e6, 1, 6),
     ("biggan", "paper"): GeneratorWork(3.39e9, 1, 34),
     ("biggan", "tiny"): GeneratorWork(2.46e6, 1, 22),
     ("stylegan2", "paper"): GeneratorWork(8.04e9, 1, 14),
-    ("stylegan2", "tiny"): GeneratorWork(1.84e6, 1, 14),
+    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 1, 14),
 }
 _COUNTED_PIXELS = 32 * 32
 _TINY_PIXELS = 8 * 8
