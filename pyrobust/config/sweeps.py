@@ -57,7 +57,8 @@ class Sweeps(NamedTuple):
 
     points: dict[str, list[Json]]
     """By target: `experiment` (its name), `settings` (of the experiment), POINT_COLUMNS, and
-    `mixture_share` and `mixture_classes` where the generator is a mixture."""
+    `mixture_share` and `mixture_classes` where the generator is a mixture; without one,
+    `mixture_share` is that of samples of the generator that is tested on, all or none."""
 
     refused: dict[str, str]
     """Targets whose table is wrong, and one sentence why; the others can be made."""
@@ -144,6 +145,8 @@ def _point(
     own["quality_analysis"] = own["quality_analysis"] or own["analysis"]
     mixture = config["mixtures"].get(settings["generator"], {})
     own |= {f"mixture_{key}": mixture.get(key) for key in ("share", "classes")}
+    if own["tested_on"] and not mixture:
+        own["mixture_share"] = float(settings["generator"] == own["tested_on"])
     return {"experiment": name, "settings": settings, **own}
 
 

@@ -1,7 +1,7 @@
 """Figures as inline SVG: the same bytes each time, and text that stays text."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from pyrobust.reporting.palette import LIGHT, with_variables
 
@@ -39,18 +39,24 @@ _SIZE = re.compile(r"([0-9.]+)px")
 
 
 @contextmanager
-def drawing(width: float, height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yield a figure of `width` × `height` inches with one axes a column, in the page's style."""
+def drawing(
+    width: float, height: float, columns: Sequence[float] = (1,)
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure of `width` × `height` inches in the page's style.
+
+    Args:
+        columns: the relative width of each axes, from left to right.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(1, columns, squeeze=False)[0]
+        axes = figure.subplots(1, len(columns), squeeze=False, width_ratios=columns)[0]
         yield figure, list(axes)
 
 
 def percent_axis(axes: Axes, which: str = "y") -> None:
-    """Label an axis of fractions in percent."""
+    """Label an axis of fractions in percent, with decimals where ticks lie closer than that."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
 
 
 def as_svg(figure: Figure, title: str) -> str:

@@ -1,19 +1,24 @@
 """Rows of a table as a figure: accuracies, attack stages, neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from pyrobust.reporting.palette import LIGHT, MARKERS
 from pyrobust.reporting.svg import percent_axis
 from pyrobust.reporting.targets.points import Row
-from pyrobust.reporting.wording import stage_name
+from pyrobust.reporting.wording import architecture_name, percent, stage_name
 
 _HOLLOW: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "ls": ""}
 _SET_COLOURS = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
-_STAGE_STYLES = ("o", "D", "s", "^", "v", "X", "P", "*")
+_OF_BOTH = ("", "paper_")
+_PAPER_IMAGES = 10_000
+# Light enough for text in the colours of the palette.
+_TINT = LinearSegmentedColormap.from_list("tint", [LIGHT["page"], "#cfe0f2"])
 
 
 def height_of(rows: Sequence[Row]) -> float:
@@ -23,6 +28,7 @@ def height_of(rows: Sequence[Row]) -> float:
 
 def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     """Draw clean and robust accuracy of each row, and the paper's as hollow marks."""
+    hollow = False
     for key, marker in MARKERS.items():
         values = [row[f"{key}_accuracy"] for row in rows]
         low, high = ([row[f"{key}_{side}"] for row in rows] for side in ("low", "high"))
@@ -33,37 +39,49 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
             marker,
             color=LIGHT[key],
             markersize=4.5,
-            label=f"{key}, 95% interval",
+            label=key,
         )
-        _draw_hollow(axes, rows, f"paper_{key}_accuracy", marker, LIGHT[key], f"{key}, the paper")
+        hollow |= _draw_hollow(axes, rows, f"paper_{key}_accuracy", marker, LIGHT[key])
+    if hollow:
+        name_hollow_marks(axes)
     _name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xlim(-0.02, 1.02)
-    percent_axis(axes, "x")
-    figure.legend(loc="outside lower left", ncols=2)
-
-
-def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
-    """Draw what each attack stage leaves of each row, and the paper's as hollow marks."""
-    stages = list(dict.fromkeys(key for row in rows for key in row if key.startswith("after_")))
-    colours = [LIGHT[name] for name in ("clean", "muted", "attacked", "robust", "generated", "ink")]
-    for number, stage in enumerate(stages):
-        known = [
-            (row[stage], place) for place, row in enumerate(rows) if row.get(stage) is not None
-        ]
-        style, colour = _STAGE_STYLES[number % 8], colours[number % 6]
-        values, places = zip(*known, strict=True)
-        axes.plot(values, places, style, color=colour, markersize=4.5, label=_stage_words(stage))
-        _draw_hollow(axes, rows, f"paper_{stage}", style, colour, None)
-    _name_rows(axes, [_model_name(row) for row in rows])
-    axes.set_xlabel("accuracy left; hollow: the paper")
+    axes.set_xlabel("accuracy, 95% interval")
     percent_axis(axes, "x")
     figure.legend(loc="outside lower left", ncols=3)
 
 
-def draw_neighbours(figure: Figure, left: Axes, right: Axes, rows: Sequence[Row]) -> None:
-    """Draw complementarity as bars (thin: the paper's), coverage as marks (hollow: the paper's)."""
+def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
+    """Write what each attack stage leaves of each row, the paper's in brackets, on a tint of it."""
+    stages = list(dict.fromkeys(key for row in rows for key in row if key.startswith("after_")))
+    left = np.array([[row.get(stage, np.nan) for stage in stages] for row in rows], np.float64)
+    axes.imshow(left, _TINT, vmin=0, vmax=1, aspect="auto")
+    for column, stage in enumerate(stages):
+        _write_column(axes, rows, stage, percent, column, "center")
+    _name_rows(axes, [_model_name(row) for row in rows])
+    axes.set_xticks(range(len(stages)), [_stage_words(stage) for stage in stages])
+    axes.xaxis.tick_top()
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    note = "accuracy left after each stage"
+    if any(row.get(f"paper_{stage}") is not None for row in rows for stage in stages):
+        note += "; in brackets: the paper"
+    axes.set_xlabel(note, loc="left")
+
+
+def draw_neighbours(figure: Figure, panels: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Draw complementarity as bars and coverage as marks, and write the other measures beside.
+
+    Thin bars, hollow marks and numbers in brackets are the paper's.
+
+    Args:
+        panels: one for bars, one for marks, one for numbers.
+    """
+    left, right, beside = panels
+    hollow = False
     for place, row in enumerate(rows):
-        for prefix, offset, height in (("", -0.06, 0.5), ("paper_", 0.33, 0.16)):
+        for prefix, offset, height in zip(_OF_BOTH, (-0.06, 0.33), (0.5, 0.16), strict=True):
             start = 0.0
             for name, colour in _SET_COLOURS.items():
                 share = row.get(f"{prefix}complementarity_{name}")
@@ -77,25 +95,75 @@ def draw_neighbours(figure: Figure, left: Axes, right: Axes, rows: Sequence[Row]
         right.plot(
             [row[key] for row in rows], range(len(rows)), marker, color=colour, markersize=4.5
         )
-        _draw_hollow(right, rows, f"paper_{key}", marker, colour, None)
+        hollow |= _draw_hollow(right, rows, f"paper_{key}", marker, colour)
     _name_rows(left, [row["name"] for row in rows])
     _name_rows(right, ["" for _ in rows])
-    left.set_xlabel("nearest neighbour lies in (thin: the paper)")
-    right.set_xlabel("coverage (hollow: the paper)")
+    left.set_xlabel("nearest neighbour lies in" + (" (thin: the paper)" if hollow else ""))
+    right.set_xlabel("coverage" + (" (hollow: the paper)" if hollow else ""))
     left.set_xlim(0, 1)
     right.set_xlim(0, 1.02)
     for axes in (left, right):
         percent_axis(axes, "x")
+    _write_measures(beside, rows)
     figure.legend(loc="outside lower left", ncols=3)
 
 
-def _draw_hollow(
-    axes: Axes, rows: Sequence[Row], key: str, marker: str, colour: str, label: str | None
+def name_hollow_marks(axes: Axes) -> None:
+    """Say in the legend whose the hollow marks are."""
+    axes.plot([], [], "o", markeredgecolor=LIGHT["muted"], label="hollow: the paper", **_HOLLOW)
+
+
+def _write_measures(axes: Axes, rows: Sequence[Row]) -> None:
+    """Write FID, Inception score and robust accuracy of each row, the paper's in brackets."""
+    measures = (
+        ("fid", "FID", _two_decimals),
+        ("inception_score", "IS", _two_decimals),
+        ("robust_accuracy", "robust", percent),
+    )
+    shown = [m for m in measures if any(row.get(f"{p}{m[0]}") for row in rows for p in _OF_BOTH)]
+    for column, (key, name, in_words) in enumerate(shown, 1):
+        axes.text(column, -0.75, name, ha="right", color=LIGHT["muted"])
+        _write_column(axes, rows, key, in_words, column, "right")
+    axes.set_xlim(0, max(len(shown), 1))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_axis_off()
+
+
+def _write_column(
+    axes: Axes,
+    rows: Sequence[Row],
+    key: str,
+    in_words: Callable[[float, int], str],
+    x: float,
+    align: str,
 ) -> None:
+    """Write one measure of each row, and the paper's below it in brackets.
+
+    Args:
+        in_words: from a value and the number of test images behind it.
+    """
+    for place, row in enumerate(rows):
+        ours, paper = (row.get(f"{prefix}{key}") for prefix in _OF_BOTH)
+        style: dict[str, Any] = {"ha": align, "va": "center"}
+        up = 0.0 if paper is None else 0.2
+        words = "–" if ours is None else in_words(ours, row.get("num_images", 0))
+        axes.text(x, place - up, words, **style)
+        if paper is not None:
+            words = f"({in_words(paper, _PAPER_IMAGES)})"
+            axes.text(x, place + up, words, color=LIGHT["muted"], **style)
+
+
+def _two_decimals(value: float, num_images: int) -> str:
+    return f"{value:.2f}"
+
+
+def _draw_hollow(axes: Axes, rows: Sequence[Row], key: str, marker: str, colour: str) -> bool:
+    """Draw the paper's numbers; return whether there are any."""
     known = [(row[key], place) for place, row in enumerate(rows) if row.get(key) is not None]
     if known:
         values, places = zip(*known, strict=True)
-        axes.plot(values, places, marker, markeredgecolor=colour, label=label, **_HOLLOW)
+        axes.plot(values, places, marker, markeredgecolor=colour, **_HOLLOW)
+    return bool(known)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -106,12 +174,12 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _model_name(row: Row) -> str:
-    return f"{row['name']}, {row['architecture'].upper().replace('RESNET', 'ResNet')}"
+    return f"{row['name']}, {architecture_name(row['architecture'])}"
 
 
 def _stage_words(stage: str) -> str:
     name = stage.removeprefix("after_")
-    for cascade, words in (("aa_mt_", "AA+MT: "), ("autoattack_", "AutoAttack: ")):
+    for cascade, words in (("aa_mt_", "AA+MT\n"), ("autoattack_", "AutoAttack\n")):
         if name.startswith(cascade):
             return words + stage_name(name.removeprefix(cascade))
     return name

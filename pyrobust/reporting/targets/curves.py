@@ -2,20 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.palette import LIGHT
+from pyrobust.reporting.paper import Statement
 from pyrobust.reporting.svg import percent_axis
+from pyrobust.reporting.targets.charts import name_hollow_marks
 from pyrobust.reporting.targets.points import Point, Row
 from pyrobust.reporting.targets.published import remark_on, statements_about
 from pyrobust.reporting.wording import architecture_name
 
 SIZE = (5.6, 4.0)
+_REMARK_WIDTH = 85  # characters
 
 _STYLES = (
     (LIGHT["robust"], "o"),
@@ -45,6 +49,10 @@ class Line:
     points: list[Point] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
+    def x(self, settings: TargetSettings) -> list[float]:
+        """Return where its points lie on the x axis."""
+        return [x_of(settings, *pair) for pair in zip(self.points, self.rows, strict=True)]
+
 
 def x_of(settings: TargetSettings, point: Point, row: Row) -> float:
     """Return where a point lies on the x axis."""
@@ -62,29 +70,53 @@ def draw_curves(
     rows: Sequence[Row],
 ) -> None:
     """Draw our accuracies with their intervals, and what the paper states: hollow marks where it
-    says at which x, else a dotted line."""
+    says at which x, else a dotted line.
+
+    Args:
+        rows: one for each point.
+    """
+    hollow = False
     for number, line in enumerate(_lines(settings, points, rows)):
         colour, marker = _STYLES[number % len(_STYLES)]
-        x = [x_of(settings, *pair) for pair in zip(line.points, line.rows, strict=True)]
+        x = line.x(settings)
         y = [row[settings.y] for row in line.rows]
         end = settings.y.removesuffix("_accuracy")
         low, high = ([row[f"{end}_{side}"] for row in line.rows] for side in ("low", "high"))
         axes.vlines(x, low, high, colors=colour, lw=1.2, alpha=0.6)
         axes.plot(x, y, f"{marker}-", color=colour, markersize=4.5, label=line.name)
         _draw_paper(axes, settings, line, colour, marker)
+        hollow = hollow or any(stated.x is not None for stated in _statements(settings, line))
+    if hollow:
+        name_hollow_marks(axes)
     if settings.logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel(_AXIS_NAMES.get(settings.x, settings.x.replace("_", " ")))
     axes.set_ylabel(_AXIS_NAMES[settings.y])
-    # Ticks may lie between whole percents.
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    percent_axis(axes)
     if settings.x in _SHARES:
         percent_axis(axes, "x")
     remark = remark_on(settings.paper)
     if remark:
-        axes.set_title(f"the paper: {remark}", loc="left", fontsize=7.5, color=LIGHT["muted"])
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower left", ncols=3)
+        words = fill(f"the paper: {remark}", _REMARK_WIDTH)
+        axes.set_title(words, loc="left", fontsize=7.5, color=LIGHT["muted"])
+    figure.legend(loc="outside lower left", ncols=3)
+
+
+def paper_rows(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> list[Row]:
+    """Return a row for each number that the paper gives at an x where no point lies."""
+    return [
+        {
+            "name": "the paper",
+            **{key: line.points[0].value(key) for key in settings.series},
+            settings.x: statement.x,
+            f"paper_{statement.measure}": statement.value,
+            "paper_source": statement.source,
+        }
+        for line in _lines(settings, points, rows)
+        for statement in _statements(settings, line)
+        if statement.x is not None and statement.x not in line.x(settings)
+    ]
 
 
 def _lines(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> list[Line]:
@@ -119,15 +151,20 @@ def _words(key: str, point: Point) -> str:
     return str(value)
 
 
-def _draw_paper(axes: Axes, settings: TargetSettings, line: Line, colour: str, marker: str) -> None:
+def _statements(settings: TargetSettings, line: Line) -> list[Statement]:
+    """Return what the paper states of a line in the measure that is drawn."""
+    # A point without generated images is one of every line, whatever its experiment names.
     mixed = [point for point in line.points if point.settings["mixing_factor"] < 1]
-    for statement in statements_about(settings.paper, mixed or line.points):
-        if statement.measure != settings.y:
-            continue
+    stated = statements_about(settings.paper, mixed or line.points)
+    return [statement for statement in stated if statement.measure == settings.y]
+
+
+def _draw_paper(axes: Axes, settings: TargetSettings, line: Line, colour: str, marker: str) -> None:
+    for statement in _statements(settings, line):
         if statement.x is None:
             axes.axhline(statement.value, color=colour, lw=1, ls=(0, (1, 2)))
             axes.annotate(
-                f"the paper's best, {statement.value:.2%}",
+                f"the paper, {statement.value:.2%} ({statement.source})",
                 (1, statement.value),
                 xycoords=("axes fraction", "data"),
                 ha="right",
@@ -143,5 +180,4 @@ def _draw_paper(axes: Axes, settings: TargetSettings, line: Line, colour: str, m
                 markersize=8,
                 markerfacecolor="none",
                 markeredgecolor=colour,
-                label=f"{line.name}, the paper",
             )

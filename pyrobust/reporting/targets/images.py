@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pyrobust.reporting.targets.points import Point, Row
 
 # Figure 11 shows the first two images.
 NUM_LANDSCAPES = 2
+_NAME_WIDTH = 45  # characters
 
 
 def landscape_rows(point: Point) -> list[Row]:
@@ -46,7 +48,8 @@ def draw_landscapes(figure: Figure, points: Sequence[Point]) -> None:
             place = number * NUM_LANDSCAPES + column + 1
             axes: Any = figure.add_subplot(len(points), NUM_LANDSCAPES, place, projection="3d")
             draw_surface(axes, image, landscape["norm"], parse_epsilon(landscape["epsilon"]))
-            axes.set_title(f"{point.name}, test image {image['image']}", fontsize=8)
+            words = f"{fill(point.name, _NAME_WIDTH)}\nmargin around test image {image['image']}"
+            axes.set_title(words, fontsize=8)
 
 
 def _landscape(point: Point) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +21,7 @@ from pyrobust.reporting.targets.published import published, stages_of
 
 _DPI = 200
 _PANEL = 2.3
+_CHARACTERS = 13.5  # of a title that fit into an inch
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def write_target(
         ):
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, facecolor=LIGHT["page"], **options)
+    if settings.show == "curves":
+        rows += curves.paper_rows(settings, points, rows)
     write_text(outputs.table, as_csv(rows))
 
 
@@ -86,18 +90,20 @@ def _draw(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]
             with drawing(6, charts.height_of(rows)) as (figure, (axes,)):
                 charts.draw_accuracies(figure, axes, rows)
         case "stages":
-            with drawing(6, charts.height_of(rows) + 0.3) as (figure, (axes,)):
+            with drawing(9, charts.height_of(rows) + 0.3) as (figure, (axes,)):
                 charts.draw_stages(figure, axes, rows)
         case "neighbours":
-            with drawing(8, charts.height_of(rows), 2) as (figure, (left, right)):
-                charts.draw_neighbours(figure, left, right, rows)
+            with drawing(9.4, charts.height_of(rows) + 0.15, (3, 3, 2.6)) as (figure, panels):
+                charts.draw_neighbours(figure, panels, rows)
         case "landscapes":
             figure = Figure(figsize=(7, 3.2 * len(points)), layout="constrained")
             images.draw_landscapes(figure, points)
         case "samples":
-            with drawing(_PANEL * len(points), _PANEL + 0.3, len(points)) as (figure, panels):
+            width = _PANEL * len(points)
+            with drawing(width, _PANEL + 0.3, [1] * len(points)) as (figure, panels):
                 images.draw_samples(figure, panels, points)
-    figure.suptitle(settings.title, fontsize=9.5, x=0.01, ha="left")
+    title = fill(settings.title, round(_CHARACTERS * figure.get_figwidth()))
+    figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
     return figure
 
 

@@ -37,7 +37,7 @@ def published(target: str | None, point: Point, x: float | None = None) -> Publi
     for statement in statements_about(target, [point]):
         if statement.x is None or statement.x == x:
             values[statement.measure] = statement.value
-            sources.append(statement.source + (", at best" if x is not None else ""))
+            sources.append(statement.source)
     if not values:
         return None
     return Published(values, "; ".join(dict.fromkeys(sources)))

@@ -1,0 +1,91 @@
+"""What the models of the paper's tables and figures cost, for docs/reproduce.md.
+
+python -m pyrobust.planning.targets
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from pyrobust.config import parse_settings
+from pyrobust.config.experiment import Config
+from pyrobust.config.sweeps import resolve_targets
+from pyrobust.planning.images import count_images
+from pyrobust.planning.rates import Machine, read_machines
+from pyrobust.planning.stages import Plan, plan_experiment
+from pyrobust.planning.table import hours
+
+Json = dict[str, Any]
+
+
+class TargetCost(NamedTuple):
+    """Seconds on one device; each model and each attack counts once."""
+
+    num_models: int
+    """Of distinct settings; each is trained with every seed of its experiment."""
+
+    training: float
+    attacks: float
+
+
+def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCost]]:
+    """Yield the cost of every target that is no smoke test, by name.
+
+    Args:
+        folder: holds config.yaml, targets.yaml and sweeps/.
+    """
+    config = read_configuration(folder)
+    values = config.model_dump(mode="json")
+    sweeps = resolve_targets(values, folder / "sweeps")
+    values["experiments"] |= sweeps.experiments
+    for target, settings in config.targets.items():
+        if settings.paper is None:
+            continue
+        points = sweeps.points[target] if settings.needs_training else []
+        points = [point for point in points if not point["augmentation"]]
+        models = {point["experiment"] for point in points}
+        attacks = {(p["experiment"], p["evaluation"], p["tested_on"]) for p in points}
+        if settings.show == "landscapes":
+            attacks = set()
+        yield (
+            target,
+            TargetCost(
+                len(models),
+                sum(_seconds(_plan(values, name, None, machine), "train") for name in models),
+                sum(_seconds(_plan(values, *key[:2], machine), "evaluate") for key in attacks),
+            ),
+        )
+
+
+def read_configuration(folder: Path) -> Config:
+    """Return config.yaml and targets.yaml as one, as the workflow puts them together."""
+    values: Json = {}
+    for name in ("config.yaml", "targets.yaml"):
+        for section, entries in yaml.safe_load((folder / name).read_text("utf-8")).items():
+            is_section = isinstance(entries, dict)
+            values[section] = {**values.get(section, {}), **entries} if is_section else entries
+    return parse_settings(Config, values)
+
+
+def _plan(values: Json, name: str, evaluation: str | None, machine: Machine) -> Plan:
+    """Return the plan of an experiment, under another evaluation where one is named."""
+    own = dict(values["experiments"][name])
+    own["evaluation"] = evaluation or own["evaluation"]
+    # The plan of a mixture is that of its first generator: training costs the same.
+    mixture = values["mixtures"].get(own["generator"])
+    own["generator"] = mixture["first"] if mixture else own["generator"]
+    config = parse_settings(Config, {**values, "experiments": {name: own}})
+    dataset = config.experiments[name].dataset
+    images = count_images(dataset, config.datasets[dataset], Path("resources/datasets"))
+    return plan_experiment(config, name, images, machine)
+
+
+def _seconds(plan: Plan, stage: str) -> float:
+    return sum(s.seconds for s in plan.stages if s.name == stage)
+
+
+if __name__ == "__main__":
+    for target, cost in target_costs(Path("config"), read_machines()["h100"]):
+        print(target, cost.num_models, f"{hours(cost.training)} + {hours(cost.attacks)}", sep="\t")
