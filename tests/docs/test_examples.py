@@ -1,0 +1,67 @@
+"""What the pages show is a valid configuration; files and names that they point to exist."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pyrobust.config.experiment import check_config
+from tests.workflow.running import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [
+    (page.name, block)
+    for page in PAGES
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.M | re.S)
+]
+
+
+def laid_over(values: Any, overlay: Any) -> Any:
+    """Return `overlay` over `values`, as snakemake's --configfile lays it."""
+    if not isinstance(values, dict) or not isinstance(overlay, dict):
+        return overlay
+    merged = copy.copy(values)
+    for key, value in overlay.items():
+        merged[key] = laid_over(values.get(key), value)
+    return merged
+
+
+@pytest.mark.parametrize(("page", "block"), EXAMPLES)
+def test_each_configuration_that_is_shown_is_accepted(page: str, block: str) -> None:
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    check_config(laid_over(values, yaml.safe_load(block)))
+
+
+def test_there_are_examples() -> None:
+    assert {page for page, _ in EXAMPLES} >= {"data.md", "extending.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:pyrobust|tests|csrc|docs|workflow|config|profiles|envs|benchmarks)/[\w./-]*)`",
+        page.read_text(),
+    )
+    named += re.findall(r"\]\((?!http)([\w./-]+)(?:#[\w-]+)?\)", page.read_text())
+    missing = {
+        path
+        for path in named
+        if not any((folder / path).exists() for folder in (ROOT, page.parent))
+    }
+    assert not missing
+
+
+NAMES = (
+    "LAYOUTS", "detect_layout", "GENERATORS", "PRESETS", "RECIPES", "attack_departures",
+    "TrainedGenerator", "BlockGenerator",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", NAMES)
+def test_names_that_extending_tells_exist_in_the_code(word: str) -> None:
+    assert f"`{word}`" in (ROOT / "docs/extending.md").read_text()
+    sources = (path.read_text() for path in (ROOT / "pyrobust").rglob("*.py"))
+    assert any(re.search(rf"^(def|class) {word}\b|^{word}\b", text, re.M) for text in sources)
