@@ -108,6 +108,21 @@ def test_ids_are_unique_and_links_find_them(html: str) -> None:
     assert set(re.findall(r"url\(#([\w-]+)\)", html)) <= set(ids)
 
 
+def test_a_keyboard_reaches_what_can_be_used_and_sees_where_it_is(html: str) -> None:
+    page = Page(html)
+    links = page.having("a")
+    assert (links[0]["class"], links[0]["href"]) == ("skip", "#result")
+    focusable = [
+        attributes["tabindex"] for _, attributes in page.elements if "tabindex" in attributes
+    ]
+    assert set(focusable) == {"0"}  # in the order of the page
+    scrolling = [each for each in page.having("div") if each.get("class") == "scroll"]
+    assert scrolling and all(each.get("tabindex") == "0" for each in scrolling)
+    assert len(page.having("details")) == len(page.having("summary")) > 0
+    assert re.search(r":focus-visible \{ outline: 3px solid", html)
+    assert not re.search(r"outline(-width)?: *(none|0)", html)
+
+
 def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
     page = Page(html)
     assert page.having("html")[0]["lang"] == "en"
