@@ -139,7 +139,7 @@ def _point(
     _check_references(settings, row, place, config)
     name = _name(base, config["experiments"][base], settings, experiments)
     experiments.setdefault(name, settings)
-    own = {key: row.get(key) or None for key in POINT_COLUMNS}
+    own: Json = {key: row.get(key) or None for key in POINT_COLUMNS}
     for key in ("evaluation", "analysis"):
         own[key] = own[key] or settings[key]
     own["quality_analysis"] = own["quality_analysis"] or own["analysis"]
