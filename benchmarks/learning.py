@@ -21,7 +21,7 @@ from pyrobust.reporting.curves import read_log
 
 EXPERIMENT = "cifar10_linf_small"
 MADE_BY = f"snakemake --cores all results/{EXPERIMENT}{{,_no_generated}}.json"
-STYLES = {"with Gaussian samples": "#6a1f7a", "original images only": "#155ca2"}
+STYLES = {"with Gaussian samples": "#7440a0", "original images only": "#155ca2"}
 
 
 def read_run(results: Path, experiment: str) -> dict[str, Any]:
