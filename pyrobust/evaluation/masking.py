@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks import AscentSettings, LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
+from pyrobust.attacks import LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
+from pyrobust.attacks.gradients import gradient
+from pyrobust.attacks.optimizers import make_optimizer
 from pyrobust.attacks.threat import is_broken
 from pyrobust.evaluation.autoattack import square_stage
 from pyrobust.evaluation.checks import Check
@@ -54,11 +56,10 @@ def check_masking(
         return _count_broken(logits_fn, x_adv, labels)
 
     whole = _WHOLE_RANGE * (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1.0)
-    one_step = AscentSettings(threat, 1, ((0, threat.epsilon),), "steepest")
     forty = broken(pgd40(threat))
     double = broken(pgd40(replace(threat, epsilon=2 * threat.epsilon)))
     everything = broken(pgd40(replace(threat, epsilon=whole)))
-    single = broken(PgdSettings(one_step))
+    single = _count_broken(logits_fn, _one_step(logits_fn, x, labels, threat), labels)
     drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
     asked = square_stage(threat, seed, _FEW_QUERIES).run(logits_fn, x, labels, ids)
     queries = _count_broken(logits_fn, asked, labels)
@@ -97,6 +98,13 @@ def check_square(cascade: Cascade, outcome: Outcome) -> Check:
 def _count_broken(logits_fn: LogitsFn, x_adv: Tensor, labels: Tensor) -> int:
     with torch.no_grad():
         return int(is_broken(logits_fn(x_adv), labels).sum())
+
+
+def _one_step(logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+    """Return the points of one step of epsilon from the images themselves (FGSM)."""
+    grad = gradient(logits_fn, x, ops.margin, labels).grad
+    steepest = make_optimizer("steepest", x)
+    return steepest.step(x.clone(), x, grad, threat.epsilon, threat)
 
 
 def _broken_at_random(

@@ -1,14 +1,18 @@
 """Networks whose evaluation would not mean what it says are caught."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel
-from pyrobust.evaluation.checks import check_model
-from pyrobust.evaluation.masking import check_masking
+from pyrobust.evaluation.autoattack import square_stage
+from pyrobust.evaluation.cascade import CascadeRun
+from pyrobust.evaluation.checks import Check, check_model
+from pyrobust.evaluation.masking import check_masking, check_square
+from pyrobust.evaluation.stages import Cascade, apgd_stage
 from pyrobust.evaluation.subject import Subject
 
 THREAT = ThreatModel("linf", 16 / 255)
@@ -98,6 +102,41 @@ def test_chance_queries_and_transferred_points_show_masking(subject: Subject) ->
         "white_box_beats_black_box",
         "white_box_beats_transfer",
     } <= failed
+
+
+@pytest.mark.parametrize("threat", [THREAT, ThreatModel("l2", 1.0)], ids=["linf", "l2"])
+def test_one_step_that_beats_many_shows_masking(threat: ThreatModel, subject: Subject) -> None:
+    def on_grey_levels(x: Tensor) -> Tensor:
+        """The same answers, with a gradient at images of 256 grey levels and nowhere else."""
+        levels = 255 * x
+        whole = ((levels - levels.round()).abs() < 1e-3).flatten(1).all(1)
+        return subject.logits_fn(torch.where(whole[:, None, None, None], x, x.detach()))
+
+    assert "many_steps_beat_one" in masking_failures(on_grey_levels, subject, threat=threat)
+    assert masking_failures(subject.logits_fn, subject, threat=threat) == set()
+
+
+def square_after_gradients(logits_fn: LogitsFn, subject: Subject, folder: Path) -> Check:
+    """Return what AutoAttack would say about its last stage, after a short first one."""
+    threat = ThreatModel("linf", 32 / 255)
+    stages = (
+        apgd_stage("apgd_ce", "cross_entropy", threat, subject.num_classes, 1, 10, seed=0),
+        square_stage(threat, seed=1, num_queries=100),
+    )
+    cascade, passes = Cascade("autoattack", stages), FixedPasses(logits_fn, 32)
+    run = CascadeRun(passes, passes, threat, subject.load, folder, keep_adversarial=False)
+    return check_square(cascade, run.attack(cascade, range(32), lambda _: None))
+
+
+def test_queries_that_beat_gradients_show_masking(subject: Subject, tmp_path: Path) -> None:
+    # The answers of the same network, without a gradient.
+    masked = square_after_gradients(
+        lambda x: subject.logits_fn(x.detach()), subject, tmp_path / "masked"
+    )
+    assert (masked.name, masked.passed) == ("gradient_beats_queries", False), masked
+    honest = square_after_gradients(subject.logits_fn, subject, tmp_path / "honest")
+    assert honest.passed, honest
+    assert honest.seen.startswith("Square broke ")
 
 
 def test_an_honest_network_stands_no_better_against_its_own_points(subject: Subject) -> None:
