@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-from torch import Tensor, nn
+from torch import nn
 
 from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
 from pyrobust.attacks.apgd import checkpoints
 from pyrobust.attacks.targets import ranked_targets
 from tests.attacks.networks import Recorder, random_images, smooth_network
+from tests.attacks.public import NORMS, public_walk
 
-NORMS = {"linf": "Linf", "l2": "L2"}
 # The public l2 step adds 1e-12 to norms before it divides. Where the walk goes back to its best
 # point, a difference of this size may pick another of the points around a maximum.
 TOLERANCE = {"linf": 1e-13, "l2": 1e-6}
@@ -30,33 +29,6 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def public_walk(
-    network: nn.Module,
-    x: Tensor,
-    labels: Tensor,
-    start: Tensor,
-    settings: ApgdSettings,
-    targets: Tensor | None,
-) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Return every point that the public walk visits, which images stand, and best losses."""
-    recorder = Recorder(network)
-    options = {
-        "n_iter": settings.num_steps,
-        "norm": NORMS[settings.threat.norm],
-        "eps": settings.threat.epsilon,
-        "device": x.device,
-    }
-    if targets is None:
-        loss = {"cross_entropy": "ce", "dlr": "dlr"}[settings.loss]
-        attack = APGDAttack(recorder, loss=loss, **options)
-    else:
-        attack = APGDAttack_targeted(recorder, **options)
-        attack.y_target = targets
-    attack.init_hyperparam(x)
-    _, standing, loss_best, _ = attack.attack_single_run(x, labels, x_init=start)
-    return recorder.points, standing.bool(), loss_best
-
-
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("loss", ["cross_entropy", "dlr", "targeted_dlr"])
 def test_walks_are_those_of_the_public_implementation(norm: str, loss: str) -> None:
@@ -67,14 +39,15 @@ def test_walks_are_those_of_the_public_implementation(norm: str, loss: str) -> N
     targets = ranked_targets(network, x, labels)[:, 0] if loss == "targeted_dlr" else None
     ids = torch.arange(len(x))
     start = ops.random_start(x, ids, threat.epsilon, norm, SEED, 0, on_boundary=True)
-    theirs, their_standing, _ = public_walk(network, x, labels, start, settings, targets)
+    public = Recorder(network)
+    their_standing, _ = public_walk(public, x, labels, start, settings, targets)
 
     recorder = Recorder(network)
     x_adv = apgd(recorder, x, labels, ids, settings, SEED)
     ours = recorder.points[1 if targets is not None else 0 :]
 
     standing = torch.ones_like(labels, dtype=torch.bool)
-    for step, points in enumerate(theirs):
+    for step, points in enumerate(public.points):
         if not standing.any():
             break
         torch.testing.assert_close(ours[step], points[standing], rtol=0, atol=TOLERANCE[norm])
@@ -92,7 +65,7 @@ def test_best_losses_are_those_of_the_public_implementation(norm: str) -> None:
     settings = ApgdSettings(threat, "cross_entropy", NUM_STEPS, num_restarts=1)
     ids = torch.arange(len(x))
     start = ops.random_start(x, ids, threat.epsilon, norm, SEED, 0, on_boundary=True)
-    _, standing, theirs = public_walk(network, x, labels, start, settings, None)
+    standing, theirs = public_walk(network, x, labels, start, settings)
     x_adv = apgd(network, x, labels, ids, settings, SEED)
     ours = nn.functional.cross_entropy(network(x_adv), labels, reduction="none")
     assert standing.sum() > len(x) // 2
