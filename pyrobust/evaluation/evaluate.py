@@ -28,6 +28,7 @@ from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
 from pyrobust.evaluation.summary import summarize
 from pyrobust.files import atomic_path, write_json
+from pyrobust.memory import keep_freed_memory
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ def evaluate(
         share: attack this share only and leave its state; a run without a share attacks what is
             left and writes the results.
     """
+    keep_freed_memory()
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
@@ -89,12 +91,12 @@ def evaluate(
             return
         few = slice(0, _CHECKED_IMAGES)
         checks = _checks(subject, logits_fn, x[few], labels[few], settings)
+        _warn(checks)
         outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
-    checks += [check_square(*autoattacked) for autoattacked in attacked[1:]]
-    for check in checks:
-        if not check.passed:
-            logger.warning("warning: %s failed: %s", check.name, check.seen)
+    afterwards = [check_square(*autoattacked) for autoattacked in attacked[1:]]
+    _warn(afterwards)
+    checks += afterwards
 
     write_rows(output / "rows.parquet", subject.labels[:count], attacked, curve)
     if keep_adversarial:
@@ -117,6 +119,12 @@ def _checks(
         logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn
     )
     return check_model(logits_fn, x, labels) + masking
+
+
+def _warn(checks: Sequence[Check]) -> None:
+    for check in checks:
+        if not check.passed:
+            logger.warning("warning: %s failed: %s", check.name, check.seen)
 
 
 def _key(subject: Subject, settings: EvaluationSettings, keep_adversarial: bool) -> str:

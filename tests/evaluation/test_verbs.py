@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from typer.testing import CliRunner
 
 from pyrobust.attacks import ThreatModel
 from pyrobust.cli import app
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.data import Dataset
+from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
+from pyrobust.evaluation.evaluate import evaluate
 from pyrobust.evaluation.subject import Subject
 from pyrobust.files import read_json
 from pyrobust.models import ModelSpec, build_model, save_model
@@ -87,6 +92,28 @@ def test_autoattack_stands_beside_aa_mt(
     assert (rows["clean_correct"] & rows["broken_by_autoattack"].isna()).sum() == theirs * 40
 
 
+def test_what_failed_is_told_before_the_attack(
+    subject: Subject,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, load = [], Subject.load
+
+    def recorded(self: Subject, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
+        told.append(caplog.text)
+        return load(self, rows)
+
+    monkeypatch.setattr(Subject, "load", recorded)
+    ended = replace(subject, logits_fn=lambda x: subject.logits_fn(x).softmax(1))
+    evaluate(
+        ended, tmp_path, EvaluationSettings(num_images=8, apgd_ce_steps=2, multitargeted_steps=2)
+    )
+    # The first images are loaded for the checks, the second for the attack.
+    assert "failed" not in told[0]
+    assert "logits_not_probabilities failed: outputs from " in told[1]
+
+
 def test_points_of_a_surrogate_are_compared(
     options: list[str], model_file: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +122,44 @@ def test_points_of_a_surrogate_are_compared(
     (check,) = [c for c in result["checks"] if c["name"] == "white_box_beats_transfer"]
     assert check["passed"], check["seen"]
     assert (result["dataset"], result["split"]) == ("digits", "test")
+
+
+def store_samples(folder: Path, digits: Path, class_names: tuple[str, ...] | None = None) -> None:
+    """Write forty training images, last one first, as a sample store."""
+    train = Dataset.open(digits).train
+    rows = np.arange(40)[::-1]
+    names = class_names or train.class_names
+    writer = StoreWriter(folder, train.image_shape, names, len(rows), {}, "a test")
+    writer.append(train.gather(rows), train.labels()[rows])
+    writer.finish()
+
+
+def test_samples_are_attacked_in_place_of_a_split(
+    options: list[str], digits: Path, tmp_path: Path
+) -> None:
+    store_samples(tmp_path / "samples", digits)
+    given = ["--samples", tmp_path / "samples", "--num-images", "30"]
+    invoke("evaluate", *options, *ATTACK, *given, "--output", tmp_path / "samples-out")
+    invoke("evaluate", *options, *ATTACK, "--split", "train", "--output", tmp_path / "train-out")
+    ours, train = (
+        read_json(tmp_path / f"{s}-out/evaluation.json", "") for s in ("samples", "train")
+    )
+    assert (ours["dataset"], ours["split"], ours["num_images"]) == ("digits", "samples", 30)
+    assert ours["subject"]["images"] != train["subject"]["images"]
+    rows, theirs = (
+        pq.read_table(tmp_path / f"{s}-out/rows.parquet").to_pandas() for s in ("samples", "train")
+    )
+    for column in ("label", "clean_prediction"):
+        assert list(rows[column]) == list(theirs[column][:9:-1])
+
+
+def test_samples_of_another_data_set_are_refused(
+    options: list[str], digits: Path, tmp_path: Path
+) -> None:
+    store_samples(tmp_path / "samples", digits, tuple("abcdefghij"))
+    given = ["--samples", str(tmp_path / "samples"), "--output", str(tmp_path / "out")]
+    with pytest.raises(UserError, match=r"class_names of .* expected samples of a generator"):
+        CliRunner().invoke(app, ["evaluate", *options, *ATTACK, *given], catch_exceptions=False)
 
 
 def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> None:
