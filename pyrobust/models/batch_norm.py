@@ -34,6 +34,18 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `input` of shape (N, C, H, W)."""
         if not self.training:
+            return self._normalize_by_running(input)
+        if self.tracking and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        if self.virtual_batch in (0, len(input)):
+            return self._normalize(input, self.momentum or 0.0)
+        parts = torch.split(input, self.virtual_batch)
+        shares = _sequential_shares(self.momentum or 0.0, len(parts))
+        return torch.cat([self._normalize(*pair) for pair in zip(parts, shares, strict=True)])
+
+    def _normalize_by_running(self, input: Tensor) -> Tensor:
+        assert self.running_mean is not None and self.running_var is not None
+        if input.dtype != self.weight.dtype:
             return F.batch_norm(
                 input,
                 self.running_mean,
@@ -43,13 +55,11 @@ class BatchNorm(nn.BatchNorm2d):
                 training=False,
                 eps=self.eps,
             )
-        if self.tracking and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        if self.virtual_batch in (0, len(input)):
-            return self._normalize(input, self.momentum or 0.0)
-        parts = torch.split(input, self.virtual_batch)
-        shares = _sequential_shares(self.momentum or 0.0, len(parts))
-        return torch.cat([self._normalize(*pair) for pair in zip(parts, shares, strict=True)])
+        # A line per channel, without the sums that the way back through `F.batch_norm` computes
+        # even where no parameter asks for them: a third of its time on the CPU.
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1)
+        return torch.addcmul(shift.view(-1, 1, 1), input, scale.view(-1, 1, 1))
 
     def _normalize(self, input: Tensor, momentum: float) -> Tensor:
         if not self.tracking:

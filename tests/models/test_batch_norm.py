@@ -90,3 +90,29 @@ def test_two_passes_before_one_backward_are_allowed() -> None:
         second = layer(x + 1)
     (first.square().sum() + second.square().sum()).backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_evaluation_normalises_by_the_running_statistics(
+    dtype: torch.dtype, layout: torch.memory_format
+) -> None:
+    layer = make_layer()
+    layer.running_mean.copy_(torch.tensor([0.5, -2.0, 30.0]))
+    layer.running_var.copy_(torch.tensor([1e-7, 1.0, 4.0]))
+    x = make_input().to(dtype).contiguous(memory_format=layout).requires_grad_()
+    ours = layer(x)
+    plain = nn.functional.batch_norm(
+        x, layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
+    )
+    assert ours.dtype == dtype
+    assert ours.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(ours, plain)
+    leaves = [x, layer.weight, layer.bias]
+    weights = torch.arange(float(x.numel())).view_as(x).to(dtype)
+    for grad, expected in zip(
+        torch.autograd.grad(ours, leaves, weights),
+        torch.autograd.grad(plain, leaves, weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-2)
