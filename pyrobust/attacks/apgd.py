@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import get_args
 
+import torch
 from torch import Tensor
 
 from pyrobust import ops
@@ -138,8 +139,8 @@ def _walk(
             grad, broken = here.grad, is_broken(here.logits, goals[0])
             ops.apgd_track_(state, grad, here.loss, ~broken, windows.get(step, 0), settings.rho)
         if broken.any():
-            worst.update(rows[broken], state.x_broken[broken], here.loss[broken], broken[broken])
-            keep = ~broken
+            fell, keep = torch.nonzero(broken)[:, 0], torch.nonzero(~broken)[:, 0]
+            worst.update(rows[fell], state.x_broken[fell], here.loss[fell], broken[fell])
             state, x, grad, rows = _kept(state, keep), x[keep], grad[keep], rows[keep]
             goals = tuple(goal[keep] for goal in goals)
             if not len(rows):
@@ -148,5 +149,5 @@ def _walk(
 
 
 def _kept(state: ops.ApgdState, keep: Tensor) -> ops.ApgdState:
-    """Return the state of the samples in `keep`, (N,) bool."""
+    """Return the state of the samples at `keep`, (n,) int64."""
     return ops.ApgdState(**{f.name: getattr(state, f.name)[keep] for f in fields(state)})

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from pyrobust.attacks.gradients import LossFn, gradient
@@ -78,7 +79,7 @@ def ascend(
         grad, broken = here.grad, is_broken(here.logits, goals[0])
         worst.update(rows, x_adv, here.loss, broken)
         if settings.stop_when_broken and broken.any():
-            keep = ~broken
+            keep = torch.nonzero(~broken)[:, 0]
             x, x_adv, grad, rows = x[keep], x_adv[keep], grad[keep], rows[keep]
             goals = tuple(goal[keep] for goal in goals)
             optimizer.keep(keep)

@@ -1,7 +1,7 @@
 """The loss of an attack and its gradient with respect to the images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -49,15 +49,20 @@ def gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gr
     """
     if not isinstance(logits_fn, FixedPasses):
         return _gradient(logits_fn, x, loss, *goals)
-    # Each pass goes back before the next one begins: only one is held in memory.
-    passes = zip(logits_fn.split_images(x), *map(logits_fn.split, goals), strict=True)
-    parts = [_gradient(logits_fn.logits_fn, images, loss, *theirs) for images, *theirs in passes]
-    logits, value, grad = (
-        torch.cat([getattr(part, field.name) for part in parts])[: len(x)]
-        for field in fields(Gradient)
-    )
     # In the order of x again: sums over an image must not depend on where it was computed.
-    return Gradient(logits, value, grad.contiguous())
+    grad, parts, first = torch.empty_like(x), [], 0
+    passes = zip(logits_fn.split_images(x), *map(logits_fn.split, goals), strict=True)
+    # Each pass goes back before the next one begins: only one is held in memory.
+    for images, *theirs in passes:
+        part = _gradient(logits_fn.logits_fn, images, loss, *theirs)
+        rows = grad[first : first + len(images)]
+        rows.copy_(part.grad[: len(rows)])
+        parts.append(part)
+        first += len(rows)
+    logits, value = (
+        torch.cat([getattr(part, name) for part in parts])[: len(x)] for name in ("logits", "loss")
+    )
+    return Gradient(logits, value, grad)
 
 
 def _gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gradient:

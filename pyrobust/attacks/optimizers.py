@@ -20,7 +20,7 @@ class Optimizer(Protocol):
         """Return the next points, inside the set around x; `x_adv` may be overwritten."""
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all points but those at `rows`, (N,) bool."""
+        """Forget all points but those at `rows`, (n,) int64."""
 
 
 def make_optimizer(name: OptimizerName, x: Tensor) -> Optimizer:

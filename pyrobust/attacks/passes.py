@@ -42,21 +42,27 @@ class FixedPasses:
         Strides choose kernels too, and those of images with one channel are ambiguous: here they
         are always channels-last, a third faster on the CPU.
         """
-        filled = x[self._filled_up(len(x), x.device)]
+        shape = torch.Size((self._filled_up(len(x)), *x.shape[1:]))
         images = torch.empty(
-            filled.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+            shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last
         )
-        return torch.split(images.copy_(filled), self.pass_size)
+        return torch.split(_filled(images, x), self.pass_size)
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """Return values (N,) by the same passes."""
-        return torch.split(values[self._filled_up(len(values), values.device)], self.pass_size)
+        filled = _filled(values.new_empty(self._filled_up(len(values))), values)
+        return torch.split(filled, self.pass_size)
 
-    def _filled_up(self, count: int, device: torch.device) -> Tensor:
-        """Return the rows of all passes; the last pass is filled up with row 0."""
-        rows = torch.arange(count + -count % (self.granule or self.pass_size), device=device)
-        rows[count:] = 0
-        return rows
+    def _filled_up(self, count: int) -> int:
+        """Return the images of all passes."""
+        return count + -count % (self.granule or self.pass_size)
+
+
+def _filled(rows: Tensor, values: Tensor) -> Tensor:
+    """Return `rows` with `values` at the front and the first of them in all that are left."""
+    rows[: len(values)] = values
+    rows[len(values) :] = values[:1]
+    return rows
 
 
 def packed_passes(logits_fn: LogitsFn, pass_size: int, x: Tensor) -> FixedPasses:

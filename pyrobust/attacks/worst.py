@@ -26,7 +26,8 @@ class WorstPoints:
             broken: (n,) bool, which points are misclassified.
         """
         known = self.broken[rows]
-        better = (broken & ~known) | ((broken == known) & (loss > self.loss[rows]))
+        worse = (broken & ~known) | ((broken == known) & (loss > self.loss[rows]))
+        better = torch.nonzero(worse)[:, 0]
         rows = rows[better]
         self.x_adv[rows] = x_adv[better]
         self.loss[rows] = loss[better]
