@@ -38,7 +38,7 @@ from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.search import search_passes
+from pyrobust.evaluation.search import judge_and_search_passes
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.files import write_json
 from pyrobust.memory import keep_freed_memory
@@ -234,11 +234,8 @@ def _ours(
 
     def attack() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            plain, passes = (
-                search_passes(counted, precision, arguments.pass_size, task.x)
-                for precision in ("float32", search)
-            )
-            run = CascadeRun(plain, passes, threat, load, Path(folder), keep_adversarial=False)
+            passes = judge_and_search_passes(counted, search, arguments.pass_size, task.x)
+            run = CascadeRun(*passes, threat, load, Path(folder), keep_adversarial=False)
             for start in range(0, count, arguments.batch_size):
                 batch = range(start, min(start + arguments.batch_size, count))
                 outcomes.append(run.attack(Cascade("apgd", stages), batch, lambda _: None))

@@ -23,7 +23,7 @@ from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.masking import check_masking, check_square
 from pyrobust.evaluation.outcome import Outcome
 from pyrobust.evaluation.rows import write_rows
-from pyrobust.evaluation.search import search_passes
+from pyrobust.evaluation.search import judge_and_search_passes
 from pyrobust.evaluation.stages import Cascade
 from pyrobust.evaluation.subject import Subject
 from pyrobust.evaluation.summary import summarize
@@ -79,9 +79,8 @@ def evaluate(
     key = _key(subject, settings, keep_adversarial)
     with exact_kernels():
         x, labels = subject.load(range(min(settings.pass_size, count)))
-        logits_fn, search_fn = (
-            search_passes(subject.logits_fn, search, settings.pass_size, x)
-            for search in ("float32", settings.search)
+        logits_fn, search_fn = judge_and_search_passes(
+            subject.logits_fn, settings.search, settings.pass_size, x
         )
         run = CascadeRun(
             logits_fn, search_fn, subject.threat, subject.load, state / key, keep_adversarial

@@ -9,15 +9,20 @@ from pyrobust.config.evaluation import Search
 from pyrobust.evaluation.stages import Stage
 
 
-def search_passes(network: LogitsFn, search: Search, pass_size: int, x: Tensor) -> FixedPasses:
-    """Return the passes that attacks search through.
+def judge_and_search_passes(
+    network: LogitsFn, search: Search, pass_size: int, x: Tensor
+) -> tuple[FixedPasses, FixedPasses]:
+    """Return the passes that judge points, and those that attacks search through.
 
     Args:
         search: float32 is the network itself; bfloat16 rounds the factors of its products to
             8 bits, which leaves pixels, losses and steps in float32.
         x: (N, C, H, W) in [0, 1], a few images to try the passes on (`packed_passes`).
     """
-    return packed_passes(network if search == "float32" else _in_bfloat16(network), pass_size, x)
+    judge = packed_passes(network, pass_size, x)
+    if search == "float32":
+        return judge, judge
+    return judge, packed_passes(_in_bfloat16(network), pass_size, x)
 
 
 def searched(

@@ -12,7 +12,7 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.search import search_passes
+from pyrobust.evaluation.search import judge_and_search_passes
 from pyrobust.evaluation.stages import Cascade, Stage
 from pyrobust.evaluation.subject import Subject
 
@@ -130,7 +130,7 @@ def test_a_search_in_bfloat16_counts_only_what_float32_confirms(
 ) -> None:
     plain = run_of(subject, tmp_path / "plain")
     x, labels = subject.load(range(48))
-    search_fn = search_passes(subject.logits_fn, "bfloat16", 16, x[:16])
+    _, search_fn = judge_and_search_passes(subject.logits_fn, "bfloat16", 16, x[:16])
     assert 1e-5 < (search_fn(x) - plain.logits_fn(x)).abs().max() < 0.5
     run = replace(plain, search_fn=search_fn, folder=tmp_path / "bfloat16")
     ours = run.attack(cascade, range(48), lambda _: None)
