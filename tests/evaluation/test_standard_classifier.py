@@ -43,7 +43,7 @@ def images(cifar10_parquet: Path) -> tuple[Tensor, Tensor]:
     (path,) = cifar10_parquet.rglob("*test*.parquet")
     rows = pq.read_table(path).slice(0, NUM_IMAGES).to_pylist()
     pixels = [np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows]
-    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
+    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous().float() / 255
     return x, torch.tensor([row["label"] for row in rows])
 
 
