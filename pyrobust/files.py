@@ -38,7 +38,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+        # NumPy says no more than how many of its numbers were written.
+        reason = error if error.errno else f"the disk is full, or files have a limit ({error})"
+        raise UserError(f"cannot write {path}: {reason}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -19,10 +19,17 @@ _KEY = "pyrobust"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON values atomically; equal contents give equal bytes."""
+    """Write tensors and JSON values atomically; equal contents give equal bytes.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(held, temporary, {_KEY: json.dumps(facts, sort_keys=True)})
+        try:
+            save_file(held, temporary, {_KEY: json.dumps(facts, sort_keys=True)})
+        except SafetensorError as error:  # what the system said, without its number
+            raise OSError(str(error)) from error
         # The library makes files that only their owner may read.
         temporary.chmod(0o666 & ~_umask())
 

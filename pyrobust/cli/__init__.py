@@ -9,6 +9,7 @@ import sys
 import typer
 
 from pyrobust.cli import analyse, compare, convert, data, evaluate, generate, report, target, train
+from pyrobust.cli.accidents import told
 from pyrobust.errors import UserError
 
 app = typer.Typer(
@@ -49,10 +50,19 @@ app.command("target")(target.target)
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one sentence on bad input."""
+    """Run the command line; exit 2 with one sentence on bad input and on want of memory or disk."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
     except UserError as error:
-        print(f"pyrobust: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except (MemoryError, OSError, RuntimeError) as error:
+        sentence = told(error)
+        if sentence is None:
+            raise
+        _refuse(sentence)
+
+
+def _refuse(sentence: str) -> None:
+    print(f"pyrobust: {sentence}", file=sys.stderr)
+    sys.exit(2)

@@ -67,6 +67,7 @@ def _open(kind: str, folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 def _torchvision_dataset(kind: str, folder: Path, split: str) -> Any:
     from torchvision import datasets
 
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _connection_timeout():
@@ -75,8 +76,9 @@ def _torchvision_dataset(kind: str, folder: Path, split: str) -> Any:
             cifar = datasets.CIFAR10 if kind == "cifar10" else datasets.CIFAR100
             return cifar(str(folder), train=split == "train", download=True)
     except Exception as error:  # torchvision lets through whatever the network or tar raised
-        with suppress(OSError):
-            folder.rmdir()  # does nothing where a file is in it
+        with suppress(OSError):  # something was put into it
+            for path in made:
+                path.rmdir()
         raise UserError(
             f"{kind} is not whole in {folder} and could not be downloaded ({error}): put "
             f"{' and '.join(ARCHIVES[kind])} there, or its Parquet files train*.parquet and "

@@ -142,7 +142,7 @@ def run_loop(
             loop.advance = stack.enter_context(
                 counting(
                     settings.total_steps * settings.batch_size,
-                    description,
+                    f"{description} on {processes.device.type}",
                     "images",
                     done=loop.logged_steps * settings.batch_size,
                 )

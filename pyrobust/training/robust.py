@@ -50,6 +50,7 @@ def train_robust(
     with joined_processes(runtime.device) as processes:
         together = processes.normalized_together(settings.batch_size, settings.virtual_batch)
         facts = {"settings": settings.model_dump(mode="json"), "batch_norm_images": together}
+        _check_graph(runtime, processes)
         with processes.writing(output, result="training.json"):
             task = robust_task(inputs, plan, spec, settings, steps, runtime, processes)
             run = run_loop(
@@ -95,10 +96,6 @@ def robust_task(
 ) -> ClassifierTask:
     """Return TRADES on mixed batches as a task of the training loop."""
     device = processes.device
-    if runtime.cuda_graph and device.type != "cuda":
-        raise UserError(
-            f"cuda_graph is on and the device is {device}, expected a GPU: leave it off"
-        )
     model = new_model(spec, settings.seed, settings.zero_logits, settings.channels_last, device)
     set_virtual_batch(model, settings.virtual_batch)
     optimizer = AveragedSgd(model, settings.weight_decay)
@@ -153,6 +150,14 @@ def robust_task(
         processes,
     )
     return ClassifierTask(step, METRICS, schedule.log_facts, optimizer, validation)
+
+
+def _check_graph(runtime: Runtime, processes: Processes) -> None:
+    """Refuse a CUDA graph where there is no GPU."""
+    if runtime.cuda_graph and processes.device.type != "cuda":
+        raise UserError(
+            f"cuda_graph is on and the device is {processes.device}, expected a GPU: leave it off"
+        )
 
 
 def _record(run: Run, inputs: TrainingInputs, spec: ModelSpec) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pyrobust.training.inputs import TrainingInputs
 from pyrobust.training.loader import target_table
 from pyrobust.training.optimizer import AveragedSgd, decayed_parameters
 from pyrobust.training.processes import Processes
-from pyrobust.training.robust import plan_batches, robust_task
+from pyrobust.training.robust import plan_batches, robust_task, train_robust
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.task import ClassifierTask, new_model
 from tests.training.plain_trades import PlainTrades
@@ -212,9 +212,14 @@ def test_a_cuda_graph_trains_with_the_same_bits(
         assert torch.equal(eager, replayed)
 
 
-def test_a_cuda_graph_without_a_gpu_is_refused(digits: Path, samples: Path) -> None:
+def test_a_cuda_graph_without_a_gpu_is_refused_and_an_old_result_is_kept(
+    digits: Path, samples: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "training.json").write_text("{}")
+    runtime = Runtime(device="cpu", cuda_graph=True)
     with pytest.raises(UserError, match="cuda_graph is on and the device is cpu"):
-        make_task(digits, samples, make_settings(), cuda_graph=True)
+        train_robust(digits, samples, tmp_path, make_settings(), runtime)
+    assert [path.name for path in tmp_path.iterdir()] == ["training.json"]
 
 
 def test_mapped_stores_give_the_same_bits_as_resident_ones(digits: Path, samples: Path) -> None:
