@@ -37,9 +37,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(str(error))
 
 
-def submit(cluster: Cluster, project: Project, *targets: str) -> subprocess.Popen[str]:
+def submit(
+    cluster: Cluster, project: Project, *targets: str, overlay: Path | None = None
+) -> subprocess.Popen[str]:
     command = ["snakemake", *targets, "--workflow-profile", "profiles/slurm", *OPTIONS]
-    command += ["--configfile", TINY, "tests/slurm/longer.yaml"]
+    command += ["--configfile", TINY, "tests/slurm/longer.yaml", *([overlay] if overlay else [])]
     return subprocess.Popen(
         command, cwd=project, env=cluster.environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -98,6 +100,20 @@ def test_stages_reach_their_partitions_and_a_preempted_training_goes_on(
     assert (first["memory"], second["memory"]) == ("16000M", "32000M")
     assert (first["limit"], second["limit"]) == ("2-00:00:00", "4-00:00:00")
     assert "going on from step" in (project / "logs/train_robust/tiny/seed0.log").read_text()
+
+
+def test_a_failed_job_names_its_log_and_shows_its_sentence(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path / "project")
+    overlay = tmp_path / "flowers.yaml"
+    overlay.write_text("datasets: {flowers: {layout: folder}}")
+    target = "resources/datasets/flowers/dataset.json"
+    output = finish(submit(cluster, project, target, "--retries", "0", overlay=overlay))
+    assert "logs/make_dataset/flowers.log" in output, output[-3000:]
+    assert "pyrobust: " in output and "resources/raw/flowers" in output, output[-3000:]
+    assert "the same command goes on" in output, output[-3000:]
+    assert not (project / target).exists()
 
 
 def test_more_memory_than_there_is_ends_in_slurms_own_words(

@@ -17,6 +17,6 @@ def project(tmp_path: Path) -> Project:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a copy in which the tiny experiment has run; tests must not change it."""
     project = copy_project(tmp_path_factory.mktemp("finished"))
-    run = snakemake(project)
+    run = snakemake(project, "--notemp")
     assert run.returncode == 0, run.stdout[-6000:]
     return project

@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.disks import run_with_disk
 from tests.workflow.running import TINY, Project
 
 pytestmark = pytest.mark.slow
 
 DATASET = "resources/datasets/digits/dataset.json"
+LABELLER = "results/labellers/digits/tiny/labeller.json"
 GENERATOR = "results/generators/digits/tiny/generator.json"
 
 
@@ -41,6 +44,73 @@ def test_a_failed_stage_shows_its_log_and_what_mends_it(project: Project, tmp_pa
     assert not (project / target).exists()
 
 
+def test_a_data_root_that_is_not_there_is_named(project: Project, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("{data_root: 'no where/é', datasets: {flowers: {layout: folder}}}")
+    target = "resources/datasets/flowers/dataset.json"
+    status, output = run(project, target, "--configfile", str(overlay))
+    assert status != 0
+    assert "pyrobust: " in output and "no where/é/flowers" in output, output[-3000:]
+    assert not (project / "no where").exists()
+
+
+def wait_for_job(project: Project, verb: str, workflow: "subprocess.Popen[str]") -> int:
+    """Return the process that runs `verb` for the workflow in `project`."""
+    words = b"\0-m\0pyrobust\0" + verb.encode() + b"\0"
+    while workflow.poll() is None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                is_here = (process / "cwd").resolve() == project.resolve()
+                if is_here and words in (process / "cmdline").read_bytes():
+                    return int(process.name)
+        time.sleep(0.1)
+    raise AssertionError(workflow.communicate()[0][-3000:])
+
+
+def test_a_killed_job_is_told_with_its_log_and_the_same_command_goes_on(project: Project) -> None:
+    first = start(project, LABELLER, "--configfile", TINY)
+    os.kill(wait_for_job(project, "train-labeller", first), signal.SIGKILL)
+    output = first.communicate(timeout=280)[0]
+    assert first.returncode != 0
+    assert "logs/train_labeller/digits/tiny.log" in output, output[-3000:]
+    assert "the job was killed, mostly for want of memory" in output, output[-3000:]
+    status, output = run(project, LABELLER, "--configfile", TINY)
+    assert status == 0, output[-3000:]
+    assert "rule make_dataset" not in output
+
+
+def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(
+    project: Project,
+) -> None:
+    (project / "resources/datasets").mkdir()
+    command = f"snakemake {DATASET} --cores 2 --configfile {TINY} 2>&1"
+    done = run_with_disk(
+        project,
+        "resources/datasets",
+        "size=40k",
+        f"""
+        {command} && exit 98
+        test ! -e {DATASET} || exit 97
+        mount -o remount,size=100m resources/datasets
+        {command} > /dev/null && test -e {DATASET}
+        """,
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout[-3000:])
+    assert "No space left on device" in done.stdout, done.stdout[-3000:]
+    assert "Traceback" not in done.stdout, done.stdout[-3000:]
+
+
+def test_a_read_only_folder_is_named(project: Project) -> None:
+    read_only = "mount --bind . disk && mount -o remount,ro,bind disk && cd disk"
+    (project / "disk").mkdir()
+    done = run_with_disk(
+        project, "disk", "size=1m", f"{read_only} && snakemake {DATASET} --cores 2 2>&1"
+    )
+    assert done.returncode not in (0, 99), done.stdout
+    assert "Read-only file system" in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout, done.stdout
+
+
 def test_a_second_workflow_in_one_folder_is_refused_and_the_first_ends_well(
     project: Project,
 ) -> None:
@@ -67,12 +137,17 @@ def test_a_place_that_cannot_be_written_is_named(project: Project) -> None:
     assert "resources/datasets" in output, output[-2000:]
 
 
-def test_a_config_changed_after_the_start_makes_anew_what_depends_on_it_and_no_more(
+def test_a_config_changed_in_mid_run_makes_anew_what_depends_on_it_and_no_more(
     project: Project, tmp_path: Path
 ) -> None:
-    assert run(project, GENERATOR, "--configfile", TINY)[0] == 0
     overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("generators: {tiny: {jitter: 1.0e-4}}")
+    configuration = ["--configfile", TINY, str(overlay)]
+    first = start(project, GENERATOR, *configuration)
+    wait_for_job(project, "dataset", first)
     overlay.write_text("generators: {tiny: {jitter: 2.0e-4}}")
-    _, output = run(project, GENERATOR, "--configfile", TINY, str(overlay), "--dry-run")
+    output = first.communicate(timeout=280)[0]
+    assert first.returncode == 0, output[-3000:]
+    _, output = run(project, GENERATOR, *configuration, "--dry-run")
     assert "fit_generator" in output
     assert "make_dataset" not in output

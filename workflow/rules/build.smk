@@ -13,5 +13,8 @@ rule build_core:
     resources:
         mem_mb=8000,
         runtime=30,
+    params:
+        sources=SOURCES.as_posix(),
     shell:
-        "MAX_JOBS={threads} python setup.py build_ext --inplace > {log} 2>&1"
+        "(cd {params.sources:q} && MAX_JOBS={threads} python setup.py build_ext --inplace)"
+        " > {log} 2>&1"

@@ -1,13 +1,17 @@
 # Notices a core that is older than its sources; no rules here.
+import os
 from pathlib import Path
+
+# Where the sources lie, as seen from where snakemake works: another folder with --directory.
+SOURCES = Path(os.path.relpath(workflow.basedir))
 
 CORE_BUILT = Path("resources/core.built")
 CORE_SOURCES = [
-    "setup.py",
-    "workflow/rules/build.smk",
+    (SOURCES / "setup.py").as_posix(),
+    (SOURCES / "workflow/rules/build.smk").as_posix(),
     *sorted(
         path.as_posix()
-        for path in Path("csrc").rglob("*")
+        for path in (SOURCES / "csrc").rglob("*")
         if path.suffix in {".h", ".cuh", ".cpp", ".cu"}
     ),
 ]

@@ -6,6 +6,7 @@
 import fcntl
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.settings.types import ExecMode
 
@@ -14,8 +15,14 @@ STATE = Path(".snakemake")
 
 def alive():
     """Return the lock that tells others that this snakemake lives: keep it."""
-    STATE.mkdir(exist_ok=True)
-    lock = (STATE / "alive.lock").open("w")
+    try:
+        STATE.mkdir(exist_ok=True)
+        lock = (STATE / "alive.lock").open("w")
+    except OSError as error:
+        raise WorkflowError(
+            f"cannot write {STATE.resolve()} ({error.strerror}): run snakemake in a folder of "
+            "yours, such as a clone or, with --directory, one that has a config/"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left_over in (STATE / "locks").glob("*.lock"):

@@ -1,0 +1,100 @@
+"""Each rule by itself, as `snakemake --generate-unit-tests` tests it on the tiny experiment.
+
+The generator keeps the declared inputs and outputs of one job of each rule. A test of its making
+runs that job in an empty folder and compares its outputs byte by byte. Two things are added here,
+since a stage is a folder and the file that a rule names is its index: the inputs' folders are
+completed, and the weights and tables beside an index are compared as well. What holds seconds and
+megabytes is not compared.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.running import Project, snakemake
+
+pytestmark = pytest.mark.slow
+
+# Every rule of the tiny experiment but `build_core`, which the whole test suite stands on.
+RULES = (
+    "make_dataset",
+    "train_labeller",
+    "fit_generator",
+    "sample_part",
+    "label_part",
+    "measure_distances",
+    "select_samples",
+    "train_robust",
+    "choose_run",
+    "attack_share",
+    "evaluate_run",
+    "evaluate_labeller",
+    "map_landscape",
+    "extract_original_features",
+    "extract_generated_features",
+    "find_neighbours",
+    "measure_quality",
+    "report_experiment",
+)
+
+# Results beside the index of a stage, whose hashes it does not hold.
+BESIDE = {
+    "train_labeller": "model.safetensors",
+    "train_robust": "model.safetensors",
+    "choose_run": "model.safetensors",
+    "evaluate_run": "rows.parquet",
+    "evaluate_labeller": "rows.parquet",
+    "find_neighbours": "neighbours.parquet",
+}
+OF_THIS_RUN = ("tiny.cost.json", "tiny.html")
+
+
+@pytest.fixture(scope="module")
+def generated(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of the finished project with the generated tests in `unit/`."""
+    project = tmp_path_factory.mktemp("rules") / "project"
+    shutil.copytree(finished, project)
+    run = snakemake(project, "--generate-unit-tests", "unit")
+    assert run.returncode == 0, run.stdout[-4000:]
+    for rule in RULES:
+        complete_inputs(project, project / "unit" / rule / "data")
+        complete_outputs(project, project / "unit" / rule / "expected", BESIDE.get(rule))
+    return project
+
+
+def complete_inputs(project: Project, data: Path) -> None:
+    """Bring the whole folder of every index of a stage."""
+    for index in list(data.rglob("*.json")):
+        folder = index.parent.relative_to(data)
+        shutil.copytree(
+            project / folder, data / folder, dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns(".lock", index.name),
+        )  # fmt: skip
+
+
+def complete_outputs(project: Project, expected: Path, beside: str | None) -> None:
+    """Add what is compared beside the declared outputs, and take away what no two runs share."""
+    for index in list(expected.rglob("*.json")):
+        if index.name in OF_THIS_RUN:
+            index.unlink()
+        elif beside is not None:
+            folder = index.parent.relative_to(expected)
+            shutil.copy(project / folder / beside, index.parent)
+    for page in expected.rglob("*.html"):
+        page.unlink()
+
+
+def test_a_test_is_generated_for_every_rule_of_the_experiment(generated: Project) -> None:
+    made = {path.stem.removeprefix("test_") for path in (generated / "unit").glob("test_*.py")}
+    assert made == {*RULES, "build_core"}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_makes_the_same_bytes_from_its_inputs_alone(generated: Project, rule: str) -> None:
+    run = subprocess.run(
+        ["python", "-m", "pytest", "-q", f"unit/test_{rule}.py"], cwd=generated,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-6000:]
