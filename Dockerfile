@@ -25,5 +25,8 @@ RUN apt-get update \
 COPY --from=build /opt/pyrobust /opt/pyrobust
 COPY --from=build /opt/source /opt/source
 ENV PATH=/opt/pyrobust/bin:$PATH
+# In a clone that is mounted, Python would find the package of that clone first, and the workflow
+# would build a core for it that has no CUDA half.
+ENV PYTHONSAFEPATH=1 PYROBUST_CORE=0
 WORKDIR /opt/source
 CMD ["pyrobust", "--help"]
