@@ -80,7 +80,9 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path) -> 
         cwd=folder, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr
-    assert re.search(r"cannot write limited/train/images-00000\.npy.*files have a limit", sentence(run))
+    assert re.search(
+        r"cannot write limited/train/images-00000\.npy.*files have a limit", sentence(run)
+    )
     assert not (folder / "limited/dataset.json").exists()
 
 
