@@ -202,6 +202,9 @@ def _public(arguments: argparse.Namespace, task: Task, threat: ThreatModel) -> d
             )
             attacker.apgd.n_restarts, attacker.apgd.n_iter = arguments.restarts, arguments.steps
             rows = torch.nonzero(standing).flatten()
+            if not len(rows):  # the public attack takes no empty batch
+                accuracies.append(0.0)
+                continue
             x_adv, _ = attacker.run_standard_evaluation(
                 task.x[rows], task.labels[rows], batch_size=arguments.public_batch_size
             )

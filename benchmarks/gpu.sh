@@ -27,6 +27,6 @@ else
 fi
 
 "$python" benchmarks/training.py --device cuda --networks resnet-18 wrn-28-10 --batch-size 256
-"$python" benchmarks/evaluation.py --random resnet-18 wrn-28-10 --restarts 1 \
+"$python" benchmarks/evaluation.py --random resnet-18 wrn-28-10 --epsilon 1/255 --restarts 1 \
   --output benchmarks/results/evaluation-gpu.json
 "$python" benchmarks/operators.py --device cuda "$@"
