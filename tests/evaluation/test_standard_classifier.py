@@ -15,9 +15,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd, pgd, pgd40
+from pyrobust.cli import app
+from pyrobust.files import read_json
 from tests.attacks.public import public_walk
 
 NUM_IMAGES = 24
@@ -79,3 +82,39 @@ def test_robust_accuracy_is_that_of_the_public_attack(
     ours = classifier(apgd(classifier, x, labels, right, settings, 0)).argmax(1) == labels
     assert 0 < theirs.sum() < len(right), "the case tells nothing"
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_the_whole_verb_leaves_nothing_standing(
+    cifar10_parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = tmp_path / "raw" / "cifar10"
+    raw.mkdir(parents=True)
+    for split, count in (("train", 200), ("test", NUM_IMAGES)):
+        (path,) = cifar10_parquet.rglob(f"{split}-*.parquet")
+        pq.write_table(pq.read_table(path).slice(0, count), raw / path.name)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    small = ["--apgd-ce-steps", "10", "--apgd-ce-restarts", "1", "--apgd-dlr-steps", "10"]
+    verbs = [
+        ["dataset", "cifar10", "--data-root", raw.parent, "--validation-size", "10"],
+        ["evaluate", "--model", "resnet:ResNet18", "--weights", EXAMPLES / "model_test.pt"],
+    ]
+    verbs[0] += ["--output", tmp_path / "cifar10"]
+    verbs[1] += ["--dataset", tmp_path / "cifar10", "--norm", "linf", "--epsilon", "8/255"]
+    verbs[1] += [
+        *small,
+        "--num-images",
+        "12",
+        "--pass-size",
+        "12",
+        "--output",
+        tmp_path / "evaluation",
+    ]
+    for verb in verbs:
+        result = CliRunner().invoke(app, [str(word) for word in verb], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    found = read_json(tmp_path / "evaluation" / "evaluation.json", "")
+    assert (found["dataset"], found["num_images"]) == ("cifar10", 12)
+    assert found["clean_accuracy"] > 0.7
+    assert found["robust_accuracy"] == found["stages"][-1]["num_standing"] == 0
+    assert all(check["passed"] for check in found["checks"]), found["checks"]
