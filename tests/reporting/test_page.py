@@ -214,5 +214,5 @@ def test_the_training_of_a_generator_is_drawn_where_there_was_one(
     write_report(experiment, folders, None, [], outputs)
     page = outputs.page.read_text(encoding="utf-8")
     assert "Training of the generator" in page
-    assert "1,500 steps in batches of\n64." in page
+    assert "3,000 steps in batches of\n64." in page
     assert Page(page).mistakes == []
