@@ -17,7 +17,7 @@ import numpy as np
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 # FAISS holds the distances of so many queries to so many points.
-QUERIES_AT_ONCE, POINTS_AT_ONCE = 4096, 4096
+QUERIES_AT_ONCE, POINTS_AT_ONCE = 4096, 1024
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,13 @@ class Proposer:
     """Prepares the search among points (n, d)."""
     complete: bool
     """Whether all points but the candidates are farther away, up to rounding."""
+    one_is_faster: bool
+    """Whether one candidate is found at less cost than several, among however many points."""
 
 
 def exhaustive() -> Proposer:
     """Compare all pairs, on a GPU where there is one."""
     faiss = _faiss()
-    # Four candidates cost a tenth more than one in FAISS's blocks of 1,024 points, for each block
-    # has its own merge; in blocks of 4,096 they do not.
-    faiss.cvar.distance_compute_blas_database_bs = POINTS_AT_ONCE
 
     def on_cpu(points: np.ndarray) -> Search:
         return lambda queries, k: faiss.knn(queries, points, k)
@@ -45,7 +44,9 @@ def exhaustive() -> Proposer:
         index.add(points)
         return lambda queries, k: index.search(queries, k)
 
-    return Proposer(on_gpu if uses_gpu() else on_cpu, complete=True)
+    if uses_gpu():
+        return Proposer(on_gpu, complete=True, one_is_faster=False)
+    return Proposer(on_cpu, complete=True, one_is_faster=True)
 
 
 def inverted_lists(probes: int) -> Proposer:
@@ -61,7 +62,7 @@ def inverted_lists(probes: int) -> Proposer:
         index.nprobe = probes
         return lambda queries, k: index.search(queries, k)
 
-    return Proposer(build, complete=False)
+    return Proposer(build, complete=False, one_is_faster=False)
 
 
 def uses_gpu() -> bool:

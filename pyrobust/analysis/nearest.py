@@ -11,6 +11,9 @@ others are compared in float64. Where they may be more than the candidates that 
 it is asked for more of them. So the answer is that of a comparison of all pairs in float64,
 whatever the sizes of the blocks, the number of threads or the device. (A proposer that does not
 look at all points gives no such proof; the nearest of what it proposes is then taken.)
+
+One candidate costs FAISS a fifth less than several. So it is asked for one in each part of the
+points first, and for several only in the parts that may hold the nearest: mostly one.
 """
 
 import logging
@@ -18,13 +21,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyrobust.analysis.candidates import POINTS_AT_ONCE, QUERIES_AT_ONCE, Proposer, exhaustive
+from pyrobust.analysis.candidates import (
+    POINTS_AT_ONCE,
+    QUERIES_AT_ONCE,
+    Proposer,
+    Search,
+    exhaustive,
+)
+from pyrobust.analysis.distinct import distinct_rows
 from pyrobust.analysis.pca import FeatureRows
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
-_FIRST_CANDIDATES = 4  # about as fast as one in large blocks; eight cost a tenth more
+_MOST_PARTS, _LEAST_PART = 64, 512  # of a block of points; so few still take full speed
+_FIRST_CANDIDATES = 4  # as fast as two
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
 _PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
@@ -102,11 +113,20 @@ class _Queries:
     own: np.ndarray | None  # (q,) index of the point that each must not find
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Points of a block that have a search of their own."""
+
+    start: int  # place of the first
+    size: int
+    search: Search
+
+
 class _PointBlock:
     """Points that are searched together. Equal ones are searched once, however many they are."""
 
     def __init__(self, points: np.ndarray, start: int, proposer: Proposer) -> None:
-        places, second = _distinct(points)
+        places, second = distinct_rows(points)
         self._points = points[places]
         self._first = places + start
         self._second = np.where(second < 0, -1, second + start)
@@ -114,8 +134,13 @@ class _PointBlock:
         self._centre = self._points.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._centred = self._points - self._centre
         self._largest_norm = float(_norms(self._centred).max())
-        self._search = proposer.build(self._centred)
         self._complete = proposer.complete
+        most = len(self._points)
+        size = max(_LEAST_PART, -(-most // _MOST_PARTS)) if proposer.one_is_faster else most
+        self._parts = [
+            _Part(first, min(size, most - first), proposer.build(self._centred[first:][:size]))
+            for first in range(0, most, size)
+        ]
 
     def nearest(self, values: np.ndarray, own: np.ndarray | None) -> Neighbours:
         """Return the nearest point of each query (q, d); `own` (q,) are indices to leave out."""
@@ -124,28 +149,56 @@ class _PointBlock:
         error = unit * (_norms(centred) + self._largest_norm) ** 2
         queries = _Queries(values, centred, error, own)
         result = Neighbours(np.full(len(values), -1), np.full(len(values), np.inf))
-        waiting = np.arange(len(values))
+        promising = self._promising(queries)
+        for part, holds_nearest in zip(self._parts, promising.T, strict=True):
+            self._search_part(part, queries, np.flatnonzero(holds_nearest), result)
+        return result
+
+    def _promising(self, queries: _Queries) -> np.ndarray:
+        """Tell in which parts the nearest point of each query may lie, (q, parts)."""
+        if len(self._parts) == 1:
+            return np.ones((len(queries.values), 1), bool)
+        least = np.empty((len(queries.values), len(self._parts)), np.float32)
+        only_own = np.empty(least.shape, bool)  # so that others of the part are not known
+        for column, part in enumerate(self._parts):
+            approximate, places = part.search(queries.centred, 1)
+            least[:, column] = approximate[:, 0]
+            index = self._indices(queries, slice(None), part.start + places)
+            only_own[:, column] = index[:, 0] < 0
+        limit = np.where(only_own, np.inf, least).min(axis=1) + 2 * queries.error
+        promising: np.ndarray = only_own | (least <= limit[:, None])
+        return promising
+
+    def _search_part(
+        self, part: _Part, queries: _Queries, waiting: np.ndarray, result: Neighbours
+    ) -> None:
+        """Write the nearest points in one part of the waiting queries where they are nearer."""
         count = _FIRST_CANDIDATES
         while waiting.size and count <= _MOST_CANDIDATES:
-            settled = self._compare_candidates(queries, waiting, count, result)
+            settled = self._compare_candidates(part, queries, waiting, count, result)
             waiting = waiting[~settled]
             count *= _MORE_CANDIDATES
         if waiting.size:
             logger.info(f"{waiting.size} queries have many almost equal neighbours")
         for query in waiting.tolist():
-            self._compare_all(queries, query, result)
-        return result
+            self._compare_all(part, queries, query, result)
 
     def _compare_candidates(
-        self, queries: _Queries, waiting: np.ndarray, count: int, result: Neighbours
+        self,
+        part: _Part,
+        queries: _Queries,
+        waiting: np.ndarray,
+        count: int,
+        result: Neighbours,
     ) -> np.ndarray:
         """Settle what `count` candidates can, and tell which of the waiting queries are."""
-        count = min(count, len(self._points))
-        approximate, places = self._search(queries.centred[waiting], count)
+        count = min(count, part.size)
+        approximate, places = part.search(queries.centred[waiting], count)
+        places = np.where(places < 0, -1, part.start + places)
         index = self._indices(queries, waiting, places)
         error = queries.error[waiting]
         limit = np.where(index >= 0, approximate, np.inf).min(axis=1) + 2 * error
-        all_seen = count == len(self._points) or not self._complete
+        all_seen = count == part.size or not self._complete
         settled: np.ndarray = (approximate[:, -1] > limit) | all_seen
         possible = (index >= 0) & (approximate <= limit[:, None]) & settled[:, None]
         row, column = np.nonzero(possible)
@@ -158,15 +211,17 @@ class _PointBlock:
         _keep_nearest(result, query, distance, index[row, column])
         return settled
 
-    def _compare_all(self, queries: _Queries, query: int, result: Neighbours) -> None:
-        """Settle one query by comparing all points in float64."""
-        places = np.arange(len(self._points))
+    def _compare_all(self, part: _Part, queries: _Queries, query: int, result: Neighbours) -> None:
+        """Settle one query by comparing all points of a part in float64."""
+        places = np.arange(part.start, part.start + part.size)
         index = self._indices(queries, np.array([query]), places[None])[0]
         places, index = places[index >= 0], index[index >= 0]
         same = np.full(len(places), query)
         _keep_nearest(result, same, self._distances(queries, same, places), index)
 
-    def _indices(self, queries: _Queries, some: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _indices(
+        self, queries: _Queries, some: np.ndarray | slice, places: np.ndarray
+    ) -> np.ndarray:
         """Return the lowest index of the points at `places` (q, k) that a query may find, or -1.
 
         Args:
@@ -190,45 +245,15 @@ class _PointBlock:
 def _keep_nearest(
     result: Neighbours, query: np.ndarray, distance: np.ndarray, index: np.ndarray
 ) -> None:
-    """Write the first pair of each query by (distance, index) into `result`."""
+    """Write the first pair of each query by (distance, index) where it comes before `result`."""
     order = np.lexsort((index, distance, query))
     _, firsts = np.unique(query[order], return_index=True)
     best = order[firsts]
-    result.index[query[best]] = index[best]
-    result.squared_distance[query[best]] = distance[best]
-
-
-def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the next index (or -1) of each distinct row of points (n, d)."""
-    rows = np.ascontiguousarray(points + np.float32(0))  # which makes -0 equal to 0
-    _, group = np.unique(_hashes(rows), return_inverse=True)
-    shared = np.flatnonzero(np.bincount(group)[group] > 1)
-    alone = np.setdiff1d(np.arange(len(rows)), shared, assume_unique=True)
-    if not shared.size:
-        return alone, np.full(len(alone), -1)
-    # Rows of equal hash are compared byte by byte.
-    bytes_of_row = np.dtype((np.void, rows.itemsize * rows.shape[1]))
-    _, firsts, group = np.unique(
-        rows[shared].view(bytes_of_row).ravel(), return_index=True, return_inverse=True
-    )
-    order = np.argsort(group, kind="stable")  # indices stay ascending within a group
-    starts = np.searchsorted(group[order], np.arange(len(firsts)))
-    several = np.bincount(group) > 1
-    second = np.full(len(firsts), -1)
-    second[several] = shared[order[starts[several] + 1]]
-    return np.concatenate([alone, shared[firsts]]), np.concatenate(
-        [np.full(len(alone), -1), second]
-    )
-
-
-def _hashes(rows: np.ndarray) -> np.ndarray:
-    """Return a 64-bit hash of each row of float32 values; equal rows have equal ones."""
-    factors = np.random.SeedSequence(0).generate_state(rows.shape[1], np.uint64) | np.uint64(1)
-    result = np.empty(len(rows), np.uint64)
-    for start in range(0, len(rows), _PAIRS):
-        part = slice(start, start + _PAIRS)
-        result[part] = rows[part].view(np.uint32).astype(np.uint64) @ factors
-    return result
+    query, distance, index = query[best], distance[best], index[best]
+    known, held = result.index[query], result.squared_distance[query]
+    before = (distance < held) | ((distance == held) & (index < known))
+    result.index[query[before]] = index[before]
+    result.squared_distance[query[before]] = distance[before]
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:

@@ -76,6 +76,19 @@ def test_many_duplicates_agree_with_brute_force() -> None:
     assert_exact(grid, grid, same_set=True)
 
 
+def test_equals_in_several_parts_agree_with_brute_force() -> None:
+    """Points are searched in parts of 2,048 or more; most of these are equally far from several."""
+    grid = np.random.default_rng(7).integers(0, 8, (6000, 5)).astype(np.float32)
+    assert_exact(grid[:700], grid[700:])
+    own = np.arange(len(grid))
+    found = nearest_neighbours(grid, grid, ONE_BLOCK, own)
+    some = slice(2500, 3000)
+    distances = squared_distances(grid[some, None], grid[None])
+    distances[np.arange(500), own[some]] = np.inf
+    np.testing.assert_array_equal(found.index[some], distances.argmin(axis=1))
+    np.testing.assert_array_equal(found.squared_distance[some], distances.min(axis=1))
+
+
 def test_a_collapsed_generator_agrees_with_brute_force() -> None:
     """Float32 cannot tell these points apart: they differ by less than it rounds off."""
     random = np.random.default_rng(1)
@@ -130,7 +143,10 @@ def test_a_search_that_rounds_too_much_is_noticed() -> None:
     points = np.random.default_rng(4).standard_normal((200, 50)).astype(np.float32)
     with pytest.raises(ArithmeticError, match="TensorFloat-32"):
         nearest_neighbours(
-            points[:100], points[100:], ONE_BLOCK, proposer=Proposer(build, complete=True)
+            points[:100],
+            points[100:],
+            ONE_BLOCK,
+            proposer=Proposer(build, complete=True, one_is_faster=False),
         )
 
 
@@ -184,7 +200,11 @@ def test_a_gpu_finds_what_the_processor_finds() -> None:
         points,
         ONE_BLOCK,
         own,
-        Proposer(lambda points: lambda queries, k: faiss.knn(queries, points, k), complete=True),
+        Proposer(
+            lambda points: lambda queries, k: faiss.knn(queries, points, k),
+            complete=True,
+            one_is_faster=True,
+        ),
     )
     np.testing.assert_array_equal(on_gpu.index, on_cpu.index)
 
