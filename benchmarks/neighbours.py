@@ -10,10 +10,10 @@ memory, and grow as the number of distances.
 Each measurement runs in a process of its own, and the methods take turns, since the speed of a
 shared machine drifts; the fastest of the repeats counts. `real` searches generated vectors among
 real ones, `self` among themselves; `paper` is Algorithm 1 as the paper runs it, 10K samples among
-the 30K images of its three sets. `faiss` is IndexFlatL2 the way it is commonly called: k = 1, and k = 2
-among themselves, where the first hit is taken for the vector itself. It runs at every size, and so
-does scikit-learn's brute force up to `--patience` distances. prdc holds a matrix of all distances
-and runs at the largest size whose two copies fit into half of this machine's free memory.
+the 30K images of its three sets. `faiss` is IndexFlatL2 the way it is commonly called: k = 1, and
+k = 2 among themselves, where the first hit is taken for the vector itself. It runs at every size,
+and so does scikit-learn's brute force up to `--patience` distances. prdc holds a matrix of all
+distances and runs at the largest size whose two copies fit into half of this machine's free memory.
 """
 
 import argparse

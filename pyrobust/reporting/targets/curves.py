@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.palette import LIGHT
@@ -90,7 +90,9 @@ def draw_curves(
         name_hollow_marks(axes)
     if settings.logarithmic:
         axes.set_xscale("log")
+        axes.set_xticks(sorted({x_of(settings, *pair) for pair in zip(points, rows, strict=True)}))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(_AXIS_NAMES.get(settings.x, settings.x.replace("_", " ")))
     axes.set_ylabel(_AXIS_NAMES[settings.y])
     percent_axis(axes)
