@@ -4,13 +4,16 @@ FAISS computes |q|² + |y|² - 2<q, y> in float32, which rounds: equal vectors c
 distance, and near neighbours change places. A sum of d products that are rounded in any order is
 off by at most d u |q| |y|, u = 2⁻²⁴ (Higham 2002, section 3.1), so for all three terms together
 
-    |approximate - true| <= E = (d + 16) u (|q| + |y|)².
+    |approximate(y) - true(y)| <= E(|y|) = (d + 16) u (|q| + |y|)².
 
-A point whose approximate distance exceeds the least one by more than 2E is not the nearest. All
-others are compared in float64. Where they may be more than the candidates that FAISS returned,
-it is asked for more of them. So the answer is that of a comparison of all pairs in float64,
-whatever the sizes of the blocks, the number of threads or the device. (A proposer that does not
-look at all points gives no such proof; the nearest of what it proposes is then taken.)
+The nearest point lies within D = min approximate(y) + E(|y|) over any points y that were seen. So
+its norm is at most |q| + √D, and its approximate distance at most D + E(|q| + √D): any point
+beyond that limit is not the nearest, and a few points of huge norm do no harm to the others. All
+points within the limit are compared in float64. Where they may be more than the candidates that
+FAISS returned, it is asked for more of them. So the answer is that of a comparison of all pairs
+in float64, whatever the sizes of the blocks, the number of threads or the device. (A proposer
+that does not look at all points gives no such proof; the nearest of what it proposes is then
+taken.)
 
 One candidate costs FAISS a fifth less than several. So it is asked for one in each part of the
 points first, and for several only in the parts that may hold the nearest: mostly one.
@@ -48,6 +51,10 @@ class Neighbours:
     index: np.ndarray  # (n,) int64, -1 where there is no point
     squared_distance: np.ndarray  # (n,) float64, infinite where there is no point
 
+    def part(self, rows: slice) -> "Neighbours":
+        """Return a view of some queries."""
+        return Neighbours(self.index[rows], self.squared_distance[rows])
+
     @property
     def distance(self) -> np.ndarray:
         """Euclidean distances, (n,) float64."""
@@ -77,22 +84,18 @@ def nearest_neighbours(
     """
     proposer = proposer or exhaustive()
     point_block, query_block = _block_sizes(points.shape[1], memory_bytes, proposer.complete)
-    index = np.full(queries.shape[0], -1, np.int64)
-    distance = np.full(queries.shape[0], np.inf)
+    found = Neighbours(np.full(queries.shape[0], -1, np.int64), np.full(queries.shape[0], np.inf))
     work = queries.shape[0] * -(-points.shape[0] // point_block)
     with counting(work, what, "queries") as advance:
         for start in range(0, points.shape[0], point_block):
             block = _PointBlock(points[start : start + point_block], start, proposer)
             for first in range(0, queries.shape[0], query_block):
-                some = queries[first : first + query_block]
-                here = slice(first, first + len(some))
-                found = block.nearest(some, None if own is None else own[here])
-                # Of equal distances the earlier block keeps its own: its indices are lower.
-                nearer = found.squared_distance < distance[here]
-                distance[here][nearer] = found.squared_distance[nearer]
-                index[here][nearer] = found.index[nearer]
+                here = slice(first, first + query_block)
+                some = queries[here]
+                block.search(some, None if own is None else own[here], found.part(here))
                 advance(len(some))
-    return Neighbours(index, distance)
+            del block  # before the next is made
+    return found
 
 
 def squared_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -109,7 +112,7 @@ class _Queries:
 
     values: np.ndarray  # (q, d) float32
     centred: np.ndarray  # (q, d) float32, around the centre of the points
-    error: np.ndarray  # (q,) bound E on the error of their approximate distances
+    norms: np.ndarray  # (q,) of `centred`
     own: np.ndarray | None  # (q,) index of the point that each must not find
 
 
@@ -133,7 +136,9 @@ class _PointBlock:
         # Around their mean the norms are smallest, and with them the rounding error.
         self._centre = self._points.mean(axis=0, dtype=np.float64).astype(np.float32)
         self._centred = self._points - self._centre
-        self._largest_norm = float(_norms(self._centred).max())
+        self._norms = _norms(self._centred)
+        self._largest_norm = float(self._norms.max())
+        self._unit = (points.shape[1] + 16) * 2.0**-24
         self._complete = proposer.complete
         most = len(self._points)
         size = max(_LEAST_PART, -(-most // _MOST_PARTS)) if proposer.one_is_faster else most
@@ -142,46 +147,69 @@ class _PointBlock:
             for first in range(0, most, size)
         ]
 
-    def nearest(self, values: np.ndarray, own: np.ndarray | None) -> Neighbours:
-        """Return the nearest point of each query (q, d); `own` (q,) are indices to leave out."""
-        centred = values - self._centre
-        unit = (values.shape[1] + 16) * 2.0**-24
-        error = unit * (_norms(centred) + self._largest_norm) ** 2
-        queries = _Queries(values, centred, error, own)
-        result = Neighbours(np.full(len(values), -1), np.full(len(values), np.inf))
-        promising = self._promising(queries)
-        for part, holds_nearest in zip(self._parts, promising.T, strict=True):
-            self._search_part(part, queries, np.flatnonzero(holds_nearest), result)
-        return result
+    def search(self, values: np.ndarray, own: np.ndarray | None, found: Neighbours) -> None:
+        """Write the nearest points of the queries (q, d) into `found` where they come before.
 
-    def _promising(self, queries: _Queries) -> np.ndarray:
+        Args:
+            own: (q,) indices to leave out.
+            found: in other blocks; from which on by (distance, index) points count.
+        """
+        centred = values - self._centre
+        queries = _Queries(values, centred, _norms(centred), own)
+        promising = self._promising(queries, found)
+        for part, holds_nearest in zip(self._parts, promising.T, strict=True):
+            self._search_part(part, queries, np.flatnonzero(holds_nearest), found)
+
+    def _promising(self, queries: _Queries, found: Neighbours) -> np.ndarray:
         """Tell in which parts the nearest point of each query may lie, (q, parts)."""
         if len(self._parts) == 1:
             return np.ones((len(queries.values), 1), bool)
         least = np.empty((len(queries.values), len(self._parts)), np.float32)
         only_own = np.empty(least.shape, bool)  # so that others of the part are not known
+        bound = found.squared_distance
         for column, part in enumerate(self._parts):
             approximate, places = part.search(queries.centred, 1)
+            places += part.start
+            index = self._indices(queries, slice(None), places)
+            bound = np.minimum(bound, self._bound(queries.norms, approximate, places, index))
             least[:, column] = approximate[:, 0]
-            index = self._indices(queries, slice(None), part.start + places)
             only_own[:, column] = index[:, 0] < 0
-        limit = np.where(only_own, np.inf, least).min(axis=1) + 2 * queries.error
-        promising: np.ndarray = only_own | (least <= limit[:, None])
+        promising: np.ndarray = only_own | (least <= self._limit(queries.norms, bound)[:, None])
         return promising
 
+    def _bound(
+        self, norms: np.ndarray, approximate: np.ndarray, places: np.ndarray, index: np.ndarray
+    ) -> np.ndarray:
+        """Return D: how far the nearest of some points (q, k) is at most, (q,)."""
+        error = self._error(norms[:, None], self._norms[places])
+        bound: np.ndarray = np.where(index >= 0, approximate + error, np.inf).min(axis=1)
+        return bound
+
+    def _limit(self, norms: np.ndarray, bound: np.ndarray) -> np.ndarray:
+        """Return the approximate distance that no point within `bound` (q,) exceeds, (q,)."""
+        # A millionth more, since both vectors were rounded when they were centred.
+        reach = (norms + np.sqrt(bound)) * (1 + 2.0**-20)
+        limit: np.ndarray = bound + self._error(norms, np.minimum(reach, self._largest_norm))
+        return limit
+
+    def _error(self, norms: np.ndarray, of_points: np.ndarray) -> np.ndarray:
+        """Return E, the largest error of approximate distances."""
+        error: np.ndarray = self._unit * np.square(norms + of_points)
+        return error
+
     def _search_part(
-        self, part: _Part, queries: _Queries, waiting: np.ndarray, result: Neighbours
+        self, part: _Part, queries: _Queries, waiting: np.ndarray, found: Neighbours
     ) -> None:
         """Write the nearest points in one part of the waiting queries where they are nearer."""
         count = _FIRST_CANDIDATES
         while waiting.size and count <= _MOST_CANDIDATES:
-            settled = self._compare_candidates(part, queries, waiting, count, result)
+            settled = self._compare_candidates(part, queries, waiting, count, found)
             waiting = waiting[~settled]
             count *= _MORE_CANDIDATES
         if waiting.size:
             logger.info(f"{waiting.size} queries have many almost equal neighbours")
         for query in waiting.tolist():
-            self._compare_all(part, queries, query, result)
+            self._compare_all(part, queries, query, found)
 
     def _compare_candidates(
         self,
@@ -189,35 +217,38 @@ class _PointBlock:
         queries: _Queries,
         waiting: np.ndarray,
         count: int,
-        result: Neighbours,
+        found: Neighbours,
     ) -> np.ndarray:
         """Settle what `count` candidates can, and tell which of the waiting queries are."""
         count = min(count, part.size)
         approximate, places = part.search(queries.centred[waiting], count)
         places = np.where(places < 0, -1, part.start + places)
         index = self._indices(queries, waiting, places)
-        error = queries.error[waiting]
-        limit = np.where(index >= 0, approximate, np.inf).min(axis=1) + 2 * error
+        norms = queries.norms[waiting]
+        bound = self._bound(norms, approximate, places, index)
+        limit = self._limit(norms, np.minimum(bound, found.squared_distance[waiting]))
         all_seen = count == part.size or not self._complete
         settled: np.ndarray = (approximate[:, -1] > limit) | all_seen
         possible = (index >= 0) & (approximate <= limit[:, None]) & settled[:, None]
         row, column = np.nonzero(possible)
         query = waiting[row]
-        distance = self._distances(queries, query, places[row, column])
-        if not (np.abs(distance - approximate[row, column]) <= error[row]).all():
+        place = places[row, column]
+        distance = self._distances(queries, query, place)
+        error = self._error(norms[row], self._norms[place])
+        if not (np.abs(distance - approximate[row, column]) <= error).all():
             raise ArithmeticError(
                 "the search is less exact than float32: TensorFloat-32 or a fault of the device"
             )
-        _keep_nearest(result, query, distance, index[row, column])
+        _keep_nearest(found, query, distance, index[row, column])
         return settled
 
-    def _compare_all(self, part: _Part, queries: _Queries, query: int, result: Neighbours) -> None:
+    def _compare_all(self, part: _Part, queries: _Queries, query: int, found: Neighbours) -> None:
         """Settle one query by comparing all points of a part in float64."""
         places = np.arange(part.start, part.start + part.size)
         index = self._indices(queries, np.array([query]), places[None])[0]
         places, index = places[index >= 0], index[index >= 0]
         same = np.full(len(places), query)
-        _keep_nearest(result, same, self._distances(queries, same, places), index)
+        _keep_nearest(found, same, self._distances(queries, same, places), index)
 
     def _indices(
         self, queries: _Queries, some: np.ndarray | slice, places: np.ndarray
@@ -243,17 +274,17 @@ class _PointBlock:
 
 
 def _keep_nearest(
-    result: Neighbours, query: np.ndarray, distance: np.ndarray, index: np.ndarray
+    found: Neighbours, query: np.ndarray, distance: np.ndarray, index: np.ndarray
 ) -> None:
-    """Write the first pair of each query by (distance, index) where it comes before `result`."""
+    """Write the first pair of each query by (distance, index) where it comes before `found`."""
     order = np.lexsort((index, distance, query))
     _, firsts = np.unique(query[order], return_index=True)
     best = order[firsts]
     query, distance, index = query[best], distance[best], index[best]
-    known, held = result.index[query], result.squared_distance[query]
+    known, held = found.index[query], found.squared_distance[query]
     before = (distance < held) | ((distance == held) & (index < known))
-    result.index[query[before]] = index[before]
-    result.squared_distance[query[before]] = distance[before]
+    found.index[query[before]] = index[before]
+    found.squared_distance[query[before]] = distance[before]
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
@@ -268,7 +299,7 @@ def _block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[in
 
     A point is held as it came, as a distinct one, centred, once more while these are made, and
     once more in an inverted file; a query as it came, centred, and with its candidates. FAISS's
-    own distances come first: a quarter of little memory, 64 MiB of much.
+    own distances come first: a quarter of little memory, 16 MiB of much.
     """
     row = 4 * POINTS_AT_ONCE
     distances = min(row * QUERIES_AT_ONCE, memory_bytes // 4)

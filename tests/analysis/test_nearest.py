@@ -77,7 +77,7 @@ def test_many_duplicates_agree_with_brute_force() -> None:
 
 
 def test_equals_in_several_parts_agree_with_brute_force() -> None:
-    """Points are searched in parts of 2,048 or more; most of these are equally far from several."""
+    """Points are searched in parts of 512 or more; most of these are equally far from several."""
     grid = np.random.default_rng(7).integers(0, 8, (6000, 5)).astype(np.float32)
     assert_exact(grid[:700], grid[700:])
     own = np.arange(len(grid))
@@ -99,6 +99,17 @@ def test_a_collapsed_generator_agrees_with_brute_force() -> None:
             100 * random.standard_normal((10, 20)),
         ]
     ).astype(np.float32)
+    assert_exact(points, points, same_set=True)
+
+
+def test_points_far_off_do_no_harm_to_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """Each error is bounded by the norms at hand: else all points might be the nearest."""
+    random = np.random.default_rng(8)
+    points = random.standard_normal((1500, 50)).astype(np.float32)
+    points[::500] *= 1e4
+    with caplog.at_level("INFO"):
+        assert_exact(points[1:400], points)
+    assert "almost equal" not in caplog.text
     assert_exact(points, points, same_set=True)
 
 
