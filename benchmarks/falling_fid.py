@@ -18,17 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from labeller_distance import LabellerDistance
 from torch import nn
 
-from pyrobust.analysis.extractors import Extractor, make_extractor
-from pyrobust.analysis.frechet import Moments, frechet_distance, moments
 from pyrobust.config import parse_settings
-from pyrobust.config.analysis import FeatureSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.cost import device_name
 from pyrobust.data.dataset import Dataset
-from pyrobust.data.feature_set import FeatureSet, Rows
-from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.generators.base import Fit
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
@@ -44,13 +40,11 @@ class DistanceOfSamples:
     """Draws the first images of a network, the same noise each time, and measures them.
 
     Args:
-        original: moments of the training images' features.
         count: images drawn, a multiple of `DdpmGenerator.block_size`.
     """
 
-    def __init__(self, fit: Fit, extractor: Extractor, original: Moments, count: int) -> None:
-        self._fit, self._extractor, self._original = fit, extractor, original
-        self._count = count
+    def __init__(self, fit: Fit, distance: LabellerDistance, count: int) -> None:
+        self._fit, self._distance, self._count = fit, distance, count
 
     def __call__(self, network: nn.Module, stopping: Callable[[], bool]) -> Metrics | None:
         """Return the distance; None if `stopping` turned true on the way."""
@@ -62,23 +56,13 @@ class DistanceOfSamples:
                 return None
             ids = np.arange(first, first + generator.block_size)
             drawn.append(generator.sample(ids, self._fit.settings.seed).images)
-        return {"fid": self.of_images(np.concatenate(drawn)[: self._count])}
-
-    def of_images(self, images: np.ndarray) -> float:
-        """Return the distance of (N, H, W, C) uint8 images from the training images."""
-        size = self._extractor.batch_size
-        features = [
-            self._extractor(images[first : first + size])[0]
-            for first in range(0, len(images), size)
-        ]
-        return frechet_distance(self._original, moments(np.concatenate(features)))
+        return {"fid": self._distance(np.concatenate(drawn)[: self._count])}
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Train, and return the distance at each of the marks and all that it depends on."""
     dataset = Dataset.open(options.project / "resources/datasets/cifar10")
-    labeller = options.project / "results/labellers/cifar10/smoke"
-    features = FeatureSet.open(options.project / "results/features/cifar10/smoke/smoke/train")
+    results = options.project / "results"
     settings = parse_settings(
         GeneratorSettings,
         {
@@ -91,14 +75,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     runtime = Runtime(save_seconds=60.0)
     with joined_processes(runtime.device) as processes, processes.holding(options.output):
-        extractor = make_extractor(FeatureSettings(), labeller, processes.device)
-        if features.extractor != extractor.description:
-            raise UserError(f"{features.path} is of another labeller than {labeller}: make it anew")
+        distance = LabellerDistance(
+            results / "labellers/cifar10/smoke",
+            results / "features/cifar10/smoke/smoke/train",
+            processes.device,
+        )
         fit = Fit(dataset, settings, options.output, runtime, processes)
-        original = moments(Rows(features, np.arange(features.count)))
-        distance = DistanceOfSamples(fit, extractor, original, options.num_samples)
         training = DdpmGenerator.start_training(fit)
-        training.measure = distance
+        training.measure = DistanceOfSamples(fit, distance, options.num_samples)
         run = run_training(training, options.marks)
         test_images = dataset.test.gather(np.arange(options.num_samples))
         return {
@@ -110,12 +94,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             },
             "generator": settings.model_dump(mode="json"),
             "num_parameters": sum(p.numel() for p in training.average.network.parameters()),
-            "extractor": extractor.description,
+            "extractor": distance.description,
             "num_samples": options.num_samples,
-            "num_original": features.count,
+            "num_original": distance.num_original,
             "hours": round(run.seconds / 3600, 2),
             "fid": run.history,
-            "fid_of_test_images": distance.of_images(test_images),
+            "fid_of_test_images": distance(test_images),
         }
 
 

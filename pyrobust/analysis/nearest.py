@@ -37,7 +37,7 @@ from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
-_MOST_PARTS, _LEAST_PART = 64, 512  # of a block of points; so few still take full speed
+_MOST_PARTS, _PART_STEP = 64, 512  # a block of points has parts of a multiple of so many
 _FIRST_CANDIDATES = 4  # as fast as two
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
@@ -141,7 +141,8 @@ class _PointBlock:
         self._unit = (points.shape[1] + 16) * 2.0**-24
         self._complete = proposer.complete
         most = len(self._points)
-        size = max(_LEAST_PART, -(-most // _MOST_PARTS)) if proposer.one_is_faster else most
+        steps = -(-most // (_MOST_PARTS * _PART_STEP))
+        size = steps * _PART_STEP if proposer.one_is_faster else most
         self._parts = [
             _Part(first, min(size, most - first), proposer.build(self._centred[first:][:size]))
             for first in range(0, most, size)
