@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -138,7 +139,7 @@ class NetworkTraining(ABC):
     def step(self, step: int) -> Tensor:
         """Make update `step` (from 0)."""
         # Dropout draws from torch's own generator; a resumed run must draw the same.
-        torch.manual_seed((self.settings.seed << 40) + (step << 8) + self.processes.rank)
+        torch.manual_seed(_seed_of(self.settings.seed, step, self.processes.rank))
         return self.update(step)
 
     def log_facts(self, step: int) -> Metrics:
@@ -202,6 +203,11 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     identity = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
     description = f"fit {settings.type}"
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
+
+
+def _seed_of(*numbers: int) -> int:
+    """Return a seed for torch's generator that mixes non-negative numbers of any size."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def passes_in(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -1,9 +1,11 @@
 """What BigGAN, VDVAE and StyleGAN2 share: resumption, samples by id, saved weights, refusals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
@@ -103,6 +105,23 @@ def test_another_seed_trains_other_weights(fitted: Path, bars: Dataset, tmp_path
     settings = settings_of(fitted.name, seed=1)
     fit_generator(bars.path, tmp_path, settings, RUNTIME)
     assert not same_weights(load_generator(tmp_path), load_generator(fitted))
+
+
+@pytest.mark.parametrize("seed", [20240101, 2**63 - 1])
+def test_large_seeds_train(seed: int, bars: Dataset, tmp_path: Path) -> None:
+    settings = settings_of("vdvae", training_steps=1, seed=seed)
+    fit_generator(bars.path, tmp_path, settings, RUNTIME)
+    assert load_generator(tmp_path).sample(np.arange(3), seed).images.any()
+
+
+def test_each_step_and_process_draws_by_a_seed_of_its_own(bars: Dataset, tmp_path: Path) -> None:
+    training = GENERATORS["vdvae"].start_training(fit_of(bars, settings_of("vdvae"), tmp_path))
+    seeds = set()
+    for step, rank in [(0, 0), (0, 1), (0, 256), (1, 0), (2, 0)]:
+        training.processes = replace(training.processes, rank=rank)
+        training.step(step)
+        seeds.add(torch.initial_seed())
+    assert len(seeds) == 5
 
 
 @pytest.mark.parametrize("kind", sorted(SMALL))
