@@ -129,7 +129,8 @@ def run_loop(
         description: what is trained, for the progress line.
 
     Raises:
-        UserError: the loss is not finite or diverges; the last good state is kept.
+        UserError: the loss or the weights are not finite, or the loss diverges; the last good
+            state is kept.
         Interrupted: a scheduler asked for it; the state is saved.
     """
     loop = _Loop(task, settings, folder, identity, processes)
@@ -251,6 +252,15 @@ class _Loop:
                 )
         return values
 
+    def _check_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        """Refuse a state that the next step cannot go on from; its loss need not tell yet."""
+        for name, value in tensors.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise UserError(
+                    f"training diverged: {name} is not finite after step {self.run.step - 1}; try "
+                    f"a lower --learning-rate (an earlier state is kept in {self._state.path})"
+                )
+
     def _resume(self) -> None:
         saved = self._state.load()
         if saved is None:
@@ -269,6 +279,7 @@ class _Loop:
             return
         self.run.log_position = self.log.position()
         tensors = self._task.state()
+        self._check_weights(tensors)
         if self._pending:
             tensors[_PENDING] = torch.stack(self._pending)
         self._state.save(tensors, asdict(self.run))

@@ -146,6 +146,23 @@ def test_a_diverging_loss_names_the_step_and_keeps_the_state_before_it(tmp_path:
     assert torch.equal(task.x, whole.x)
 
 
+@pytest.mark.parametrize("step", [13, 14, 49])
+def test_weights_that_are_not_finite_are_never_saved(step: int, tmp_path: Path) -> None:
+    class Diverging(Walk):
+        def step(self, number: int) -> Tensor:
+            metrics = super().step(number)
+            if number == step:
+                self.x[2] = float("inf")
+            return torch.nan_to_num(metrics, 0.5)  # as where the loss does not see them
+
+    with pytest.raises(UserError, match=r"diverged: x is not finite after step \d+; try a lower"):
+        train(tmp_path, Diverging())
+    whole, task = Walk(), Walk()
+    train(tmp_path / "whole", whole)
+    train(tmp_path, task)
+    assert torch.equal(task.x, whole.x)
+
+
 def test_a_state_of_other_settings_is_refused_and_the_difference_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
