@@ -156,6 +156,14 @@ class GeneratorSettings(Settings):
                 raise ValueError(f"{key} is no setting of type {self.type}, which has {has}")
         return self
 
+    @property
+    def images_per_step(self) -> int:
+        """Training images that one update of the sampling network takes, all processes together.
+
+        Each update of a discriminator to it takes a batch of its own.
+        """
+        return self.batch_size * (self.discriminator_steps or 1)
+
     def sampling(self) -> dict[str, Any]:
         """Return the settings of a trained type that decide its samples beside the weights."""
         return {key: value for key, value in self.model_dump().items() if key in _SAMPLING}

@@ -60,7 +60,7 @@ def _write_cost(fit: Fit, generator: Generator, seconds: float) -> None:
     if run is None:
         write_cost(path, seconds, generator.device)
     else:
-        rate = fit.settings.batch_size * run.step / max(run.training_seconds, 1e-9)
+        rate = fit.settings.images_per_step * run.step / max(run.training_seconds, 1e-9)
         write_cost(path, run.seconds, str(fit.processes.device), rate)
 
 

@@ -59,9 +59,6 @@ class NetworkTraining(ABC):
     max_loss: float = 1e4
     """A loss above it is lost."""
 
-    batches_per_step: int = 1
-    """Batches of `batch_size` images that one update of the sampling network takes."""
-
     mirrors: bool = True
     """Whether images of a data set that may be mirrored are, at random."""
 
@@ -73,7 +70,7 @@ class NetworkTraining(ABC):
         self.processes = fit.processes
         self.average = WeightAverage(network)
         self.parts: dict[str, HasState] = {"average": self.average}
-        count = self.settings.batch_size * self.batches_per_step
+        count = self.settings.images_per_step
         if count % self.processes.world_size:
             raise UserError(
                 f"{self.processes.world_size} processes cannot share batches of {count}: "
@@ -144,14 +141,14 @@ class NetworkTraining(ABC):
 
     def log_facts(self, step: int) -> Metrics:
         """Return what else a line of the log holds after `step` updates."""
-        images = step * self.settings.batch_size * self.batches_per_step
+        images = step * self.settings.images_per_step
         return {
             "epoch": images / self.fit.dataset.train.count,
             "learning_rate": self.learning_rate(step),
         }
 
     def _noise_ids(self, positions: Tensor, step: int) -> Tensor:
-        return positions + step * self.settings.batch_size * self.batches_per_step
+        return positions + step * self.settings.images_per_step
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
         """Measure the averaged network; None if `stopping` turned true on the way."""
@@ -193,9 +190,7 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     fit, settings = training.fit, training.settings
     total = settings.training_steps
     loop_settings = replace(
-        fit.runtime.loop_settings(
-            total, settings.batch_size * training.batches_per_step, validations
-        ),
+        fit.runtime.loop_settings(total, settings.images_per_step, validations),
         best_by="step",
         log_steps=max(_LOG_STEPS, total // _LOG_LINES),
         max_loss=training.max_loss,

@@ -155,7 +155,8 @@ class _Planner:
         passes = work.generator_work(self.generator).training_passes
         steps, batch = self.generator.training_steps, self.generator.batch_size
         flops = steps * batch * passes * self.generator_pass
-        return self.stage("fit-generator", "generators", flops, steps * batch, 1, 0)
+        images = steps * self.generator.images_per_step
+        return self.stage("fit-generator", "generators", flops, images, 1, 0)
 
     @property
     def generator_pass(self) -> float:

@@ -25,7 +25,8 @@ class GeneratorWork:
     passes: int
     """That make an image by the sampler of the preset."""
     training_passes: int
-    """Forward passes that an image of a training batch costs, the discriminator's counted in."""
+    """Forward passes that a step costs for each image of `batch_size`, all updates of the
+    discriminator counted in."""
 
 
 # Type, preset → work.

@@ -1,5 +1,6 @@
 """What BigGAN, VDVAE and StyleGAN2 share: resumption, samples by id, saved weights, refusals."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def test_a_killed_fit_ends_with_the_same_weights(
     assert same_weights(load_generator(tmp_path), load_generator(fitted))
     logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path, fitted)]
     assert logs[0] == logs[1]
+
+
+def test_log_and_cost_count_the_images_of_all_updates(fitted: Path, bars: Dataset) -> None:
+    settings = settings_of(fitted.name)
+    images = 7 * 8 * (2 if fitted.name == "biggan" else 1)
+    assert 7 * settings.images_per_step == images
+    last = json.loads((fitted / "log.jsonl").read_text().splitlines()[-1])
+    assert last["epoch"] * bars.train.count == pytest.approx(images)
+    cost = json.loads((fitted / "cost.json").read_text())
+    assert cost["images_per_second"] * cost["seconds"] == pytest.approx(images, rel=0.02)
 
 
 @pytest.mark.parametrize("cut", [[range(3)], [range(240, 260)], [[499, 0, 250, 249]]])

@@ -39,7 +39,6 @@ class BigGanTraining(NetworkTraining):
         self, fit: Fit, network: GeneratorNetwork, discriminator: DiscriminatorNetwork
     ) -> None:
         settings = fit.settings
-        self.batches_per_step = settings.discriminator_steps
         orthogonal = settings.initialization == "orthogonal"
         random = torch.Generator().manual_seed(settings.seed)
         for model in (network, discriminator):
@@ -59,7 +58,7 @@ class BigGanTraining(NetworkTraining):
         """Make update `step`: all those of the discriminator, then that of the generator."""
         batch = self.loader.batch(step)
         parts = (2 * batch.x - 1, batch.labels, batch.positions)
-        chunks = [part.chunk(self.batches_per_step) for part in parts]
+        chunks = [part.chunk(self.settings.discriminator_steps) for part in parts]
         self._discriminator.requires_grad_(True)
         for of_chunk in zip(*chunks, strict=True):
             scores = self._update_discriminator(step, *of_chunk)
