@@ -71,7 +71,7 @@ def extract_features(
         for first in range(done, len(rows), size):
             drawn = rows[first : first + size]
             features, logits = _extract(images, drawn, extractor, parts)
-            labels = None if images.labels is None else images.labels[drawn]
+            labels = None if images.labels is None else images.labels[drawn].astype(np.int64)
             writer.append(features, drawn, logits, labels)
             advance(len(drawn))
     writer.finish()
@@ -104,7 +104,7 @@ def _joined(there: np.ndarray, copied: np.ndarray, computed: np.ndarray) -> np.n
 
 
 def _draw(images: "_JoinedStores", settings: FeatureSettings) -> np.ndarray:
-    labels = images.labels if images.labels is not None else np.zeros(images.count, np.int64)
+    labels = images.labels if images.labels is not None else np.zeros(images.count, np.uint8)
     return stratified_subset(labels, settings.num_images, settings.seed)
 
 
@@ -124,11 +124,16 @@ class _JoinedStores:
         self._starts = np.cumsum([0, *(store.count for store in stores)])
         self.count = int(self._starts[-1])
         self.class_names = first.class_names
-        self.labels = (
-            np.concatenate([store.labels() for store in stores]) if first.labelled else None
-        )
+        self.labels = self._narrow_labels() if first.labelled else None
         if not self.count:
             raise UserError(f"{first.path} holds no image, expected at least one")
+
+    def _narrow_labels(self) -> np.ndarray:
+        """Return all labels, (count,) uint8, or uint16 with more than 256 classes."""
+        labels = np.empty(self.count, np.min_scalar_type(len(self.class_names) - 1))
+        for store, first in zip(self._stores, self._starts.tolist(), strict=False):
+            labels[first : first + store.count] = store.labels()
+        return labels
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """Return the images at ascending `rows`, (len(rows), H, W, C)."""

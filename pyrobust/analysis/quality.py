@@ -78,7 +78,7 @@ def _check_shapes(original: FeatureSet, generated: FeatureSet, settings: Quality
 
 def _some(features: FeatureSet, settings: QualitySettings) -> np.ndarray:
     """Return the features of a draw with the class shares of the set, (n, D) float32."""
-    labels = features.labels() if features.labelled else np.zeros(features.count, np.int64)
+    labels = features.labels() if features.labelled else np.zeros(features.count, np.uint8)
     return features.features(stratified_subset(labels, settings.manifold_samples, settings.seed))
 
 

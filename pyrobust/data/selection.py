@@ -45,7 +45,7 @@ def first_of_each_class(labels: np.ndarray, eligible: np.ndarray, quotas: np.nda
     kept = np.zeros(len(labels), dtype=bool)
     for label, quota in enumerate(quotas.tolist()):
         kept[_members(labels, eligible, label)[:quota]] = True
-    return _true_ids(kept)
+    return true_ids(kept)
 
 
 def best_of_each_class(
@@ -62,17 +62,17 @@ def best_of_each_class(
     for label, quota in enumerate(quotas.tolist()):
         ids = _members(labels, eligible, label)
         kept[ids[_best(scores[ids], quota)]] = True
-    return _true_ids(kept)
+    return true_ids(kept)
 
 
 def _members(labels: np.ndarray, eligible: np.ndarray, label: int) -> np.ndarray:
     """Return the ids of the eligible samples of one class, ascending."""
     members = labels == label
     members &= eligible
-    return _true_ids(members)
+    return true_ids(members)
 
 
-def _true_ids(mask: np.ndarray) -> np.ndarray:
+def true_ids(mask: np.ndarray) -> np.ndarray:
     """Return the ids where `mask` is true, ascending, in 4 bytes each as long as those do."""
     ids = np.empty(np.count_nonzero(mask), np.uint32 if len(mask) < 1 << 32 else np.int64)
     done = 0

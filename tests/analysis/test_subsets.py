@@ -1,7 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from pyrobust.analysis import subsets
 from pyrobust.analysis.subsets import balanced_subset, stratified_subset
+from pyrobust.data import selection
+from pyrobust.data.permutation import permute
 
 
 @pytest.mark.parametrize(
@@ -43,3 +48,32 @@ def test_the_seed_decides_the_draw() -> None:
 def test_a_draw_is_spread_over_the_whole_set() -> None:
     rows = balanced_subset(np.zeros(10_000, np.int64), 1, 2000, seed=0)
     assert abs(rows.mean() - 5000) < 4 * 10_000 / np.sqrt(12 * 2000)
+
+
+def test_a_draw_is_the_same_as_ever() -> None:
+    labels = np.arange(1000) % 3
+    assert stratified_subset(labels, 7, seed=2).tolist() == [413, 481, 496, 605, 711, 726, 759]
+    assert balanced_subset(labels, 3, 2, seed=4).tolist() == [42, 72, 125, 262, 637, 737]
+
+
+@pytest.mark.parametrize("num_classes", [1, 10])
+def test_a_draw_takes_the_first_of_each_class_in_a_seeded_order(num_classes: int) -> None:
+    """In blocks of any type of label, it equals a sort of all rows by (class, place)."""
+    labels = np.random.default_rng(0).integers(0, num_classes, 200_000)
+    order = np.lexsort((permute(np.arange(len(labels)), len(labels), 5), labels))
+    expected = np.sort([row for c in range(num_classes) for row in order[labels[order] == c][:70]])
+    rows = balanced_subset(labels.astype(np.uint8), num_classes, 70, seed=5)
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_a_draw_takes_few_bytes_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subsets, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(selection, "_BLOCK", 1 << 12)
+    labels = np.zeros(200_000, np.uint8)
+    tracemalloc.start()
+    try:
+        stratified_subset(labels, 5000, seed=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 18 * len(labels)
