@@ -7,6 +7,7 @@ the training set.)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from pyrobust.analysis.pca import FeatureRows
 SETS = ("train", "test", "self")
 ORIGINAL_SETS = ("train", "test")
 
+# Samples that are compared at a time: there may be 100M.
+_BLOCK = 1 << 20
+
 
 @dataclass(frozen=True)
 class SetNeighbours:
@@ -25,12 +29,15 @@ class SetNeighbours:
 
     by_set: Mapping[str, Neighbours]
 
-    @property
+    @cached_property
     def closest(self) -> np.ndarray:
-        """Which of SETS holds the nearest image of all, (n,) int64; train wins a tie over test,
+        """Which of SETS holds the nearest image of all, (n,) int8; train wins a tie over test,
         and test over self."""
-        distances = np.stack([self.by_set[name].squared_distance for name in SETS])
-        closest: np.ndarray = distances.argmin(axis=0)
+        distances = [self.by_set[name].squared_distance for name in SETS]
+        closest = np.empty(len(distances[0]), np.int8)
+        for first in range(0, len(closest), _BLOCK):
+            some = slice(first, first + _BLOCK)
+            closest[some] = np.argmin([distance[some] for distance in distances], axis=0)
         return closest
 
 
@@ -70,15 +77,22 @@ def find_neighbours(
 
 def complementarity(closest: np.ndarray) -> dict[str, float]:
     """Return the shares of samples whose nearest image lies in each set (c_s of Algorithm 1)."""
-    counts = np.bincount(closest, minlength=len(SETS))
     return {
-        name: _share(count, len(closest)) for name, count in zip(SETS, counts.tolist(), strict=True)
+        name: _share(int(np.count_nonzero(closest == number)), len(closest))
+        for number, name in enumerate(SETS)
     }
 
 
 def coverage(neighbours: Neighbours, set_size: int) -> float:
     """Return the share of a set that is the nearest image of some sample (v_s)."""
-    return _share(np.unique(neighbours.index).size, set_size)
+    return _share(int(np.count_nonzero(_covered(neighbours, set_size))), set_size)
+
+
+def _covered(neighbours: Neighbours, set_size: int) -> np.ndarray:
+    """Tell which images of a set are the nearest of some sample, (set_size,) bool."""
+    covered = np.zeros(set_size, bool)
+    covered[neighbours.index] = True
+    return covered
 
 
 def per_class(
@@ -89,20 +103,23 @@ def per_class(
     """Return both measures of each class.
 
     Args:
-        labels: of "train", "test" and "self", (n,) int64 each.
+        labels: of "train", "test" and "self", (n,) integers each.
 
     Returns:
         class name -> complementarity of the samples of that class, whatever the class of their
         neighbours, and coverage of the original images of that class, by samples of any class.
     """
-    covered = {name: labels[name][np.unique(found.by_set[name].index)] for name in ORIGINAL_SETS}
+    covered = {
+        name: labels[name][_covered(found.by_set[name], len(labels[name]))]
+        for name in ORIGINAL_SETS
+    }
     return {
         name: {
             "complementarity": complementarity(found.closest[labels["self"] == number]),
             "coverage": {
                 original: _share(
-                    int(np.sum(covered[original] == number)),
-                    int(np.sum(labels[original] == number)),
+                    int(np.count_nonzero(covered[original] == number)),
+                    int(np.count_nonzero(labels[original] == number)),
                 )
                 for original in ORIGINAL_SETS
             },

@@ -1,11 +1,14 @@
 """The neighbours stage: feature sets to complementarity, coverage and a table of neighbours."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from pyrobust.analysis.algorithm1 import (
     ORIGINAL_SETS,
@@ -18,8 +21,8 @@ from pyrobust.analysis.algorithm1 import (
 )
 from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
-from pyrobust.analysis.nearest import nearest_neighbours
-from pyrobust.analysis.pca import FeatureRows, fit_pca
+from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
+from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca
 from pyrobust.analysis.scratch import ScratchRows
 from pyrobust.analysis.subsets import balanced_subset, stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
@@ -30,6 +33,8 @@ from pyrobust.files import atomic_path, write_json
 
 # Samples that an approximate search is compared with an exact one on.
 _NUM_CHECKED = 1000
+# Rows of the table that are written together; Arrow holds a hundred bytes of each.
+_BLOCK = 1 << 20
 
 
 def measure_neighbours(
@@ -39,27 +44,22 @@ def measure_neighbours(
 
     Args:
         sets: the features of "train", "test" and "self" (the generated images).
-        memory_bytes: bound on what the search holds at once.
+        memory_bytes: bound on what the search holds at once, apart from 65 bytes a sample: its
+            nearest image in each set with the distance, its own number and row, and its label.
 
     Raises:
         UserError: the sets do not fit together, have no labels, or lack a class.
     """
     started = time.monotonic()
     check_same_space(*sets.values())
-    labels = {name: features.labels() for name, features in sets.items()}
+    labels = {name: _narrow_labels(features) for name, features in sets.items()}
     rows = _draw(sets, labels, settings)
     labels = {name: labels[name][rows[name]] for name in SETS}
-    sources = {name: Rows(sets[name], rows[name]) for name in SETS}
-    with one_blas_thread():
-        originals = [sources[name] for name in ORIGINAL_SETS]
-        pca = fit_pca(originals, settings.components, settings.seed)
-        components = len(pca.components)
-        points = {
-            name: ScratchRows(pca.project(sources[name]), components, output) for name in SETS
-        }
+    pca, points = _project(sets, rows, output, settings)
+    store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
+    del rows  # 8 bytes a sample, which may be 100M
     proposer = inverted_lists(settings.probes) if settings.approximate else exhaustive()
     found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes, proposer)
-    store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
     _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
     train_of_test, test_of_train = (
         nearest_neighbours(
@@ -71,26 +71,50 @@ def measure_neighbours(
         "extractor": sets["self"].extractor["name"],
         "extractor_sha256": sets["self"].extractor["weights_sha256"],
         "settings": settings.model_dump(),
-        "num_samples": len(rows["self"]),
-        "set_sizes": {name: len(rows[name]) for name in SETS},
-        "components": components,
+        "num_samples": len(labels["self"]),
+        "set_sizes": {name: len(labels[name]) for name in SETS},
+        "components": len(pca.components),
         "explained_variance": min(1.0, float(pca.explained_variance.sum())),
         "complementarity": complementarity(found.closest),
-        "coverage": {name: coverage(found.by_set[name], len(rows[name])) for name in ORIGINAL_SETS},
+        "coverage": {
+            name: coverage(found.by_set[name], len(labels[name])) for name in ORIGINAL_SETS
+        },
         "copies": {name: float(np.mean(found.by_set[name].squared_distance == 0)) for name in SETS},
         "approximate": _checked(found, points, settings, memory_bytes)
         if settings.approximate
         else None,
         "per_class": per_class(found, labels, sets["self"].class_names),
         "reference": {
-            "train_covers_test": coverage(test_of_train, len(rows["test"])),
-            "test_covers_train": coverage(train_of_test, len(rows["train"])),
+            "train_covers_test": coverage(test_of_train, len(labels["test"])),
+            "test_covers_train": coverage(train_of_test, len(labels["train"])),
         },
     }
     write_json(output / "neighbours.json", summary)
     write_cost(
         output / "neighbours.cost.json", time.monotonic() - started, "cuda" if uses_gpu() else "cpu"
     )
+
+
+def _narrow_labels(features: FeatureSet) -> np.ndarray:
+    """Return the labels, (N,) uint8, or uint16 with more than 256 classes."""
+    return features.labels().astype(np.min_scalar_type(len(features.class_names) - 1))
+
+
+def _project(
+    sets: Mapping[str, FeatureSet],
+    rows: Mapping[str, np.ndarray],
+    folder: Path,
+    settings: NeighbourSettings,
+) -> tuple[Pca, dict[str, ScratchRows]]:
+    """Return the components of the original images, and all images in temporary files."""
+    sources = {name: Rows(sets[name], rows[name]) for name in SETS}
+    with one_blas_thread():
+        originals = [sources[name] for name in ORIGINAL_SETS]
+        pca = fit_pca(originals, settings.components, settings.seed)
+        return pca, {
+            name: ScratchRows(pca.project(sources[name]), len(pca.components), folder)
+            for name in SETS
+        }
 
 
 def _draw(
@@ -131,7 +155,7 @@ def _checked(
 
     A neighbour in the largest set is overlooked most often, which moves complementarity.
     """
-    labels = np.zeros(len(found.closest), np.int64)
+    labels = np.zeros(len(found.closest), np.uint8)
     rows = stratified_subset(labels, _NUM_CHECKED, settings.seed)
     exact = find_neighbours(
         points["train"], points["test"], points["self"], memory_bytes, exhaustive(), rows
@@ -151,18 +175,27 @@ def _write_table(
     path: Path, found: SetNeighbours, labels: np.ndarray, store_rows: Mapping[str, np.ndarray]
 ) -> None:
     """Write a row for each generated sample; images are named by their row in their store."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    groups = range(0, len(labels), _BLOCK)
+    tables = (_table(slice(i, i + _BLOCK), found, labels, store_rows) for i in groups)
+    first = next(tables)
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
 
+
+def _table(
+    some: slice, found: SetNeighbours, labels: np.ndarray, store_rows: Mapping[str, np.ndarray]
+) -> pa.Table:
+    """Return some rows of the table."""
     columns: dict[str, Any] = {
-        "index": store_rows["self"],
-        "label": labels,
-        "closest": pa.array(np.array(SETS)[found.closest], pa.string()),
+        "index": store_rows["self"][some],
+        "label": labels[some].astype(np.int64),
+        "closest": pa.array(np.array(SETS)[found.closest[some]], pa.string()),
     }
     for name in SETS:
-        neighbours = found.by_set[name]
+        all_found = found.by_set[name]
+        neighbours = Neighbours(all_found.index[some], all_found.squared_distance[some])
         missing = neighbours.index < 0  # a single generated sample has no other
         columns[name] = pa.array(store_rows[name][neighbours.index], mask=missing)
         columns[f"{name}_distance"] = pa.array(neighbours.distance, mask=missing)
-    with atomic_path(path) as temporary:
-        parquet.write_table(pa.table(columns), temporary)
+    return pa.table(columns)

@@ -69,8 +69,10 @@ training image and its mirror image, pixel by pixel: {distances} hours for {larg
 
 - **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
   sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
-  images are gathered 256 MiB at a time. The search holds what `--memory-gb` allows and 16 bytes a
-  sample. Training holds stores up to `--resident-mb`, larger ones not at all.
+  images are gathered 256 MiB at a time. An analysis draws its images with 2 bytes a sample, 13
+  more a sample of the largest class, and 12 for a moment while labels are read. The search holds
+  what `--memory-gb` allows and 65 bytes a sample of its draw, {search_memory} where that is all
+  {largest}. Training holds stores up to `--resident-mb`, larger ones not at all.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
   thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
   its last whole shard, of at most 64 MiB.
@@ -98,6 +100,7 @@ def scale_text() -> str:
         generators=_generators(machine),
         analysis=_analysis(machine),
         selection_memory=size(13 * _stage(largest, "sample").images),
+        search_memory=size(65 * _SIZES[-1]),
         distances=hours(_distances(machine)),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
     )

@@ -1,11 +1,20 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import parquet
 
-from pyrobust.analysis.nearest import squared_distances
+from pyrobust.analysis import algorithm1, neighbours
+from pyrobust.analysis.algorithm1 import (
+    SETS,
+    SetNeighbours,
+    complementarity,
+    coverage,
+    per_class,
+)
+from pyrobust.analysis.nearest import Neighbours, squared_distances
 from pyrobust.analysis.neighbours import measure_neighbours
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.data.feature_set import FeatureSet
@@ -83,6 +92,47 @@ def test_memory_changes_no_byte(sets: dict[str, FeatureSet], tmp_path: Path) -> 
     for file in ("neighbours.json", "neighbours.parquet"):
         assert (tmp_path / "small" / file).read_bytes() == (tmp_path / "large" / file).read_bytes()
     assert read(tmp_path / "small")["set_sizes"] == {"train": 400, "test": 150, "self": 700}
+
+
+def test_the_table_is_written_piece_by_piece(
+    sets: dict[str, FeatureSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = NeighbourSettings(whole_sets=True)
+    (tmp_path / "whole").mkdir()
+    measure_neighbours(sets, tmp_path / "whole", settings, MEMORY)
+    for module in (algorithm1, neighbours):
+        monkeypatch.setattr(module, "_BLOCK", 300)
+    measure_neighbours(sets, tmp_path, settings, MEMORY)
+    assert read(tmp_path) == read(tmp_path / "whole")
+    pieces = parquet.ParquetFile(tmp_path / "neighbours.parquet")
+    assert [pieces.metadata.row_group(i).num_rows for i in range(3)] == [300, 300, 100]
+    assert pieces.read().equals(parquet.read_table(tmp_path / "whole" / "neighbours.parquet"))
+
+
+def test_table_and_shares_take_few_bytes_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (algorithm1, neighbours):
+        monkeypatch.setattr(module, "_BLOCK", 1 << 12)
+    count = 200_000
+    random = np.random.default_rng(0)
+    by_set = {
+        name: Neighbours(random.integers(0, 1000, count), random.random(count)) for name in SETS
+    }
+    rows = {name: np.arange(count) for name in SETS}
+    labels = {name: random.integers(0, 10, count).astype(np.uint8) for name in SETS}
+    class_names = tuple("0123456789")
+    tracemalloc.start()
+    try:
+        found = SetNeighbours(by_set)
+        neighbours._write_table(tmp_path / "table.parquet", found, labels["self"], rows)
+        complementarity(found.closest)
+        coverage(by_set["self"], count)
+        per_class(found, labels, class_names)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * count
 
 
 def test_an_approximate_search_tells_what_it_overlooks(tmp_path: Path) -> None:
