@@ -1,0 +1,58 @@
+"""Removes the lock files that a killed snakemake left behind, and no others.
+
+Every snakemake holds a lock of the kernel's, which ends with its process. Whoever gets it alone
+knows that no other is alive on this machine. Whether the lock tells of other machines, too, only
+the file system knows, so lock files are removed on the machine alone that made them.
+"""
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+
+def remove_left_over(state: Path, host: str, say: Callable[[str], object]) -> TextIO:
+    """Tell others that this process works in `state`, and remove what a killed one left there.
+
+    Args:
+        state: snakemake's own folder, with its lock files in `locks/`.
+        host: the name of this machine.
+        say: told of each file that is removed, and of a machine whose files are not.
+
+    Returns:
+        The lock: it must be kept while the process lives.
+
+    Raises:
+        OSError: `state` cannot be written.
+    """
+    state.mkdir(exist_ok=True)
+    # Network file systems lock for sharing only what is open for reading, too.
+    lock = (state / "alive.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # snakemake's own locks decide whether both may go on
+    except OSError:
+        return lock  # a file system without such locks tells nothing of others
+    else:
+        _remove(sorted((state / "locks").glob("*.lock")), lock, host, say)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
+
+
+def _remove(files: list[Path], lock: TextIO, host: str, say: Callable[[str], object]) -> None:
+    """Remove `files` where this machine was the last to work here; write down its name."""
+    lock.seek(0)
+    last = lock.read().strip()
+    if files and last != host:
+        say(
+            f"Lock files are there, of a snakemake on {last or 'another machine'}: once none "
+            "runs there any more, snakemake --unlock removes them"
+        )
+        return
+    for file in files:
+        say(f"A snakemake was killed here: removing its {file.name}")
+        file.unlink()
+    lock.truncate(0)
+    lock.write(host)
+    lock.flush()
