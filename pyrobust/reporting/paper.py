@@ -251,7 +251,7 @@ STATEMENTS: tuple[Statement, ...] = (
         {"name=StyleGAN2": 58.17, "name=DDPM": 60.73},
         "section 6.2, at best",
     ),
-    *_about("figure5", "robust_accuracy", {"name=DDPM": 54.44}, "section 6", 1.0),
+    *_about("figure5", "robust_accuracy", {"": 54.44}, "section 6", 1.0),
     *_about(
         "figure10", "clean_accuracy", {"name=DDPM": 85.97}, "Table 2, where robust accuracy is best"
     ),

@@ -72,8 +72,9 @@ def test_each_model_of_the_papers_tables_stands_beside_ours(target: str, tmp_pat
 
 def test_a_number_at_an_x_that_no_point_has_is_a_row_of_its_own(tmp_path: Path) -> None:
     rows, _ = make("figure4a", tmp_path)
-    papers = {row["architecture"]: row for row in rows if row["name"] == "the paper"}
+    papers = {row["architecture"]: row for row in rows if row["experiment"] == ""}
     assert papers.keys() == {"wrn-28-10", "wrn-70-16"}
+    assert papers["wrn-28-10"]["name"] == "the paper, WRN-28-10"
     assert papers["wrn-28-10"]["labeller_accuracy"] == "0.7447"
     assert papers["wrn-28-10"]["robust_accuracy"] == ""
     assert papers["wrn-28-10"]["paper_robust_accuracy"] == "0.5815"
@@ -83,3 +84,36 @@ def test_the_share_of_originals_alone_is_of_every_generator(tmp_path: Path) -> N
     rows, _ = make("figure3a", tmp_path)
     assert rows[-1]["mixing_factor"] == "1"
     assert rows[-1]["paper_robust_accuracy"] == "0.5444"
+
+
+@pytest.mark.parametrize(
+    ("target", "beside_points", "rows_of_their_own"),
+    [
+        (
+            "figure5",
+            {("Gaussian", "0.8"): "0.5537"}
+            | {(name, "1"): "0.5444"
+               for name in ("Gaussian", "VDVAE", "BigGAN", "StyleGAN2", "DDPM")},
+            {"the paper, StyleGAN2": "0.5817", "the paper, DDPM": "0.6073"},
+        ),
+        ("figure10", {}, {"the paper, DDPM": "0.8597"}),
+        ("figure7", {("cifar100_linf", "1"): "0.2875"}, {"the paper": "0.3123"}),
+        ("figure8", {("svhn_linf", "1"): "0.5683"}, {"the paper": "0.609"}),
+        ("figure9", {("tinyimagenet_linf", "1"): "0.2156"}, {"the paper": "0.2666"}),
+    ],
+)  # fmt: skip
+def test_the_papers_best_of_a_curve_stands_beside_no_point(
+    target: str,
+    beside_points: dict[tuple[str, str], str],
+    rows_of_their_own: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    rows, _ = make(target, tmp_path)
+    measure = f"paper_{CONFIG['targets'][target]['y']}"
+    ours = [row for row in rows if row["experiment"]]
+    papers = [row for row in rows if not row["experiment"]]
+    name = "name" if CONFIG["targets"][target]["series"] else "experiment"
+    found = {(row[name], row["mixing_factor"]): row[measure] for row in ours if row[measure]}
+    assert {(key.partition("-mixing")[0], x): v for (key, x), v in found.items()} == beside_points
+    assert {row["name"]: row[measure] for row in papers} == rows_of_their_own
+    assert {row["mixing_factor"] for row in papers} == {""}

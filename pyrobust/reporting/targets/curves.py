@@ -106,18 +106,19 @@ def draw_curves(
 
 
 def paper_rows(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> list[Row]:
-    """Return a row for each number that the paper gives at an x where no point lies."""
+    """Return a row for each number that the paper gives at an x where no point lies, or without
+    an x: its best of a line."""
     return [
         {
-            "name": "the paper",
             **{key: line.points[0].value(key) for key in settings.series},
+            "name": f"the paper, {line.name}" if settings.series else "the paper",
             settings.x: statement.x,
             f"paper_{statement.measure}": statement.value,
             "paper_source": statement.source,
         }
         for line in _lines(settings, points, rows)
         for statement in _statements(settings, line)
-        if statement.x is not None and statement.x not in line.x(settings)
+        if statement.x not in line.x(settings)
     ]
 
 

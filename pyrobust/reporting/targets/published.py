@@ -24,7 +24,8 @@ def published(target: str | None, point: Point, x: float | None = None) -> Publi
 
     Args:
         target: table or figure of the paper; None where a target is not one of the paper's.
-        x: of the point, for curves; a number that the paper gives for another x is not taken.
+        x: of the point, for curves; a number that the paper gives for another x, or without
+            saying for which, is not taken.
     """
     values: dict[str, float] = {}
     sources: list[str] = []
@@ -35,7 +36,7 @@ def published(target: str | None, point: Point, x: float | None = None) -> Publi
             values["clean_accuracy"] = result.clean_accuracy
         sources.append(result.source)
     for statement in statements_about(target, [point]):
-        if statement.x is None or statement.x == x:
+        if statement.x == x:
             values[statement.measure] = statement.value
             sources.append(statement.source)
     if not values:
