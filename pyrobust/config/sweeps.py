@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyrobust.config.base import parse_settings
+from pyrobust.config.columns import SETTING_COLUMNS, as_number, value_of
 from pyrobust.config.experiment import ExperimentSettings, check_training
 from pyrobust.config.targets import TargetSettings
 from pyrobust.errors import UserError
@@ -45,6 +46,9 @@ _POINT_SECTIONS = {
     "tested_on": "generators",
     "test_selection": "selections",
 }
+
+# No table has it: it is measured.
+_MEASURED = "labeller_accuracy"
 
 Json = dict[str, Any]
 
@@ -241,17 +245,29 @@ def _of_the_models(settings: Json) -> Json:
 
 
 def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path) -> None:
-    known = {"labeller_accuracy", *POINT_COLUMNS, *ExperimentSettings.model_fields}
-    known |= {"mixture_share", "mixture_classes"}
-    used = (settings.x, *settings.series) if settings.show == "curves" else ()
-    for column in used:
-        if column not in known:
-            raise UserError(
-                f"'{column}' is no column of {path}, expected one of {', '.join(sorted(known))}"
-            )
+    if settings.show == "curves":
+        known = {_MEASURED, *POINT_COLUMNS, *SETTING_COLUMNS, "mixture_share", "mixture_classes"}
+        for column in (settings.x, *settings.series):
+            if column not in known:
+                raise UserError(
+                    f"'{column}' is no column of {path}, expected one of {', '.join(sorted(known))}"
+                )
     for point in points:
+        if settings.show == "curves" and settings.x != _MEASURED:
+            _check_x(settings.x, point, path)
         if settings.show != "neighbours" and point["augmentation"]:
             raise UserError(
                 f"{path} names the augmentation '{point['augmentation']}', which only a target "
                 f"that shows neighbours can have, but it shows {settings.show}"
             )
+
+
+def _check_x(column: str, point: Json, path: Path) -> None:
+    value = value_of(point["settings"], point, column)
+    try:
+        as_number(value)
+    except ValueError as error:
+        raise UserError(
+            f"{path}: x is {column}, which is {value!r} at the point "
+            f"'{point['name'] or point['experiment']}', expected a number at every point"
+        ) from error

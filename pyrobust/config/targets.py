@@ -42,7 +42,8 @@ class TargetSettings(Settings):
     landscapes: margins around test images; samples: images by class."""
 
     x: str = "mixing_factor"
-    """For curves: a column of the sweep, a setting of the experiments, or labeller_accuracy."""
+    """For curves: a column of the sweep or a setting of the experiments that is a number at every
+    point, such as `epsilon` or `training.trades_beta`, or labeller_accuracy."""
 
     series: tuple[str, ...] = ()
     """For curves: columns or settings that tell the lines apart."""

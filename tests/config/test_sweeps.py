@@ -125,6 +125,50 @@ def test_a_wrong_table_refuses_its_own_target_in_one_sentence(
     assert all(word in sweeps.refused["wrong"] for word in words), sweeps.refused
 
 
+CURVES = {"title": "", "show": "curves"}
+
+
+@pytest.mark.parametrize(
+    ("x", "table"),
+    [
+        ("training.trades_beta", "experiment|training.trades_beta\nbase|5\nbase|"),
+        ("training.epochs", "experiment\nbase"),  # the recipe's
+        ("epsilon", "experiment|epsilon\nbase|16/255\nbase|0.03"),
+        ("num_samples", "experiment\nbase"),
+        ("mixture_share", "experiment|generator\nbase|both"),
+        ("name", "experiment|name\nbase|0.25"),
+        ("labeller_accuracy", "experiment\nbase"),
+    ],
+)
+def test_a_column_of_numbers_can_be_the_x_axis(tmp_path: Path, x: str, table: str) -> None:
+    (tmp_path / "t.tsv").write_text(table.replace("|", "\t"))
+    config = {**CONFIG, "targets": {"t": {**CURVES, "x": x, "series": ["training.trades_beta"]}}}
+    sweeps = resolve_targets(parse_settings(Config, config).model_dump(mode="json"), tmp_path)
+    assert not sweeps.refused
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ("architecture", "which is 'wrn-28-10' at the point 'base', expected a number"),
+        ("mixture_classes", "which is None at the point 'base', expected a number"),
+        ("seeds", "which is [0, 1] at the point 'base', expected a number"),
+        ("name", "which is '1/0' at the point '1/0', expected a number"),
+        ("training.epohcs", "'training.epohcs' is no column of"),
+        ("training.epsilon", "'training.epsilon' is no column of"),
+    ],
+)
+def test_an_x_axis_that_is_no_number_is_refused_before_anything_is_trained(
+    tmp_path: Path, x: str, words: str
+) -> None:
+    name = "1/0" if x == "name" else ""
+    (tmp_path / "t.tsv").write_text(f"experiment\tname\nbase\t{name}")
+    config = {**CONFIG, "targets": {"t": {**CURVES, "x": x}}}
+    sweeps = resolve_targets(parse_settings(Config, config).model_dump(mode="json"), tmp_path)
+    assert not sweeps.points
+    assert words in sweeps.refused["t"]
+
+
 def test_quotes_are_letters_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text('\ufeffexperiment\tname\nbase\t"half\nbase\té ∞')
     assert read_sweep(tmp_path / "t.tsv") == [

@@ -109,6 +109,26 @@ def test_labeller_accuracy_can_be_the_x_axis(make_point: Any, tmp_path: Path) ->
     assert rows[0]["labeller_accuracy"] == "0.9568"
 
 
+def test_a_setting_of_the_training_can_be_the_x_axis_and_a_series(
+    make_point: Any, tmp_path: Path
+) -> None:
+    points = [make_point(0.5 + beta / 100, training={"trades_beta": beta}, epsilon="8/255")
+              for beta in (7.0, 5.0)]  # fmt: skip
+    settings = {"show": "curves", "x": "training.trades_beta", "series": ["training.epochs"]}
+    rows, figure = make(tmp_path, settings, [*points, make_point(0.6)])
+    # Without a value of its own, a point has the recipe's.
+    assert [row["training.trades_beta"] for row in rows] == ["7", "5", "6"]
+    assert {row["training.epochs"] for row in rows} == {"400"}
+    assert "trades beta" in figure
+
+
+def test_fractions_can_be_the_x_axis(make_point: Any, tmp_path: Path) -> None:
+    point = make_point(0.5, epsilon="16/255")
+    evaluation(Path(point["files"]["evaluation"]).parent, 0.8, 0.5, "16/255")
+    rows, _ = make(tmp_path, {"show": "curves", "x": "epsilon"}, [make_point(0.6), point])
+    assert [row["epsilon"] for row in rows] == ["8/255", "16/255"]
+
+
 def test_unseen_samples_are_another_series_than_test_images(
     make_point: Any, tmp_path: Path
 ) -> None:

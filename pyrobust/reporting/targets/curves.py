@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from pyrobust.config.columns import as_number
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.palette import LIGHT
 from pyrobust.reporting.paper import Statement
@@ -56,10 +57,9 @@ class Line:
 
 def x_of(settings: TargetSettings, point: Point, row: Row) -> float:
     """Return where a point lies on the x axis."""
-    value = (
-        row["labeller_accuracy"] if settings.x == "labeller_accuracy" else point.value(settings.x)
-    )
-    return float(value)
+    if settings.x == "labeller_accuracy":
+        return float(row["labeller_accuracy"])
+    return as_number(point.value(settings.x))
 
 
 def draw_curves(
@@ -93,7 +93,7 @@ def draw_curves(
         axes.set_xticks(sorted({x_of(settings, *pair) for pair in zip(points, rows, strict=True)}))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(_AXIS_NAMES.get(settings.x, settings.x.replace("_", " ")))
+    axes.set_xlabel(_AXIS_NAMES.get(settings.x, _in_words(settings.x)))
     axes.set_ylabel(_AXIS_NAMES[settings.y])
     percent_axis(axes)
     if settings.x in _SHARES:
@@ -152,6 +152,10 @@ def _words(key: str, point: Point) -> str:
         case "name":
             return point.name
     return str(value)
+
+
+def _in_words(column: str) -> str:
+    return column.removeprefix("training.").replace("_", " ")
 
 
 def _statements(settings: TargetSettings, line: Line) -> list[Statement]:

@@ -70,7 +70,11 @@ def _row(settings: TargetSettings, point: Point) -> Row:
     if "evaluation" in point.files:
         row |= accuracies(point)
         stages = row.pop("stages")
-    x = curves.x_of(settings, point, row) if settings.show == "curves" else None
+    x = None
+    if settings.show == "curves":
+        x = curves.x_of(settings, point, row)
+        shown = (settings.x, *settings.series)
+        row |= {key: point.value(key) for key in shown if key not in row}
     found = published(settings.paper, point, x)
     if settings.show == "stages":
         row |= {f"after_{key}": value for key, value in stages.items()}

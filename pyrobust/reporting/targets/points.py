@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyrobust.config.columns import value_of
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.reporting.protocol import attack_departures
@@ -40,9 +41,10 @@ class Point:
     files: dict[str, str | list[str]]
 
     def value(self, key: str) -> Any:
-        """Return a column of the sweep, a setting of the experiment, or the kind."""
+        """Return a column of the sweep, a setting of the experiment or its training, or the
+        kind."""
         kind = None if self.columns["augmentation"] else self.kind
-        return {**self.settings, **self.columns, "kind": kind}.get(key)
+        return value_of(self.settings, {**self.columns, "kind": kind}, key)
 
     @property
     def name(self) -> str:
