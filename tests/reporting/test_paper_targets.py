@@ -70,6 +70,15 @@ def test_each_model_of_the_papers_tables_stands_beside_ours(target: str, tmp_pat
     assert found == [(number(r.clean_accuracy or 0), number(r.robust_accuracy)) for r in ours]
 
 
+@pytest.mark.parametrize("target", ["table2", "figure9"])
+def test_the_papers_tinyimagenet_numbers_say_what_its_generator_had_seen(
+    target: str, tmp_path: Path
+) -> None:
+    rows, _ = make(target, tmp_path)
+    sources = {row["paper_source"] for row in rows if row["paper_robust_accuracy"] == "0.2666"}
+    assert [source.endswith("a DDPM of ImageNet's images") for source in sources] == [True]
+
+
 def test_a_number_at_an_x_that_no_point_has_is_a_row_of_its_own(tmp_path: Path) -> None:
     rows, _ = make("figure4a", tmp_path)
     papers = {row["architecture"]: row for row in rows if row["experiment"] == ""}
