@@ -1,5 +1,7 @@
-"""Every command of README and docs: run, planned or parsed, or in a list that says why not."""
+"""Every command of README, docs and comments of the configuration: run, planned or parsed, or in
+a list that says why not."""
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -11,7 +13,8 @@ import typer
 from pyrobust.cli import app
 from tests.workflow.running import ROOT, Project
 
-PAGES = [ROOT / "README.md", ROOT / "csrc/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("docs/*.md"))]
+COMMENTED = [*sorted(ROOT.glob("config/*.yaml")), *sorted(ROOT.glob("profiles/*/*.yaml"))]
 PROGRAMS = ("snakemake", "pyrobust", "python", "make", "source", "docker", "apptainer", "torchrun",
             "pip", "pytest", "bash", "git")  # fmt: skip
 
@@ -24,6 +27,7 @@ NOT_RUN = {
     "docker": "no container runtime at hand",
     "apptainer": "no container runtime at hand",
     "torchrun": "several processes: tests/training",
+    "pytest": "runs this test, too",
     "python setup.py": "builds the core, which the tests stand on: tests/ops/test_builds.py",
     "python benchmarks": "benchmarks are run by hand",
     "bash benchmarks": "benchmarks are run by hand",
@@ -31,15 +35,29 @@ NOT_RUN = {
 
 
 def commands(page: Path) -> list[str]:
-    """Return the lines of code blocks that start with a program, continuation lines joined."""
+    """Return the lines of code blocks that start with a program, continuation lines joined, and
+    whole commands within a sentence: those with arguments and without gaps."""
     text = page.read_text().replace("\\\n", " ")
     fenced = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.M | re.S)
     indented = re.findall(r"^    \S.*$", text, re.M)
     lines = [line.strip() for block in [*fenced, *indented] for line in block.splitlines()]
+    inline = re.findall(r"`(\w+ [^`<]+)`", text.replace("```", ""))
+    lines += [line for line in inline if "..." not in line and line not in lines]
     return [line for line in lines if line.split(" ")[0] in PROGRAMS]
 
 
-ALL = [(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page)]
+def commented(file: Path) -> list[str]:
+    """Return the comments of a file that start with a program."""
+    lines = re.findall(r"^ *# *(\S.*)$", file.read_text(), re.M)
+    return [line for line in lines if line.split(" ")[0] in PROGRAMS]
+
+
+ALL = [
+    (file.relative_to(ROOT).as_posix(), line)
+    for files, find in ((PAGES, commands), (COMMENTED, commented))
+    for file in files
+    for line in find(file)
+]
 
 
 def of(*programs: str) -> list[tuple[str, str]]:
@@ -51,11 +69,12 @@ def of(*programs: str) -> list[tuple[str, str]]:
 
 
 SNAKEMAKE = of("snakemake")
-VERBS = of("pyrobust", "python -m pyrobust")
+VERBS = of("pyrobust ", "python -m pyrobust ")
+MODULES = of("python -m pyrobust.")
 
 
 def test_each_command_is_tried_in_one_way_or_stands_in_the_list() -> None:
-    tried = {*SNAKEMAKE, *VERBS}
+    tried = {*SNAKEMAKE, *VERBS, *MODULES}
     left = [
         entry for entry in ALL if entry not in tried and not entry[1].startswith(tuple(NOT_RUN))
     ]
@@ -81,6 +100,13 @@ def test_verbs_take_the_options_that_are_shown(page: str, line: str) -> None:
     known = {name for option in verbs[verb].params for name in option.opts + option.secondary_opts}
     given = {option.split("=")[0] for option in options if option.startswith("--")}
     assert given <= known, (page, line)
+
+
+@pytest.mark.parametrize(("page", "line"), MODULES)
+def test_modules_that_are_shown_can_be_run(page: str, line: str) -> None:
+    found = importlib.util.find_spec(line.split()[2])
+    assert found and found.origin, (page, line)
+    assert "__main__" in Path(found.origin).read_text(), (page, line)
 
 
 @pytest.mark.slow
