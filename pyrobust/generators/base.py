@@ -18,6 +18,11 @@ from pyrobust.training.processes import Processes
 from pyrobust.training.runtime import Runtime
 
 GENERATOR = "generator.json"
+
+# The same again. A workflow removes the result of a rule, generator.json, before it runs the rule
+# anew; this file still tells which weights lie here.
+FITTED = "fitted.json"
+
 MADE_BY = "pyrobust fit-generator"
 
 
@@ -138,12 +143,13 @@ class Generator(ABC):
         }
 
     def save(self, folder: Path) -> None:
-        """Write the weights, then generator.json."""
+        """Write the weights, then generator.json, which is absent while they change."""
+        (folder / GENERATOR).unlink(missing_ok=True)
         self._sha256 = self.write_weights(folder)
         self.describe(folder)
 
     def describe(self, folder: Path) -> None:
-        """Write generator.json beside weights that are saved already."""
+        """Write fitted.json and generator.json beside weights that are saved already."""
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,
@@ -153,16 +159,20 @@ class Generator(ABC):
             "conditional": self.conditional,
             "weights_sha256": self._sha256,
         }
-        write_json(folder / GENERATOR, facts)
+        for name in (FITTED, GENERATOR):
+            write_json(folder / name, facts)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, description: str = GENERATOR) -> Self:
         """Open what `save` wrote; the weights are checked against their hash.
+
+        Args:
+            description: generator.json or fitted.json.
 
         Raises:
             UserError: a file is missing or not what was written.
         """
-        facts = read_generator_facts(folder)
+        facts = read_generator_facts(folder, description)
         height, width, channels = facts["image_shape"]
         spec = GeneratorSpec(
             parse_settings(GeneratorSettings, facts["settings"]),
@@ -201,13 +211,13 @@ class BlockGenerator(Generator):
         return Samples(images, conditions)
 
 
-def read_generator_facts(folder: Path) -> dict[str, Any]:
-    """Return the contents of generator.json.
+def read_generator_facts(folder: Path, description: str = GENERATOR) -> dict[str, Any]:
+    """Return the contents of generator.json, or of fitted.json.
 
     Raises:
         UserError: it is missing or is none.
     """
-    facts = read_json(folder / GENERATOR, MADE_BY)
+    facts = read_json(folder / description, MADE_BY)
     if not isinstance(facts, dict) or "weights_sha256" not in facts:
-        raise UserError(f"{folder / GENERATOR} does not describe a generator")
+        raise UserError(f"{folder / description} does not describe a generator")
     return facts

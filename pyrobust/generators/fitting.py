@@ -10,7 +10,7 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.dataset import Dataset
 from pyrobust.errors import UserError
-from pyrobust.generators.base import GENERATOR, MADE_BY, Fit, Generator
+from pyrobust.generators.base import FITTED, MADE_BY, Fit, Generator
 from pyrobust.generators.registry import GENERATORS, load_generator
 from pyrobust.training.processes import joined_processes
 from pyrobust.training.runtime import Runtime
@@ -23,7 +23,9 @@ def fit_generator(
 ) -> None:
     """Fit a generator on the training split and write weights, cost and, last, generator.json.
 
-    A killed fit goes on; the weights of a finished one stay as they are.
+    A killed fit goes on; the weights of a finished one stay as they are, also where the settings
+    of sampling are others or generator.json is gone. What lies there is replaced when the new
+    weights are there, not before.
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
@@ -41,13 +43,11 @@ def fit_generator(
         fit = Fit(dataset, settings, output, runtime, processes)
         fitted = _fitted(fit) if processes.is_main else None
         if processes.any(fitted is not None):
-            if fitted is not None and fitted.spec != fit.spec:
+            if fitted is not None:
                 fitted.spec = fit.spec
                 fitted.describe(output)
             logger.info("%s is fitted with these settings", output)
             return
-        if processes.is_main:
-            (output / GENERATOR).unlink(missing_ok=True)
         generator = kind.fit(fit)
         if processes.is_main:
             _write_cost(fit, generator, time.monotonic() - started)
@@ -66,10 +66,8 @@ def _write_cost(fit: Fit, generator: Generator, seconds: float) -> None:
 
 def _fitted(fit: Fit) -> Generator | None:
     """Return what is fitted already, if its weights are those that the settings ask for."""
-    if not (fit.folder / GENERATOR).is_file():
-        return None
     try:
-        fitted = load_generator(fit.folder)
+        fitted = load_generator(fit.folder, description=FITTED)
     except UserError:
         return None
     same_data = replace(fitted.spec, settings=fit.settings) == fit.spec

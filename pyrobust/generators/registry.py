@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pyrobust.errors import UserError
-from pyrobust.generators.base import MADE_BY, Generator, read_generator_facts
+from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, read_generator_facts
 from pyrobust.generators.biggan.generator import BigGanGenerator
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
 from pyrobust.generators.diffusion.edm import EdmGenerator
@@ -23,19 +23,20 @@ GENERATORS: dict[str, type[Generator]] = {
 }
 
 
-def load_generator(folder: Path, device: str = "cpu") -> Generator:
+def load_generator(folder: Path, device: str = "cpu", description: str = GENERATOR) -> Generator:
     """Open the generator that `pyrobust fit-generator` wrote to `folder`.
 
     Args:
         device: where images are computed, as torch names it, by types that can.
+        description: generator.json or fitted.json.
 
     Raises:
         UserError: there is none, or it is of a type that this version does not know.
     """
-    kind = read_generator_facts(folder)["settings"]["type"]
+    kind = read_generator_facts(folder, description)["settings"]["type"]
     if kind not in GENERATORS:
         raise UserError(
             f"{folder} holds a generator of type '{kind}', expected one of "
             f"{', '.join(GENERATORS)}: '{MADE_BY}' writes one"
         )
-    return GENERATORS[kind].load(folder).to(device)
+    return GENERATORS[kind].load(folder, description).to(device)

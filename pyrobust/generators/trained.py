@@ -75,11 +75,12 @@ class TrainedGenerator(BlockGenerator):
         """Train on the training split, or take over the weights in the folder `path`.
 
         Raises:
-            UserError: the loss is not finite or diverges, or the folder holds no such weights.
+            UserError: the loss is not finite or diverges, or `path` holds no such weights or is
+                the folder to write.
             Interrupted: a scheduler asked for it; the state is saved.
         """
         if fit.settings.path is not None:
-            return cls.adopt(fit, Path(fit.settings.path))
+            return cls.adopt(fit, _of_others(Path(fit.settings.path), fit.folder))
         fit.runtime.prepare()
         training = cls.start_training(fit)
         run = run_training(training)
@@ -180,6 +181,17 @@ class TrainedGenerator(BlockGenerator):
         arrays = map_tensors(folder / WEIGHTS, sha256, MADE_BY)
         weights = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         return cls(spec, weights, sha256, read_facts(folder / WEIGHTS))
+
+
+def _of_others(path: Path, folder: Path) -> Path:
+    """Return `path` unless it is the generator's own folder."""
+    if path.resolve() == folder.resolve():
+        raise UserError(
+            f"path is {path}, the folder that is written: leave --path away to change sampler, "
+            "sampling_steps or part_size of a generator that was trained there, whose weights "
+            "stay, or name another --output"
+        )
+    return path
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
     assert {path.name for path in (tmp_path / "generator").iterdir()} == {
         ".lock",
         "generator.json",
+        "fitted.json",
         "samples",
         "cost.json",
     }

@@ -1,5 +1,6 @@
 """What goes wrong around a workflow ends in a clear message and loses nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -151,3 +152,22 @@ def test_a_config_changed_in_mid_run_makes_anew_what_depends_on_it_and_no_more(
     _, output = run(project, GENERATOR, *configuration, "--dry-run")
     assert "fit_generator" in output
     assert "make_dataset" not in output
+
+
+def test_other_settings_of_sampling_keep_the_weights(project: Project, tmp_path: Path) -> None:
+    folder = project / "results/generators/digits/ddpm_tiny"
+    overlay = tmp_path / "overlay.yaml"
+    written = set()
+    for changes in ("sampler: dpm_solver, part_size: 500", "sampler: ddim, part_size: 700"):
+        steps = "training_steps: 3, batch_size: 8, sampling_steps: 10"
+        overlay.write_text(f"generators: {{ddpm_tiny: {{{steps}, {changes}}}}}")
+        target = (folder / "generator.json").relative_to(project).as_posix()
+        status, output = run(project, target, "--configfile", TINY, str(overlay))
+        assert status == 0, output[-3000:]
+        assert "rule fit_generator" in output
+        # The same files, not equal ones: training again would give the same bytes.
+        files = [(folder / name).stat() for name in ("weights.safetensors", "log.jsonl")]
+        written.add(tuple((file.st_ino, file.st_mtime_ns) for file in files))
+    assert len(written) == 1
+    settings = json.loads((folder / "generator.json").read_text())["settings"]
+    assert (settings["part_size"], settings["sampler"]) == (700, "ddim")

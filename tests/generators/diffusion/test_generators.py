@@ -1,5 +1,6 @@
 """DDPM and EDM as generators: fitted, killed, sampled, saved, and taken over from others."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,57 @@ def test_other_settings_of_sampling_need_no_new_training(
     facts = read_json(tmp_path / "generator.json", "")
     assert (facts["settings"]["sampler"], facts["settings"]["sampling_steps"]) == ("ddim", 3)
     assert load_generator(tmp_path).provenance()["sampling"]["sampler"] == "ddim"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_generator_without_its_result_is_found_again(
+    fitted: Path, shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workflow removes the result of a rule before it runs the rule again."""
+    folder = Path(shutil.copytree(fitted, tmp_path / "generator"))
+    before = contents(folder)
+    (folder / "generator.json").unlink()
+    settings = load_generator(fitted).spec.settings
+    monkeypatch.setattr(fitting, "GENERATORS", {settings.type: TrainedGenerator})
+    fit_generator(shades.path, folder, settings, RUNTIME)
+    assert contents(folder) == before
+    (folder / "generator.json").unlink()
+    larger = settings.model_copy(update={"part_size": 7})
+    fit_generator(shades.path, folder, larger, RUNTIME)
+    assert (folder / "weights.safetensors").read_bytes() == before["weights.safetensors"]
+    assert load_generator(folder).spec.settings.part_size == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("generator", "the folder that is written: leave --path away"), ("gone", "gone holds no")],
+)
+def test_a_refused_fit_leaves_the_generator_as_it_was(
+    shades: Dataset, tmp_path: Path, path: str, message: str
+) -> None:
+    folder = tmp_path / "generator"
+    fit_generator(shades.path, folder, quick("ddpm"), RUNTIME)
+    before = contents(folder)
+    settings = quick("ddpm", sampler="ddim", path=str(tmp_path / path))
+    with pytest.raises(UserError, match=message):
+        fit_generator(shades.path, folder, settings, RUNTIME)
+    assert contents(folder) == before
+
+
+def test_a_fit_killed_over_another_one_leaves_that_one_whole(
+    shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_generator(shades.path, tmp_path, quick("ddpm"), RUNTIME)
+    before = load_generator(tmp_path).provenance()
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_at(patch, 7)
+        fit_generator(shades.path, tmp_path, quick("ddpm", seed=1), RUNTIME)
+    assert load_generator(tmp_path).provenance() == before
+    fit_generator(shades.path, tmp_path, quick("ddpm", seed=1), RUNTIME)
+    assert load_generator(tmp_path).provenance() != before
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpm_solver"])
