@@ -54,7 +54,8 @@ def neighbours(
     output: Output,
     settings: NeighbourSettings,
     memory_gb: Annotated[
-        float, typer.Option(min=0.1, help="Memory that the search may take; no result changes.")
+        float,
+        typer.Option(min=0.1, help="Memory that the search may take; no exact result changes."),
     ] = 2.0,
 ) -> None:
     """Measure complementarity and coverage of generated images (Algorithm 1)."""

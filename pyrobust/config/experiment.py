@@ -90,6 +90,10 @@ class Config(Settings):
     """Jobs that attack a trained model side by side, each a share of the test images, before one
     more puts the result together; it is the same for any number."""
 
+    search_memory_gb: Annotated[int, Field(ge=1, le=1000)] = 2
+    """GB of memory that the search for neighbours may take (`pyrobust neighbours --memory-gb`). A
+    changed value makes nothing anew: an exact search finds the same with any."""
+
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""
 

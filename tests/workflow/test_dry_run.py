@@ -81,6 +81,28 @@ def test_features_are_kept_while_labelling_where_that_is_asked_for_only(
 
 
 @pytest.mark.parametrize(
+    ("whole_sets", "memory", "minutes"), [("false", 22_002, 60), ("true", 22_010, 1440)]
+)
+def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
+    whole_sets: str, memory: int, minutes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
+    overlay.write_text(
+        "search_memory_gb: 16\n"
+        f"analyses: {{small: {{whole_sets: {whole_sets}, num_samples: 10000}}}}\n"
+        "experiments: {digits_linf: {num_samples: 1000000, analysis: small}}\n"
+    )
+    options = ("--dry-run", "--printshellcmds", "--configfile", str(overlay))
+    run = run_snakemake("results/digits_linf.json", *options)
+    assert run.returncode == 0, run.stdout
+    job = re.search(r"rule find_neighbours:.*?memory-gb \d+", run.stdout, re.S)
+    assert job is not None, run.stdout
+    assert job[0].endswith("--memory-gb 16")
+    for resource in ("gpu=1", f"mem_mb={memory}", f"runtime={minutes}"):
+        assert re.search(rf"\b{resource}\b", job[0]), job[0]
+
+
+@pytest.mark.parametrize(
     ("setting", "words"),
     [
         ("experiments: {x: {dataset: digits, norm: l1, epsilon: 8/255}}", ["l1", "linf"]),

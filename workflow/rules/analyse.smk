@@ -66,15 +66,18 @@ rule find_neighbours:
         "../../envs/pyrobust.yaml"
     threads: 2
     resources:
-        mem_mb=memory(8000),
-        runtime=wall_time(60),
+        gpu=1,
+        mem_mb=search_memory,
+        runtime=search_time,
+        # No parameter: more memory makes no search anew.
+        search_gb=config["search_memory_gb"],
     params:
         features=folder_flags("train", "test", "generated"),
         folder=subpath(output[0], parent=True),
         flags=analysis_flags("neighbours"),
     shell:
         "python -m pyrobust neighbours {params.features} --output {params.folder:q}"
-        " {params.flags} > {log} 2>&1"
+        " {params.flags} --memory-gb {resources.search_gb} > {log} 2>&1"
 
 
 rule measure_quality:

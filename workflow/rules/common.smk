@@ -117,3 +117,18 @@ def memory(megabytes):
 def wall_time(minutes):
     """Return a function to the wall time of a job in minutes, doubled on each attempt."""
     return lambda wildcards, attempt: minutes * 2 ** (attempt - 1)
+
+
+def search_memory(wildcards, attempt):
+    """Return the memory of a search: its own, 200 bytes an image that asks, and the PCA's."""
+    settings = config["analyses"][wildcards.analysis]
+    most = settings["num_images" if settings["whole_sets"] else "num_samples"]
+    asking = min(most, int(wildcards.num_samples))
+    megabytes = 6000 + 1000 * config["search_memory_gb"] + asking // 5000
+    return memory(megabytes)(wildcards, attempt)
+
+
+def search_time(wildcards, attempt):
+    """Return the wall time of a search: a day where every image meets every other."""
+    whole_sets = config["analyses"][wildcards.analysis]["whole_sets"]
+    return wall_time(1440 if whole_sets else 60)(wildcards, attempt)
