@@ -61,9 +61,13 @@ paper, so that the analysis costs the same for any number. With `num_images` and
 large as the set and `whole_sets: true`, every image meets every other:
 
 {analysis}
-The search grows as the square; `approximate: true` looks into the nearest clusters only and tells
-its recall. A selection with `min_distance` compares each of the samples that compete with every
-training image and its mirror image, pixel by pixel: {distances} hours for {largest}.
+The search, on one GPU, grows as the square, and a killed one starts again. For {largest} the PCA
+before it takes {pca} hours of one core, counted in, and its projections {scratch} of the disk until
+it ends. `approximate: true` looks into the nearest clusters only, on the processor, and tells its
+recall.
+
+A selection with `min_distance` compares each of the samples that compete with every training image
+and its mirror image, pixel by pixel: {distances} hours for {largest}.
 
 ## What must fit where
 
@@ -102,6 +106,8 @@ def scale_text() -> str:
         selection_memory=size(13 * _stage(largest, "sample").images),
         search_memory=size(65 * _SIZES[-1]),
         distances=hours(_distances(machine)),
+        pca=hours(_pca(machine)),
+        scratch=size(4 * AnalysisSettings().components * _SIZES[-1]),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
     )
 
@@ -128,6 +134,16 @@ def _plan(count: int, machine: Machine, min_distance: float = 0.0, **analysis: i
 def _distances(machine: Machine) -> float:
     """Return the seconds that near-copies are looked for among the largest number of samples."""
     return _stage(_plan(_SIZES[-1], machine, min_distance=0.05), "distances").seconds
+
+
+def _pca(machine: Machine) -> float:
+    """Return the seconds of the PCA before a search among the largest number of samples."""
+    images, settings = count_images("cifar10", DatasetSettings(), Path("none")), AnalysisSettings()
+    dimensions = work.penultimate(LabellerSettings().architecture)
+    originals = images.train + images.test
+    projected = originals + _SIZES[-1]
+    flops = work.pca_flops(originals, projected, dimensions, settings.components)
+    return flops / machine.rate("products").value
 
 
 def _stage(plan: Plan, name: str) -> Stage:

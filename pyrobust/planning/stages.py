@@ -1,7 +1,7 @@
 """The stages of an experiment with their jobs, hours and bytes, from its settings and rates."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,7 +29,7 @@ class Stage:
     num_bytes: int
     """That it leaves on the disk."""
     rate: Rate
-    """What the seconds stand on."""
+    """What the seconds, or most of them, stand on."""
 
     def wall_seconds(self, devices: int) -> float:
         """Return the time that it takes on so many equal devices, jobs being indivisible."""
@@ -73,6 +73,7 @@ class _Planner:
         self.evaluation = config.evaluations[self.experiment.evaluation]
         self.analysis = config.analyses[self.experiment.analysis]
         self.evaluation_jobs = config.evaluation_jobs
+        self.search_memory_gb = config.search_memory_gb
         kept_for = config.features_while_labelling.get(self.experiment.generator)
         self.while_labelling = kept_for == self.experiment.analysis
         shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
@@ -101,12 +102,20 @@ class _Planner:
         jobs: int,
         row_bytes: float | None = None,
         more_bytes: int = 0,
+        more_work: Mapping[str, float] | None = None,
     ) -> Stage:
-        """Return a stage of `amount` units of one kind of work."""
-        rate = self.machine.rate(kind)
-        seconds = amount / rate.value + jobs * self.machine.rate("start").value
+        """Return a stage of `amount` units of one kind of work.
+
+        Args:
+            more_work: kind → units of what the same jobs do besides.
+        """
+        rates = {kind: self.machine.rate(kind) for kind in (kind, *(more_work or ()))}
+        amounts = {**(more_work or {}), kind: amount}
+        seconds = {kind: amounts[kind] / rates[kind].value for kind in rates}
+        together = sum(seconds.values()) + jobs * self.machine.rate("start").value
         of_rows = (self.pixels + 8 if row_bytes is None else row_bytes) * images
-        return Stage(name, jobs, images, seconds, round(of_rows) + more_bytes, rate)
+        most = rates[max(seconds, key=lambda kind: seconds[kind])]
+        return Stage(name, jobs, images, together, round(of_rows) + more_bytes, most)
 
     @cached_property
     def labeller_flops(self) -> int:
@@ -202,14 +211,38 @@ class _Planner:
         count = sum(sizes)
         passed = count - sizes[2] if self.while_labelling else count
         yield self.stage("features", "inference", passed * flops, count, 3, self.feature_bytes)
+        yield self.neighbours(sizes, dimensions)
+        original, _, generated = sizes
+        pairs = sum(
+            min(self.analysis.manifold_samples, one) * min(self.analysis.manifold_samples, other)
+            for one, other in ((original, original), (original, generated), (generated, generated))
+        )
+        moments = {"products": 2.0 * dimensions**2 * (original + generated)}
+        yield self.stage("quality", "pairs", pairs, original + generated, 1, 0, 0, moments)
+
+    def neighbours(self, sizes: Sequence[int], dimensions: int) -> Stage:
+        """Return the stage of Algorithm 1 on features of so many training, test and own images."""
         if not self.analysis.whole_sets:
             sizes = [min(self.analysis.num_samples, *sizes)] * 3
         train, test, own = sizes
-        pairs = own * (train + test + own) + 2 * train * test
         components = min(self.analysis.components, dimensions)
-        yield self.stage("neighbours", "search", 2 * components * pairs, own, 1, 100)
-        size = min(self.analysis.manifold_samples, *sizes)
-        yield self.stage("quality", "pairs", 3 * size**2, count, 1, 0)
+        products = work.pca_flops(train + test, sum(sizes), dimensions, components)
+        kind, pairs = "search", float(own * sum(sizes) + 2 * train * test)
+        more_work = {"products": products}
+        if self.analysis.approximate:
+            # The reference and a check of some samples are exact all the same.
+            exact = 2 * train * test + work.NUM_CHECKED * sum(sizes)
+            more_work["search"] = 2.0 * components * exact
+            memory = 1e9 * self.search_memory_gb
+            kind, pairs = (
+                "inverted_lists",
+                sum(
+                    work.inverted_list_pairs(own, size, self.analysis.probes, components, memory)
+                    for size in sizes
+                ),
+            )
+        flops = 2 * components * pairs
+        return self.stage("neighbours", kind, flops, own, 1, 100, 0, more_work)
 
     def train(self) -> Stage:
         flops, weights = self.classifier(self.training.architecture)

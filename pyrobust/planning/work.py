@@ -1,5 +1,6 @@
 """Counted work: floating-point operations of networks and attacks, a multiply-add being two."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -50,6 +51,12 @@ _TINY_PIXELS = 8 * 8
 INCEPTION_FLOPS, INCEPTION_DIMENSIONS = 11.4e9, 2048
 _LPIPS_FLOPS, _LPIPS_DIMENSIONS = 0.63e9, 124_928
 
+# Up to so many, a PCA decomposes the covariance matrix; wider features take subspace iteration.
+EXACT_DIMENSIONS = 4096
+
+# Samples that an approximate search looks for exactly as well.
+NUM_CHECKED = 1000
+
 
 @cache
 def classifier(architecture: str, image_shape: ImageShape, num_classes: int) -> tuple[int, int]:
@@ -86,6 +93,34 @@ def extractor(name: str, image_shape: ImageShape) -> tuple[float, int]:
         return INCEPTION_FLOPS, INCEPTION_DIMENSIONS
     scale = image_shape[0] * image_shape[1] / _COUNTED_PIXELS
     return _LPIPS_FLOPS * scale, round(_LPIPS_DIMENSIONS * scale)
+
+
+def pca_flops(originals: int, projected: int, dimensions: int, components: int) -> float:
+    """Return the operations of a PCA that is fitted on `originals` and projects `projected` rows.
+
+    Up to EXACT_DIMENSIONS of the covariance matrix; of wider features, six passes of subspace
+    iteration and the covariance within the subspace.
+    """
+    if dimensions <= EXACT_DIMENSIONS:
+        fit = 2.0 * originals * dimensions**2
+    else:
+        fit = (6 * 4 + 2) * originals * dimensions * (components + 50.0)
+    return fit + 2.0 * projected * dimensions * components
+
+
+def inverted_list_pairs(
+    queries: int, points: int, probes: int, components: int, memory_bytes: float
+) -> float:
+    """Return the distances that an approximate search computes, those of its k-means included.
+
+    Each block of points, as many as the memory holds, has about 4 sqrt(n) clusters of its own,
+    from ten rounds over 256 points a cluster at most.
+    """
+    block = min(points, max(1024.0, 0.7 * memory_bytes / (20 * components)))
+    clusters = max(1.0, min(4 * math.sqrt(block), block / 39))
+    visited = block * min(1.0, probes / clusters)
+    assigned = 10 * min(block, 256 * clusters) + block
+    return points / block * (queries * (clusters + visited) + assigned * clusters)
 
 
 def generator_work(settings: GeneratorSettings) -> GeneratorWork:

@@ -4,9 +4,12 @@ from typing import Any
 import pytest
 import yaml
 
+from pyrobust.analysis.neighbours import _NUM_CHECKED
+from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.experiment import Config
 from pyrobust.data.prepare import make_dataset
+from pyrobust.planning import work
 from pyrobust.planning.images import ImageCounts, count_images
 from pyrobust.planning.rates import Machine, Rate
 from pyrobust.planning.stages import Plan, Stage, plan_experiment
@@ -14,7 +17,7 @@ from pyrobust.planning.stages import Plan, Stage, plan_experiment
 ROOT = Path(__file__).parents[2]
 CIFAR10 = ImageCounts(48_976, 1024, 10_000, (32, 32, 3), 10)
 WORK = ("start", "gradients", "classifier", "inference", "generators", "gaussian", "gaussian_fit",
-        "search", "pairs", "disk")  # fmt: skip
+        "search", "inverted_lists", "products", "pairs", "disk")  # fmt: skip
 MACHINE = Machine("round", "a round machine", {work: Rate(1e9, "1/s", "made up") for work in WORK})
 
 
@@ -23,6 +26,7 @@ def plan(**changes: Any) -> dict[str, Stage]:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     values["selections"]["until_full"] = changes.pop("until_full", {})
     values["generators"]["gaussian"] = changes.pop("gaussian", {})
+    values["analyses"].update(changes.pop("analyses", {}))
     values["features_while_labelling"] = changes.pop("features_while_labelling", {})
     values["experiments"]["cifar10_linf"].update({"generator": "gaussian", **changes})
     found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, MACHINE)
@@ -60,6 +64,48 @@ def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
     assert together["label"].num_bytes - apart["label"].num_bytes == 1_300_000 * (4 * 640 + 16)
     saved = apart["features"].seconds - together["features"].seconds
     assert saved == pytest.approx(10.48666 * 50_000, rel=1e-4)
+
+
+def analysed(**analysis: Any) -> dict[str, Stage]:
+    """Return the stages of an experiment with 1M samples and changed settings of its analysis."""
+    return plan(num_samples=1_000_000, analyses={"labeller": analysis})
+
+
+def test_quality_is_planned_for_its_own_samples_not_those_of_the_search() -> None:
+    start = MACHINE.rate("start").value
+    for num_samples in (100, 10_000):
+        stage = analysed(num_samples=num_samples, manifold_samples=2000)["quality"]
+        # Distances of three pairs of sets, and the covariances of two for FID.
+        expected = 3 * 2000**2 + 2 * 640**2 * (48_976 + 50_000)
+        assert (stage.seconds - start) * 1e9 == pytest.approx(expected)
+
+
+def test_a_search_is_planned_with_the_pca_before_it() -> None:
+    start = MACHINE.rate("start").value
+    stage = analysed(num_samples=1000)["neighbours"]
+    pairs = 3 * 1000**2 + 2 * 1000**2
+    pca = 2 * 2000 * 640**2 + 2 * 3000 * 640 * 100
+    assert (stage.seconds - start) * 1e9 == pytest.approx(2 * 100 * pairs + pca)
+
+
+def test_subspace_iteration_passes_over_wide_features_thirteen_times() -> None:
+    assert (work.EXACT_DIMENSIONS, work.NUM_CHECKED) == (MAX_EXACT_DIMENSIONS, _NUM_CHECKED)
+    wide = 2 * work.EXACT_DIMENSIONS
+    fit, projection = 13 * 2 * 1000 * wide * (100 + 50), 2 * 3000 * wide * 100
+    assert work.pca_flops(1000, 3000, wide, 100) == fit + projection
+
+
+def test_an_approximate_search_is_planned_by_its_probes_and_off_the_gpu() -> None:
+    values = {"num_images": 1_000_000, "num_samples": 1_000_000, "whole_sets": True}
+    start = MACHINE.rate("start").value
+    exact, few, many = (
+        analysed(**values, **options)["neighbours"].seconds - start
+        for options in ({}, *({"approximate": True, "probes": probes} for probes in (16, 64)))
+    )
+    assert few < many < exact / 10
+    # A block of 675,000 points has 3,286 clusters, of which 64 hold about 2 % of them.
+    seen = work.inverted_list_pairs(10**9, 675_000, 64, 100, 2e9) / 10**9
+    assert seen == pytest.approx(3286 + 675_000 * 64 / 3286, rel=0.01)
 
 
 def test_without_generated_images_there_are_no_stages_of_theirs() -> None:
