@@ -62,13 +62,13 @@ class StoreWriter:
             "made_by": made_by,
             **({"identified": True} if identified else {}),
         }
-        size = shard_size or max(1, _SHARD_BYTES // math.prod(image_shape))
+        self.shard_size = shard_size or max(1, _SHARD_BYTES // math.prod(image_shape))
         self._writer = ShardWriter(
             path,
             MANIFEST,
             _columns(image_shape, labelled, scored, identified),
             total,
-            size,
+            self.shard_size,
             {**self._head, "provenance": self._provenance},
         )
 

@@ -18,6 +18,7 @@ from pyrobust.data.selection import (
     class_quotas,
     first_of_each_class,
 )
+from pyrobust.data.shuffling import ShuffledRows
 from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.generators.labelling import Labeller
@@ -29,8 +30,7 @@ logger = logging.getLogger(__name__)
 
 MADE_BY = "pyrobust select"
 
-# Bytes of images that are gathered at a time. Each block touches almost every shard of the parts,
-# so a few large ones take far less time than many small ones.
+# Bytes of images that are put in order at a time: more that are kept are sorted into blocks first.
 _BLOCK_BYTES = 1 << 28
 
 
@@ -71,14 +71,15 @@ def select_parts(
         "selection": settings.model_dump(mode="json"),
         "distances": None if copies is None else copies.distances.source,
     }
-    more = output / "more"
+    more, blocks = output / "more", output / "blocks"
     if not _is_complete(output, num_samples, inputs):
         numbers = range(settings.skip_parts, settings.skip_parts + num_parts)
         pool = SamplePool(
             generator, labeller, parts, labels, numbers, settings.label_source, more, copies
         )
-        _select(pool, num_samples, output, settings, inputs)
-    shutil.rmtree(more, ignore_errors=True)
+        _select(pool, num_samples, output, settings, inputs, blocks)
+    for folder in (more, blocks):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_check(
@@ -115,6 +116,7 @@ def _select(
     output: Path,
     settings: SelectionSettings,
     inputs: dict[str, Any],
+    blocks: Path,
 ) -> None:
     started = time.monotonic()
     spec = pool.generator.spec
@@ -138,13 +140,25 @@ def _select(
         scored=True,
         identified=True,
     )
-    block = max(1, _BLOCK_BYTES // math.prod(spec.image_shape))
+    shard_bytes = writer.shard_size * math.prod(spec.image_shape)
+    shuffled = ShuffledRows(
+        blocks,
+        lambda rows: pool.gather(kept[rows]),
+        spec.image_shape,
+        num_samples,
+        settings.seed,
+        # Whole shards, so that a block that was taken is on the disk before the next one is.
+        writer.shard_size * max(1, _BLOCK_BYTES // shard_bytes),
+        provenance,
+    )
+    if writer.count < num_samples:
+        shuffled.distribute(writer.count)
     with counting(num_samples, "select", "images", done=writer.count) as advance:
         while (first := writer.count) < num_samples:
-            rows = np.arange(first, min(first + block, num_samples))
+            images = shuffled.take(first)
+            rows = np.arange(first, first + len(images))
             chosen = kept[permute(rows, num_samples, settings.seed)]
-            ids = pool.first_id + chosen
-            writer.append(pool.gather(chosen), labels[chosen], scores[chosen], ids)
+            writer.append(images, labels[chosen], scores[chosen], pool.first_id + chosen)
             advance(len(chosen))
     writer.finish()
     seconds = time.monotonic() - started

@@ -73,16 +73,21 @@ and its mirror image, pixel by pixel: {distances} hours for {largest}.
 
 - **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
   sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
-  images are gathered 256 MiB at a time. An analysis draws its images with 2 bytes a sample, 13
+  images are put in order 256 MiB at a time. An analysis draws its images with 2 bytes a sample, 13
   more a sample of the largest class, and 12 for a moment while labels are read. The search holds
-  what `--memory-gb` allows and 65 bytes a sample of its draw, {search_memory} where that is all
-  {largest}. Training holds stores up to `--resident-mb`, larger ones not at all.
+  what `--memory-gb` allows (`search_memory_gb` of the configuration) and 65 bytes a sample of its
+  draw, {search_memory} where that is all {largest}. Training holds stores up to `--resident-mb`,
+  larger ones not at all.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
   thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
   its last whole shard, of at most 64 MiB.
 - **Passes.** Labels, scores and features can come from one reading of the images:
   `features_while_labelling: {{ddpm: labeller}}` of the configuration keeps features of all samples
   as they are labelled, and an analysis of all images copies those of the selected ones.
+- **Order.** A selection shuffles without reading at random: images are read in the order of the
+  parts and sorted into blocks of 256 MiB on the disk, and each block is put in order, written and
+  removed. So it writes every image twice, counted in, and takes no more of the disk than its
+  result and one block. After a kill both passes go on. It was not run on sets larger than memory.
 - **Reading.** Each file meets its hash before its first row is read: {hashing} hours for {largest}
   images, once for each job that reads them all.
 """

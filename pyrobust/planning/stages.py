@@ -147,7 +147,9 @@ class _Planner:
             yield self.stage("distances", "search", 2 * self.pixels * pairs, count, jobs, 4)
         kept = self.experiment.num_samples
         row_bytes = self.pixels + _LABEL_BYTES
-        yield self.stage("select", "disk", kept * row_bytes, kept, 1, row_bytes)
+        # Images are written into blocks of the shuffled set, and then into their places.
+        written = kept * (row_bytes + self.pixels)
+        yield self.stage("select", "disk", written, kept, 1, row_bytes)
         yield from self.analyse()
 
     def fit_generator(self) -> Stage:

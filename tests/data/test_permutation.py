@@ -5,13 +5,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pyrobust.data.permutation import permute
+from pyrobust.data.permutation import permute, unpermute
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10, 255, 256, 257, 10_007])
 def test_every_index_is_hit_once(count):
     permuted = permute(np.arange(count), count, seed=3)
     np.testing.assert_array_equal(np.sort(permuted), np.arange(count))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 255, 256, 257, 10_007])
+def test_the_inverse_finds_every_index_again(count):
+    index = np.arange(count)
+    np.testing.assert_array_equal(unpermute(permute(index, count, 3, 1), count, 3, 1), index)
 
 
 def test_a_value_does_not_depend_on_the_others_that_are_asked_for():

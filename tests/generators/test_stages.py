@@ -162,6 +162,20 @@ def test_selection_is_the_same_for_any_parts(make_parts, select, values):
     assert results[0] == results[1] == results[2]
 
 
+def test_selection_is_the_same_whether_images_are_sorted_into_blocks_or_not(
+    make_parts, select, monkeypatch
+):
+    monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 7)
+    results = []
+    for size in (1, 12 * 7 * 2, 12 * 1000):
+        monkeypatch.setattr("pyrobust.generators.selecting._BLOCK_BYTES", size)
+        results.append(contents(select(make_parts(2, 113), 2, 90, str(size))))
+    assert results[0] == results[1] == results[2]
+    assert {name.split("-")[0] for name in results[0] if name.endswith(".npy")} == {
+        "images", "labels", "scores", "ids",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
 def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values):
     folder = make_parts(1, 900, True)
@@ -320,9 +334,10 @@ def kill_at_rename(patch, number):
     patch.setattr(Path, "replace", replace)
 
 
-@pytest.mark.parametrize("kill", [0, 1, 3, 5, 8, 13, 17])
+@pytest.mark.parametrize("kill", [0, 1, 3, 5, 8, 13, 17, 20, 23, 26])
 def test_killed_stages_go_on_to_the_same_bytes(gaussian, labeller, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 100)
+    monkeypatch.setattr("pyrobust.generators.selecting._BLOCK_BYTES", 1)
     monkeypatch.setattr("pyrobust.data.labels._SHARD_SIZE", 100)
     settings = SelectionSettings()
 

@@ -37,7 +37,10 @@ def test_sampling_jobs_make_whole_parts() -> None:
     stages = plan(num_samples=1_000_000)
     for name in ("sample", "label"):
         assert (stages[name].jobs, stages[name].images) == (13, 1_300_000)
-    assert stages["select"].num_bytes == 1_000_000 * (3072 + 12)
+    select = stages["select"]
+    assert select.num_bytes == 1_000_000 * (3072 + 12)
+    written = (select.seconds - MACHINE.rate("start").value) * 1e9
+    assert written == pytest.approx(1_000_000 * (2 * 3072 + 12))
     assert plan(gaussian={"part_size": 50_000})["sample"].jobs == 25
 
 

@@ -81,7 +81,7 @@ def test_features_are_kept_while_labelling_where_that_is_asked_for_only(
 
 
 @pytest.mark.parametrize(
-    ("whole_sets", "memory", "minutes"), [("false", 22_002, 60), ("true", 22_010, 1440)]
+    ("whole_sets", "memory", "minutes"), [("false", 22_000, 60), ("true", 22_004, 1440)]
 )
 def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
     whole_sets: str, memory: int, minutes: int, tmp_path_factory: pytest.TempPathFactory

@@ -120,11 +120,11 @@ def wall_time(minutes):
 
 
 def search_memory(wildcards, attempt):
-    """Return the memory of a search: its own, 200 bytes an image that asks, and the PCA's."""
+    """Return the memory of a search: its own, 80 bytes an image that asks, and the PCA's."""
     settings = config["analyses"][wildcards.analysis]
     most = settings["num_images" if settings["whole_sets"] else "num_samples"]
     asking = min(most, int(wildcards.num_samples))
-    megabytes = 6000 + 1000 * config["search_memory_gb"] + asking // 5000
+    megabytes = 6000 + 1000 * config["search_memory_gb"] + asking // 12_500
     return memory(megabytes)(wildcards, attempt)
 
 
