@@ -3,7 +3,7 @@
 Names of weights and configuration are those of `diffusers`, so that models of its hub fit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,16 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
         folder: of the network, or of a pipeline that has it in `unet/`.
 
     Raises:
-        UserError: there is no such network.
+        UserError: there is no such network, or its weights do not fit: lists the missing and
+            the unexpected ones, or names one of another shape.
     """
     from diffusers import UNet2DModel
 
     place = folder / "unet" if (folder / "unet").is_dir() else folder
     try:
-        network = UNet2DModel.from_pretrained(  # type: ignore[no-untyped-call]
-            place, local_files_only=True
+        # Keys of weights that older versions wrote are renamed before they are compared.
+        network, found = UNet2DModel.from_pretrained(  # type: ignore[no-untyped-call]
+            place, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
@@ -136,5 +138,23 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
             f"{place} holds no UNet2DModel of diffusers ({first_line}): expected config.json and "
             "diffusion_pytorch_model.safetensors"
         ) from error
+    except RuntimeError as error:
+        raise _misfit(place, str(error).strip().splitlines()[:2]) from error
+    # The library warns of these, and draws or does not even set what is missing.
+    mistakes = [
+        f"{what}: {', '.join(sorted(found[f'{what}_keys']))}"
+        for what in ("missing", "unexpected")
+        if found[f"{what}_keys"]
+    ]
+    if mistakes:
+        raise _misfit(place, mistakes)
     config = {key: value for key, value in network.config.items() if not key.startswith("_")}
     return network, config
+
+
+def _misfit(folder: Path, mistakes: Sequence[str]) -> UserError:
+    told = "; ".join(mistake.strip() for mistake in mistakes)
+    return UserError(
+        f"the weights of {folder} do not fit its config.json ({told}): copy both files from one "
+        "model again"
+    )

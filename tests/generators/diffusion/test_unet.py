@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 from pyrobust.errors import UserError
 from pyrobust.generators.diffusion.unet import DESIGNS, build_unet, load_unet, unet_config
@@ -78,6 +80,63 @@ def test_a_folder_of_diffusers_is_read(tmp_path: Path, safe: bool, place: str) -
 def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no UNet2DModel of diffusers"):
         load_unet(tmp_path)
+
+
+def rename(state: dict[str, Tensor], names: dict[str, str | None]) -> dict[str, Tensor]:
+    """Return `state` with these keys renamed, or left out."""
+    renamed = {names.get(key, key): value for key, value in state.items()}
+    return {key: value for key, value in renamed.items() if key is not None}
+
+
+@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (None, r"config\.json \(missing: conv_in\.weight\): copy both"),
+        ("conv", r"\(missing: conv_in\.weight; unexpected: conv\): copy both"),
+    ],
+)
+def test_weights_that_are_missing_or_unexpected_are_refused(
+    tmp_path: Path, safe: bool, name: str | None, message: str
+) -> None:
+    network = tiny()
+    state = rename(network.state_dict(), {"conv_in.weight": name})
+    network.save_pretrained(tmp_path, safe_serialization=safe)
+    if safe:
+        save_file(state, tmp_path / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    else:
+        torch.save(state, tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(UserError, match=message):
+        load_unet(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    tiny(num_classes=10).save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"num_class_embeds": 10', '"num_class_embeds": 9'))
+    with pytest.raises(
+        UserError, match=r"; size mismatch for class_embedding\.weight: .*copy both"
+    ):
+        load_unet(tmp_path)
+
+
+def test_weights_under_the_keys_of_older_versions_are_read(tmp_path: Path) -> None:
+    """As google/ddpm-cifar10-32 has them."""
+    network = tiny()
+    older = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = network.state_dict()
+    names: dict[str, str | None] = {
+        key: key.replace(new, old)
+        for key in state
+        for new, old in older.items()
+        if f".{new}." in key
+    }
+    assert len(names) == 4 * 4 * 2
+    network.save_pretrained(tmp_path)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    save_file(rename(state, names), path, {"format": "pt"})
+    read, _ = load_unet(tmp_path)
+    assert all(torch.equal(value, read.state_dict()[key]) for key, value in state.items())
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
