@@ -16,6 +16,7 @@ from pyrobust.analysis.algorithm1 import (
 )
 from pyrobust.analysis.nearest import Neighbours, squared_distances
 from pyrobust.analysis.neighbours import measure_neighbours
+from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
@@ -136,16 +137,43 @@ def test_table_and_shares_take_few_bytes_a_sample(
 
 
 def test_an_approximate_search_tells_what_it_overlooks(tmp_path: Path) -> None:
-    sets = {
-        name: make_set(tmp_path / name, 3000, seed)
-        for seed, name in enumerate(("train", "test", "self"))
-    }
+    """Held against all pairs in NumPy; six dimensions are kept, so distances are those of PCA."""
+    random = np.random.default_rng(0)
+    rows = {name: random.standard_normal((3000, 6)).astype(np.float32) for name in SETS}
+    rows["self"][:600] = rows["train"][:600]
+    rows["self"][600:1000] = rows["self"][2000:2400]
+    labels = np.arange(3000) % 2
+    sets = {name: make_features(tmp_path / name, rows[name], labels) for name in SETS}
     settings = NeighbourSettings(whole_sets=True, approximate=True, probes=1)
     measure_neighbours(sets, tmp_path, settings, MEMORY)
-    check = read(tmp_path)["approximate"]
-    assert check["num_checked"] == 1000  # type: ignore[index]
-    assert all(0.2 < recall < 1 for recall in check["recall"].values())  # type: ignore[index]
-    assert sum(check["complementarity_bias"].values()) == pytest.approx(0)  # type: ignore[index]
+
+    checked = stratified_subset(np.zeros(3000, np.uint8), 1000, settings.seed)
+    columns = parquet.read_table(tmp_path / "neighbours.parquet")
+    table = {name: columns[name].to_numpy()[checked] for name in columns.column_names}
+    index, least = {}, {}
+    for name in SETS:
+        pairs = rows["self"][checked, None].astype(np.float64) - rows[name]
+        distances = np.sqrt(np.square(pairs).sum(axis=-1))
+        if name == "self":
+            distances[np.arange(1000), checked] = np.inf
+        index[name], least[name] = distances.argmin(axis=1), distances.min(axis=1)
+    shares = complementarity(np.argmin([least[name] for name in SETS], axis=0))
+
+    check: dict[str, dict[str, float]] = read(tmp_path)["approximate"]  # type: ignore[assignment]
+    assert check["num_checked"] == 1000
+    for name in SETS:
+        found = table[f"{name}_distance"]
+        assert check["recall"][name] == pytest.approx(np.mean(table[name] == 1000 + index[name]))
+        assert 0.2 < check["recall"][name] < 1
+        biases = {
+            "complementarity_bias": np.mean(table["closest"] == name) - shares[name],
+            "copies_bias": np.mean(found == 0) - np.mean(least[name] == 0),
+            "distance_bias": np.nanmean(found - least[name]),
+        }
+        for key, bias in biases.items():
+            assert check[key][name] == pytest.approx(bias, abs=1e-6), (key, name)
+    assert check["complementarity_bias"]["train"] != 0
+    assert min(check["distance_bias"].values()) > 0
 
 
 def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
