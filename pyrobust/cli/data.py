@@ -29,7 +29,8 @@ def dataset(
 
 def info(
     path: Annotated[
-        Path | None, typer.Argument(help="Folder of a store, data set, generator, labels, ...")
+        Path | None,
+        typer.Argument(help="Folder of a store, of parts, of a data set, generator, labels, ..."),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file's hash.")] = False,
     plan: Annotated[

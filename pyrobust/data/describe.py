@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from pyrobust.data.dataset import DATASET, SPLITS, Dataset
+from pyrobust.data.describe_parts import describe_parts, kind_of_parts
 from pyrobust.data.distances import DISTANCES, DistanceStore
 from pyrobust.data.feature_set import FEATURES, FeatureSet
 from pyrobust.data.labels import LABELS, LabelStore
@@ -46,9 +47,13 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
         yield from _describe_generator(path, verify)
     elif (path / MODEL).is_file():
         yield from _describe_model(path / MODEL, verify)
+    elif index := kind_of_parts(path):
+        yield from describe_parts(path, index, verify)
     else:
         known = ", ".join((DATASET, MANIFEST, LABELS, DISTANCES, FEATURES, GENERATOR, MODEL))
-        raise UserError(f"{path} holds none of {known}: nothing is known about it")
+        raise UserError(
+            f"{path} holds none of {known}, nor numbered parts with one: nothing is known about it"
+        )
 
 
 def _describe_dataset(dataset: Dataset, verify: bool) -> Iterator[str]:

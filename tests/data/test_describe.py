@@ -9,6 +9,7 @@ from pyrobust.data.distances import DistanceWriter
 from pyrobust.data.feature_set import FeatureWriter
 from pyrobust.data.labels import LabelWriter
 from pyrobust.data.prepare import make_dataset
+from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 
 
@@ -75,6 +76,63 @@ def test_features_are_told_in_lines(tmp_path):
         "extractor weights_sha256: ab",
         "every file matches its SHA-256",
     ]
+
+
+def write_part(folder, number, generator="gaussian"):
+    """Write part `number` of samples of ten images each."""
+    made_of = {"generator": generator, "seed": 0}
+    writer = StoreWriter(
+        folder / str(number), (4, 4, 1), ("no", "yes"), 10, made_of, "pyrobust sample", False,
+        first_id=10 * number,
+    )  # fmt: skip
+    writer.append(np.full((10, 4, 4, 1), number, np.uint8))
+    writer.finish()
+
+
+def test_parts_are_told_together(tmp_path):
+    for number in (0, 1, 10):
+        write_part(tmp_path, number)
+    (tmp_path / "2").mkdir()
+    assert list(describe(tmp_path, verify=True)) == [
+        "3 parts: sample stores of 30 images",
+        "ids: 0 to 19, 100 to 109",
+        "not finished (no manifest.json): 2",
+        "generator: gaussian",
+        "seed: 0",
+        "every file of every part matches its SHA-256",
+    ]
+
+
+def test_parts_of_labels_are_told_together(tmp_path):
+    for number in (0, 1):
+        made_of = {"samples_sha256": str(number), "labeller_sha256": "ab"}
+        writer = LabelWriter(tmp_path / str(number), ("no", "yes"), 2, 2 * number, made_of, False)
+        writer.append(np.array([0, 1]), np.array([0.5, 0.5], np.float32))
+        writer.finish()
+    assert list(describe(tmp_path, verify=False)) == [
+        "2 parts: pseudo-labels of 4 images",
+        "ids: 0 to 3",
+        "labeller_sha256: ab",
+    ]
+
+
+def test_the_damaged_part_is_named(tmp_path):
+    for number in range(3):
+        write_part(tmp_path, number)
+    path = tmp_path / "1" / "images-00000.npy"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    assert next(describe(tmp_path, verify=False)) == "3 parts: sample stores of 30 images"
+    with pytest.raises(UserError, match=r"1/images-00000\.npy does not match its SHA-256"):
+        list(describe(tmp_path, verify=True))
+
+
+def test_a_part_of_another_generator_is_named(tmp_path):
+    write_part(tmp_path, 0)
+    write_part(tmp_path, 1, generator="ddpm")
+    with pytest.raises(UserError, match=r"1 is made of .*ddpm.*, expected .*gaussian.* as .*0: "):
+        list(describe(tmp_path, verify=False))
 
 
 @pytest.mark.parametrize("name", ["images-00000.npy", "labels-00000.npy"])
