@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyrobust.errors import UserError
 from pyrobust.generators.base import (
+    GENERATOR,
     MADE_BY,
     BlockGenerator,
     Fit,
@@ -21,6 +22,7 @@ from pyrobust.generators.base import (
 from pyrobust.generators.published import read_published
 from pyrobust.generators.tensors import map_tensors, read_facts, write_tensors
 from pyrobust.generators.training import AVERAGE, NetworkTraining, passes_in, run_training
+from pyrobust.models.files import load_strictly
 
 WEIGHTS = "weights.safetensors"
 
@@ -102,7 +104,8 @@ class TrainedGenerator(BlockGenerator):
         of sampling, or of a file of published weights.
 
         Raises:
-            UserError: there is none, or it is of another type or for other images.
+            UserError: there is none, or it is of another type or for other images, or its weights
+                are not those of the network that the settings describe.
         """
         if folder.is_file():
             with torch.random.fork_rng(devices=[]):
@@ -118,7 +121,21 @@ class TrainedGenerator(BlockGenerator):
             if value != ours:
                 raise UserError(f"the generator of {folder} has the {key} {value}, expected {ours}")
         other = cls.load(folder)
-        return cls(fit.spec, other.weights, None, other.facts)
+        generator = cls(fit.spec, other.weights, None, other.facts)
+        if generator.conditional != other.conditional:
+            raise UserError(
+                f"the generator of {folder} has conditional = {other.conditional}, expected "
+                f"{generator.conditional}: --{'' if other.conditional else 'no-'}conditional "
+                "takes it"
+            )
+        try:
+            generator.fill_network(str(folder))
+        except UserError as error:
+            raise UserError(
+                f"{error}: give the settings of its network, such as --preset, as "
+                f"{folder / GENERATOR} has them"
+            ) from error
+        return generator
 
     def is_up_to_date(self) -> bool:
         """Tell whether the weights were trained here; those of others are taken over again."""
@@ -132,6 +149,25 @@ class TrainedGenerator(BlockGenerator):
         """Return the network that the weights fit."""
         return self.build_network(self.spec)
 
+    def fill_network(self, source: str) -> nn.Module:
+        """Return the network with the averaged weights, on the CPU.
+
+        Args:
+            source: where the weights come from, for the message.
+
+        Raises:
+            UserError: lists weights that are missing, unexpected or of another shape.
+        """
+        with torch.random.fork_rng(devices=[]):
+            network = self.make_network()
+        averaged = {
+            name.removeprefix(AVERAGE): value
+            for name, value in self.weights.items()
+            if name.startswith(AVERAGE)
+        }
+        load_strictly(network, averaged, source)
+        return network
+
     def to(self, device: str) -> Self:
         """Compute images on `device` from now on; return the generator."""
         self.device = device
@@ -142,14 +178,7 @@ class TrainedGenerator(BlockGenerator):
     def network(self) -> nn.Module:
         """The network with the averaged weights, in evaluation mode, on the device."""
         if self._network is None:
-            with torch.random.fork_rng(devices=[]):
-                network = self.make_network()
-            averaged = {
-                name.removeprefix(AVERAGE): value
-                for name, value in self.weights.items()
-                if name.startswith(AVERAGE)
-            }
-            network.load_state_dict(averaged)
+            network = self.fill_network(f"the {self.spec.settings.type}'s {WEIGHTS}")
             self._network = network.requires_grad_(False).eval().to(self.device)
         return self._network
 

@@ -135,6 +135,23 @@ def test_each_step_and_process_draws_by_a_seed_of_its_own(bars: Dataset, tmp_pat
     assert len(seeds) == 5
 
 
+def test_weights_are_taken_over_from_another_folder(
+    fitted: Path, bars: Dataset, tmp_path: Path
+) -> None:
+    fit_generator(bars.path, tmp_path, settings_of(fitted.name, path=str(fitted)), RUNTIME)
+    assert same_weights(load_generator(tmp_path), load_generator(fitted))
+
+
+def test_weights_of_another_network_are_refused(
+    fitted: Path, bars: Dataset, tmp_path: Path
+) -> None:
+    settings = settings_of(fitted.name, path=str(fitted), width=16)
+    shape = r"of another shape: .* instead of .*\): give the settings of its network, such as --pre"
+    with pytest.raises(UserError, match=shape):
+        fit_generator(bars.path, tmp_path / "other", settings, RUNTIME)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("kind", sorted(SMALL))
 def test_images_of_another_size_are_refused(kind: str, animals: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="images are 3×4, expected 8×8, 16×16"):

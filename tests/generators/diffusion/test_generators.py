@@ -236,6 +236,21 @@ def test_an_edm_without_classes_asks_for_none(shades: Dataset, tmp_path: Path) -
     assert generator.sample(np.arange(3), 0).conditions is None
 
 
+@pytest.mark.parametrize(("theirs", "flag"), [(True, "--conditional"), (False, "--no-cond")])
+def test_an_edm_that_is_told_classes_and_one_that_is_not_do_not_trade_weights(
+    shades: Dataset, tmp_path: Path, theirs: bool, flag: str
+) -> None:
+    settings = quick("edm", conditional=theirs, training_steps=1)
+    fit_generator(shades.path, tmp_path / "theirs", settings, RUNTIME)
+    path = str(tmp_path / "theirs")
+    message = f"has conditional = {theirs}, expected {not theirs}: {flag}"
+    with pytest.raises(UserError, match=message):
+        fit_generator(
+            shades.path, tmp_path / "ours", quick("edm", conditional=not theirs, path=path), RUNTIME
+        )
+    assert not (tmp_path / "ours").exists()
+
+
 def test_the_rate_rises_and_then_stays(shades: Dataset, tmp_path: Path) -> None:
     settings = quick("ddpm", warmup_steps=4, learning_rate=0.4)
     task = DdpmGenerator.start_training(fit_of(shades, settings, tmp_path))
