@@ -1,5 +1,6 @@
 """The page that compares many experiments: one HTML file that needs nothing else."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
     page = path.with_suffix(".html")
     return {
         "name": record["experiment"],
-        "page": page.name if page.parent == folder else page.as_posix(),
+        "page": Path(os.path.relpath(page, folder)).as_posix(),
         "model": architecture_name(settings["architecture"]),
         "data": generated_data(kind, settings["num_samples"]),
         "mixing_factor": settings["mixing_factor"],

@@ -50,6 +50,14 @@ def test_the_page_needs_neither_scripts_nor_other_files() -> None:
     assert page.count("<label><input type=") == 5
 
 
+@pytest.mark.parametrize(
+    ("folder", "link"),
+    [("results", "a.html"), ("other", "../results/a.html"), (".", "results/a.html")],
+)
+def test_links_start_at_the_folder_of_the_page(folder: str, link: str) -> None:
+    assert f'href="{link}"' in build_overview([experiment("a", 0.5)], Path(folder))
+
+
 def test_each_task_has_its_own_table_and_the_best_published_models() -> None:
     page = build_overview(
         [experiment("a", 0.5), experiment("b", 0.6, dataset="digits", epsilon="32/255")],
