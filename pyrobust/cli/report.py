@@ -65,9 +65,17 @@ def report(
             "cost.json lie below FOLDER."
         ),
     ] = None,
+    snakemake_options: Annotated[
+        str,
+        typer.Option(
+            envvar="PYROBUST_SNAKEMAKE_OPTIONS",
+            help="Options that the command shown on the page needs, such as --configfile.",
+        ),
+    ] = "",
 ) -> None:
     """Write the record of an experiment, its cost, and its page."""
     from pyrobust.reporting.experiment import parse_experiment
+    from pyrobust.reporting.origin import Origin, commit_of
     from pyrobust.reporting.report import Outputs, write_report
     from pyrobust.reporting.stages import GeneratedFolders, StageFolders
 
@@ -106,6 +114,10 @@ def report(
         baseline,
         [_stage_and_folder(text) for text in cost_of or ()],
         Outputs(record=output, cost=cost, page=page),
+        Origin(
+            command=f"snakemake --cores all {output} {snakemake_options}".rstrip(),
+            commit=commit_of(Path(__file__).parents[1]),
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from pyrobust.reporting.charts import (
 )
 from pyrobust.reporting.curves import accuracy_curves, generator_curves, loss_curves, read_log
 from pyrobust.reporting.landscapes import landscape
+from pyrobust.reporting.origin import Origin
 from pyrobust.reporting.paper import QUALITY
 from pyrobust.reporting.rows import read_rows
 from pyrobust.reporting.samples import class_grid, nearest_originals
@@ -29,7 +30,7 @@ _MAX_CHARTED = 20
 Record = dict[str, Any]
 
 
-def build_page(record: Record, stages: Stages, cost: dict[str, Any]) -> str:
+def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Origin) -> str:
     """Return the page; equal inputs give equal pages.
 
     Raises:
@@ -69,6 +70,7 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any]) -> str:
             landscapes=_landscapes(stages),
             sources=stages.dataset["sources"],
             cost=cost,
+            origin=origin,
             **_images(record, stages),
         )
     )

@@ -8,6 +8,7 @@ from pyrobust.errors import UserError
 from pyrobust.files import write_json, write_text
 from pyrobust.reporting.cost import gather_cost
 from pyrobust.reporting.experiment import Experiment
+from pyrobust.reporting.origin import Origin
 from pyrobust.reporting.page import build_page
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stages import GeneratedFolders, StageFolders, load_stages
@@ -31,6 +32,7 @@ def write_report(
     baseline: Experiment | None,
     jobs: Sequence[tuple[str, Path]],
     outputs: Outputs,
+    origin: Origin,
 ) -> None:
     """Build record, cost and page, then write them, the record last.
 
@@ -49,7 +51,7 @@ def write_report(
     stages = load_stages(folders)
     record = build_record(experiment, stages, baseline)
     cost = gather_cost(_cost_files(folders, jobs))
-    page = build_page(record, stages, cost)
+    page = build_page(record, stages, cost, origin)
     write_json(outputs.cost, cost)
     write_text(outputs.page, page)
     write_json(outputs.record, record)

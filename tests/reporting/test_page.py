@@ -12,12 +12,14 @@ import pytest
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.reporting.experiment import parse_experiment
+from pyrobust.reporting.origin import Origin
 from pyrobust.reporting.report import Outputs, write_report
 from pyrobust.reporting.stages import StageFolders
 from tests.reporting.fixtures import experiment_json
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect"}
 EXPERIMENT = parse_experiment("digits_linf", experiment_json())
+ORIGIN = Origin("snakemake --cores all x.json --configfile 'my file.yaml'", "c0ffee")
 BASELINE = parse_experiment("digits_linf_no_generated", experiment_json(mixing_factor=1))
 
 
@@ -53,7 +55,7 @@ class Page(HTMLParser):
 
 def write(folders: StageFolders, target: Path) -> Outputs:
     outputs = Outputs(target / "x.json", target / "x.cost.json", target / "x.html")
-    write_report(EXPERIMENT, folders, BASELINE, [], outputs)
+    write_report(EXPERIMENT, folders, BASELINE, [], outputs, ORIGIN)
     return outputs
 
 
@@ -136,7 +138,6 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         "Generated data raised robust accuracy by +16.0 points",
         "This is not the paper's attack.",
         "Labeller features, not those of published FID. Note: few images.",
-        "snakemake --cores all results/digits_linf.json",
         "Against digits_linf_no_generated",
         "Not recorded: sample, label, features, landscape.",
         "Complementarity of the generated images of each class",
@@ -148,6 +149,11 @@ def test_the_page_says(html: str, sentence: str) -> None:
     assert sentence.lower() in said.lower()
 
 
+def test_the_command_and_the_commit_stand_on_the_page(html: str) -> None:
+    assert "<code>snakemake --cores all x.json --configfile &#39;my file.yaml&#39;</code>" in html
+    assert '<th scope="row">commit of the workflow</th><td><code>c0ffee</code></td>' in html
+
+
 def test_an_experiment_without_generated_data_has_a_page(
     folders: StageFolders, tmp_path: Path
 ) -> None:
@@ -157,7 +163,7 @@ def test_an_experiment_without_generated_data_has_a_page(
         write_json(run / "training.json", training)
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
     alone = replace(folders, generated=None, baseline_choice=None, baseline_evaluations=())
-    write_report(BASELINE, alone, None, [], outputs)
+    write_report(BASELINE, alone, None, [], outputs, ORIGIN)
     page = Page(outputs.page.read_text(encoding="utf-8"))
     assert page.mistakes == []
     assert not any(attributes.get("id") == "generator" for _, attributes in page.elements)
@@ -211,7 +217,7 @@ def test_the_training_of_a_generator_is_drawn_where_there_was_one(
     }
     write_json(folder / "generator.json", facts)
     folders = replace(finished, generated=generated, baseline_choice=None, baseline_evaluations=())
-    write_report(experiment, folders, None, [], outputs)
+    write_report(experiment, folders, None, [], outputs, ORIGIN)
     page = outputs.page.read_text(encoding="utf-8")
     assert "Training of the generator" in page
     assert "3,000 steps in batches of\n64." in page

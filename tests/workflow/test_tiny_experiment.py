@@ -19,7 +19,8 @@ def test_record_cost_and_page_are_there(finished: Project) -> None:
     record = json.loads((finished / RECORD).read_text())
     assert (record["experiment"], record["dataset"]["name"]) == ("tiny", "digits")
     assert (finished / "results/tiny.cost.json").is_file()
-    assert "<html" in (finished / "results/tiny.html").read_text()
+    page = (finished / "results/tiny.html").read_text()
+    assert f"<code>snakemake --cores all {RECORD} --configfile {TINY}</code>" in page
 
 
 def test_a_second_call_has_nothing_to_do(finished: Project) -> None:
