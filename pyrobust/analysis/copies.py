@@ -18,6 +18,10 @@ from pyrobust.data.distances import SHARD_SIZE, DistanceWriter
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 
+# Shards of samples that a GPU searches together. Each search prepares the training images anew,
+# on the processor: little beside minutes of search there, but more than a GPU takes for a shard.
+_SHARDS_ON_GPU = 40
+
 
 class TrainingDistances:
     """Measures the distance of each sample to the nearest training image.
@@ -55,8 +59,9 @@ class TrainingDistances:
         writer = DistanceWriter(output, samples.count, samples.first_id, self.provenance(samples))
         training = _PixelRows(self._dataset.train, 0, self._dataset.train.count, self._dataset.flip)
         done = writer.count
+        at_once = SHARD_SIZE * (_SHARDS_ON_GPU if uses_gpu() else 1)
         while (first := writer.count) < samples.count:
-            some = _PixelRows(samples, first, min(SHARD_SIZE, samples.count - first))
+            some = _PixelRows(samples, first, min(at_once, samples.count - first))
             found = nearest_neighbours(
                 some, training, self._memory_bytes, what=f"samples from {first:,}: nearest in train"
             )

@@ -1,10 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pyrobust.analysis import copies
 from pyrobust.analysis.copies import TrainingDistances
+from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
+from pyrobust.analysis.pca import FeatureRows
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data import distances as format_
 from pyrobust.data.dataset import Dataset
@@ -111,6 +115,33 @@ def test_a_killed_measurement_goes_on_to_the_same_bytes(
     files = [
         {p.name: p.read_bytes() for p in (tmp_path / name).iterdir() if p.name != "cost.json"}
         for name in ("straight", "killed")
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_gpu_prepares_the_training_images_once_for_many_shards(
+    make_dataset_of: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "SHARD_SIZE", 4)
+    monkeypatch.setattr(copies, "_SHARDS_ON_GPU", 5)
+    monkeypatch.setattr(format_, "SHARD_SIZE", 4)
+    measure = TrainingDistances(make_dataset_of(random_images(60, 0), True), MEMORY)
+    samples = store_of(tmp_path / "part", random_images(50, 1))
+    searched: list[int] = []
+
+    def search(some: FeatureRows, *arguments: Any, **named: Any) -> Neighbours:
+        searched.append(some.shape[0])
+        return nearest_neighbours(some, *arguments, **named)
+
+    monkeypatch.setattr(copies, "nearest_neighbours", search)
+    monkeypatch.setattr(copies, "write_cost", lambda *_: None)  # asks the GPU for its memory
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(copies, "uses_gpu", lambda device=device: device == "cuda")
+        measure.measure(samples, tmp_path / device)
+    assert searched == [4] * 12 + [2] + [20, 20, 10]
+    files = [
+        {p.name: p.read_bytes() for p in (tmp_path / device).iterdir()}
+        for device in ("cpu", "cuda")
     ]
     assert files[0] == files[1]
 
