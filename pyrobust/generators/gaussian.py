@@ -41,8 +41,9 @@ class GaussianGenerator(BlockGenerator):
 
     The factor of a class with at least as many images as pixel values is the Cholesky factor of its
     covariance + jitter · I. With fewer images the covariance is singular and large, and the
-    centred images themselves are its factor; jitter then adds independent noise. Factors are
-    stored in float32, which halves the file and changes a pixel by far less than one shade.
+    centred images themselves are its factor; jitter then adds independent noise, whose deviation
+    is stored beside it. Factors are stored in float32, which halves the file and changes a pixel
+    by far less than one shade.
     """
 
     conditional = True
@@ -72,7 +73,7 @@ class GaussianGenerator(BlockGenerator):
             return _fit_class(train, rows, fit.settings.jitter, dataset.class_names[label])
 
         weights: dict[str, np.ndarray] = {}
-        means = []
+        means, deviations = [], []
         with (
             threadpool_limits(1),
             ThreadPoolExecutor(num_threads()) as pool,
@@ -81,8 +82,11 @@ class GaussianGenerator(BlockGenerator):
             for label, (mean, factor) in enumerate(pool.map(fit_class, range(dataset.num_classes))):
                 means.append(mean)
                 weights[_factor_name(label)] = factor
+                is_singular = factor.shape[1] < factor.shape[0]
+                deviations.append(math.sqrt(fit.settings.jitter) if is_singular else 0.0)
                 advance(1)
         weights["mean"] = np.stack(means)
+        weights["noise"] = np.array(deviations)  # in pixels in [0, 1], as the means
         return cls(fit.spec, weights)
 
     def write_weights(self, folder: Path) -> str:
@@ -119,7 +123,7 @@ class GaussianGenerator(BlockGenerator):
         else:
             noise = _noise(seed, ids, rank + dimension)
             pixels = noise[:, :rank] @ factor.T.astype(np.float64)
-            pixels += np.sqrt(self.spec.settings.jitter) * noise[:, rank:]
+            pixels += self.weights["noise"][label] * noise[:, rank:]
         pixels += mean
         pixels *= 255
         return np.clip(np.rint(pixels, out=pixels), 0, 255, out=pixels).astype(np.uint8)

@@ -67,6 +67,20 @@ def test_constant_pixels_need_jitter(make_animals, monkeypatch):
     assert fit(dataset, jitter=1e-6).sample(np.arange(9), 0).images.max() == 1
 
 
+@pytest.mark.parametrize("count", [24, 303])
+def test_jitter_is_a_part_of_the_weights(make_animals, tmp_path, count):
+    """With few images of a class it is in no factor, and still decides the images."""
+    generators = [fit(make_animals(count), jitter) for jitter in (1e-4, 1e-2)]
+    for number, generator in enumerate(generators):
+        generator.save(tmp_path / str(number))
+    hashes = {generator.provenance()["generator_sha256"] for generator in generators}
+    assert len(hashes) == 2
+    first, second = (generator.sample(np.arange(300), 0).images for generator in generators)
+    assert (first != second).mean() > 0.5
+    again = load_generator(tmp_path / "1").sample(np.arange(300), 0).images
+    np.testing.assert_array_equal(again, second)
+
+
 # A block of three classes has 750 images.
 CUTS = {
     "one by one": [range(k, k + 1) for k in range(2, 9)],
