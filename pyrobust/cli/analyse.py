@@ -7,7 +7,7 @@ import typer
 from typer.models import OptionInfo
 
 from pyrobust.cli.options import takes_settings
-from pyrobust.cli.stage import writes_folder
+from pyrobust.cli.stage import uses_gpu, writes_folder
 from pyrobust.config.analysis import FeatureSettings, NeighbourSettings, QualitySettings
 
 Output = Annotated[Path, typer.Option(help="Folder to write.")]
@@ -20,6 +20,7 @@ def _features_of(what: str) -> OptionInfo:
 
 @takes_settings(FeatureSettings)
 @writes_folder
+@uses_gpu
 def features(
     store: Annotated[list[Path], typer.Option(help="Sample store; several are read as one.")],
     output: Output,
@@ -47,6 +48,7 @@ def features(
 
 @takes_settings(NeighbourSettings)
 @writes_folder
+@uses_gpu
 def neighbours(
     train: Annotated[Path, _features_of("the training split")],
     test: Annotated[Path, _features_of("the test split")],

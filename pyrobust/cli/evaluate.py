@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pyrobust.cli.options import takes_settings
-from pyrobust.cli.stage import writes_folder
+from pyrobust.cli.stage import uses_gpu, writes_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import (
     EvaluationSettings,
@@ -45,6 +45,7 @@ Output = Annotated[Path, typer.Option(help="Folder to write.")]
 
 
 @takes_settings(EvaluationSettings)
+@uses_gpu
 def evaluate(
     model: Model,
     dataset: DatasetFolder,
@@ -101,6 +102,7 @@ def evaluate(
 
 @takes_settings(LandscapeSettings)
 @writes_folder
+@uses_gpu
 def landscape(
     model: Model,
     dataset: DatasetFolder,

@@ -7,7 +7,7 @@ import typer
 
 from pyrobust.cli.options import takes_settings
 from pyrobust.cli.runtime import takes_runtime
-from pyrobust.cli.stage import writes_folder
+from pyrobust.cli.stage import uses_gpu, writes_folder
 from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
@@ -41,6 +41,7 @@ def fit_generator(
 
 
 @writes_folder
+@uses_gpu
 def sample(
     generator: GeneratorFolder,
     part: Annotated[int, typer.Option(min=0, help="Number of the part, from 0 on.")],
@@ -58,6 +59,7 @@ def sample(
 
 @takes_settings(ExtractorSettings)
 @writes_folder
+@uses_gpu
 def label(
     samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
     labeller: LabellerFolder,
@@ -84,6 +86,7 @@ def label(
 
 
 @writes_folder
+@uses_gpu
 def distances(
     samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
     dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
@@ -101,6 +104,7 @@ def distances(
 
 @takes_settings(SelectionSettings)
 @writes_folder
+@uses_gpu
 def select(
     generator: GeneratorFolder,
     labeller: LabellerFolder,

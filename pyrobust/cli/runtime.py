@@ -4,12 +4,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Annotated, Any
 
 import typer
 
 from pyrobust.errors import UserError
+from pyrobust.gpus import own_gpus
 
 Verb = Callable[..., None]
 
@@ -50,11 +52,13 @@ def takes_runtime(verb: Verb) -> Verb:
     @wraps(verb)
     def run(**values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in _OPTIONS}
-        _share_out(given.pop(_PROCESSES), given["device"])
+        count = given.pop(_PROCESSES)
+        with _gpus(count, given["device"]):
+            _share_out(count, given["device"])
 
-        from pyrobust.training.runtime import Runtime
+            from pyrobust.training.runtime import Runtime
 
-        verb(runtime=Runtime(**given), **values)
+            verb(runtime=Runtime(**given), **values)
 
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + list(_OPTIONS)
@@ -62,6 +66,11 @@ def takes_runtime(verb: Verb) -> Verb:
     # typer evaluates all annotations, and that of `runtime` is not imported yet.
     run.__annotations__ = {k: v for k, v in verb.__annotations__.items() if k != "runtime"}
     return run
+
+
+def _gpus(count: int, device: str) -> AbstractContextManager[None]:
+    """Return a block with a GPU for each process; one that was started for them has its own."""
+    return nullcontext() if device == "cpu" or "LOCAL_RANK" in os.environ else own_gpus(count)
 
 
 def _share_out(count: int, device: str) -> None:

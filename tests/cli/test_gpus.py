@@ -1,0 +1,57 @@
+"""Verbs take a GPU, or one for each process, before they compute."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pyrobust.cli import runtime, stage
+from pyrobust.cli.runtime import takes_runtime
+from pyrobust.cli.stage import uses_gpu
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the numbers of GPUs that are taken from now on; 0 marks the end of a block."""
+    asked: list[int] = []
+
+    @contextmanager
+    def own_gpus(count: int) -> Iterator[None]:
+        asked.append(count)
+        yield
+        asked.append(0)
+
+    for module in (runtime, stage):
+        monkeypatch.setattr(module, "own_gpus", own_gpus)
+    monkeypatch.setattr(runtime, "_share_out", lambda count, device: None)
+    return asked
+
+
+def test_a_verb_that_computes_takes_one(counts: list[int]) -> None:
+    uses_gpu(lambda: counts.append(-1))()
+    assert counts == [1, -1, 0]
+
+
+OPTIONS = {"resident_mb": 1, "save_steps": 1, "save_seconds": 1.0, "deterministic": False,
+           "curves": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "processes", "rank", "expected"),
+    [
+        ("auto", 1, None, [1, -1, 0]),
+        ("cuda", 4, None, [4, -1, 0]),
+        ("cpu", 4, None, [-1]),
+        ("auto", 4, "2", [-1]),  # started by torchrun, or by the verb itself
+    ],
+)
+def test_a_training_takes_one_for_each_process(
+    counts: list[int], monkeypatch: pytest.MonkeyPatch,
+    device: str, processes: int, rank: str | None, expected: list[int],
+) -> None:  # fmt: skip
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    verb = takes_runtime(lambda runtime: counts.append(-1))
+    verb(device=device, processes=processes, **OPTIONS)
+    assert counts == expected
