@@ -130,6 +130,7 @@ def make_generated(root: Path, random: np.random.Generator) -> None:
                 name: {"complementarity": shares, "coverage": {"train": 0.4, "test": 0.4}}
                 for name, shares in per_class.items()
             },
+            "approximate": None,
             "reference": {"train_covers_test": 0.53, "test_covers_train": 0.52},
         },
     )

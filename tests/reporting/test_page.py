@@ -199,6 +199,23 @@ def test_a_missing_file_is_one_sentence_that_names_the_verb(
     assert not (tmp_path / "results").exists()
 
 
+def test_an_approximate_search_is_told(folders: StageFolders, tmp_path: Path, html: str) -> None:
+    assert "The search was approximate" not in html
+    assert folders.generated is not None
+    path = folders.generated.neighbours
+    check = {
+        "num_checked": 1000,
+        "recall": {"train": 0.9, "test": 0.95, "self": 0.5},
+        "complementarity_bias": {"train": 0.04, "test": 0.06, "self": -0.1},
+    }
+    write_json(path, read_json(path, "") | {"approximate": check})
+    page = write(folders, tmp_path / "results").page.read_text(encoding="utf-8")
+    assert "An exact one for 1,000 of the" in page
+    assert "in train for 90.0%, in test for 95.0%, in self for 50.0%, which" in page
+    assert "complementarity by +4.0, +6.0, −10.0 points." in page
+    assert Page(page).mistakes == []
+
+
 def test_the_training_of_a_generator_is_drawn_where_there_was_one(
     finished: StageFolders, tmp_path: Path, html: str
 ) -> None:
