@@ -128,6 +128,8 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
 
     place = folder / "unet" if (folder / "unet").is_dir() else folder
     try:
+        if not place.is_dir():  # the library would take it for a name of its hub
+            raise FileNotFoundError("there is no such folder")
         # Keys of weights that older versions wrote are renamed before they are compared.
         network, found = UNet2DModel.from_pretrained(  # type: ignore[no-untyped-call]
             place, local_files_only=True, output_loading_info=True

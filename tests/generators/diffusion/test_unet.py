@@ -77,6 +77,13 @@ def test_a_folder_of_diffusers_is_read(tmp_path: Path, safe: bool, place: str) -
     )
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"gone holds no UNet2DModel .* \(there is no such folder\)"
+    ):
+        load_unet(tmp_path / "gone")
+
+
 def test_a_folder_without_a_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no UNet2DModel of diffusers"):
         load_unet(tmp_path)
