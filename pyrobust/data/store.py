@@ -31,6 +31,7 @@ class StoreWriter:
         made_by: the command that writes the store, such as "pyrobust sample".
         first_id: id of the first image; the others follow.
         identified: whether each image has an id of its own instead.
+        shard_size: images of a shard, where they are worth keeping sooner than at 64 MiB.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class StoreWriter:
             "made_by": made_by,
             **({"identified": True} if identified else {}),
         }
-        self.shard_size = shard_size or max(1, _SHARD_BYTES // math.prod(image_shape))
+        most = max(1, _SHARD_BYTES // math.prod(image_shape))
+        self.shard_size = min(shard_size or most, most)
         self._writer = ShardWriter(
             path,
             MANIFEST,

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 MADE_BY = "pyrobust sample"
 
+# Blocks of a shard where an image takes many passes of a network: a killed job loses no more.
+_SHARD_BLOCKS = 4
+
 
 def sample_part(
     generator_folder: Path,
@@ -66,6 +69,7 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
         made_by=MADE_BY,
         labelled=generator.conditional,
         first_id=first_id,
+        shard_size=_SHARD_BLOCKS * generator.block_size if spec.settings.sampling_steps else None,
     )
     done = writer.count
     _check_disk(output, (count - done) * math.prod(spec.image_shape))

@@ -14,6 +14,7 @@ from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.generators import fitting
+from pyrobust.generators.base import Samples
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
 from pyrobust.generators.diffusion.schedule import NoiseSchedule
 from pyrobust.generators.diffusion.training import DiffusionTraining
@@ -54,6 +55,28 @@ def test_a_killed_fit_ends_with_the_same_bytes(
     for name in ("weights.safetensors", "generator.json", "log.jsonl"):
         assert (tmp_path / name).read_bytes() == (fitted / name).read_bytes(), name
     assert not (tmp_path / "state").exists()
+
+
+def test_a_killed_part_loses_no_more_than_four_blocks(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample_part(fitted, 1, 130, tmp_path / "whole")  # ids 130 to 259, in blocks of 20
+    sample_block, computed = TrainedGenerator.sample_block, []
+
+    def dying(self: TrainedGenerator, block: int, seed: int) -> Samples:
+        if block == 11 and len(computed) == 5:
+            raise KilledError
+        computed.append(block)
+        return sample_block(self, block, seed)
+
+    monkeypatch.setattr(TrainedGenerator, "sample_block", dying)
+    with pytest.raises(KilledError):
+        sample_part(fitted, 1, 130, tmp_path / "killed")
+    assert computed == [6, 7, 8, 9, 10]
+    sample_part(fitted, 1, 130, tmp_path / "killed")
+    assert computed[5:] == [10, 11, 12]
+    for path in (tmp_path / "whole").glob("*.npy"):
+        assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_both_weights_are_kept_and_the_averaged_ones_sample(fitted: Path) -> None:
