@@ -164,6 +164,13 @@ class GeneratorSettings(Settings):
         """
         return self.batch_size * (self.discriminator_steps or 1)
 
+    @property
+    def sampling_passes(self) -> int:
+        """Passes of the network that make an image; Heun's method takes two a step but the last."""
+        if self.sampling_steps is None:
+            return 1
+        return 2 * self.sampling_steps - 1 if self.type == "edm" else self.sampling_steps
+
     def sampling(self) -> dict[str, Any]:
         """Return the settings of a trained type that decide its samples beside the weights."""
         return {key: value for key, value in self.model_dump().items() if key in _SAMPLING}

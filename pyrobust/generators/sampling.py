@@ -13,7 +13,8 @@ from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator
 from pyrobust.generators.registry import load_generator
-from pyrobust.progress import counting, duration
+from pyrobust.generators.watching import SamplingWatch
+from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
@@ -74,31 +75,18 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
     done = writer.count
     _check_disk(output, (count - done) * math.prod(spec.image_shape))
     with counting(count, f"sample {spec.settings.type}", "images", done=done) as advance:
+        watch = SamplingWatch(generator, count - done, advance)
         while writer.count < count:
             first = first_id + writer.count
             # To the end of the generator's block, which is computed whole in any case.
             last = min((first // generator.block_size + 1) * generator.block_size, first_id + count)
-            block_started = time.monotonic()
-            samples = generator.sample(np.arange(first, last), seed)
-            if writer.count == done:
-                _tell_time(count - done, last - first, time.monotonic() - block_started)
+            with watch.block(last - first):
+                samples = generator.sample(np.arange(first, last), seed)
             writer.append(samples.images, samples.conditions)
-            advance(last - first)
     writer.finish()
     if done < count:
         seconds = time.monotonic() - started
         write_cost(output / "cost.json", seconds, generator.device, (count - done) / seconds)
-
-
-def _tell_time(count: int, block: int, seconds: float) -> None:
-    """Say how long `count` images take, as the first block did."""
-    rate = block / max(seconds, 1e-6)
-    logger.info(
-        "%s images will take about %s at %s images/s",
-        f"{count:,}",
-        duration(count / rate),
-        f"{rate:,.1f}",
-    )
 
 
 def _check_disk(folder: Path, num_bytes: int) -> None:

@@ -183,8 +183,9 @@ def _generators(machine: Machine) -> str:
     for (name, preset), counted in work.GENERATORS.items():
         if preset != "paper":
             continue
-        image_seconds = counted.flops * counted.passes / networks.value
-        rows.append(row(name, f"{counted.passes:,}", image_seconds.__mul__, networks.basis))
+        passes = GeneratorSettings.model_validate({"type": name}).sampling_passes
+        image_seconds = counted.flops * passes / networks.value
+        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, networks.basis))
     return _table(["generator", "passes an image", "1M", "10M", "100M", "rate"], rows)
 
 

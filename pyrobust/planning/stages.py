@@ -180,8 +180,7 @@ class _Planner:
             return self.stage("sample", "disk", count * self.pixels, count, jobs)
         if kind == "gaussian":
             return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
-        passes = work.sampling_passes(self.generator)
-        flops = count * passes * self.generator_pass
+        flops = count * self.generator.sampling_passes * self.generator_pass
         return self.stage("sample", "generators", flops, count, jobs)
 
     def label(self, count: int, jobs: int) -> Stage:

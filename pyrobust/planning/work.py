@@ -23,8 +23,6 @@ class GeneratorWork:
 
     flops: float
     """One pass for one image: of 8×8 by the preset `tiny`, else of 32×32."""
-    passes: int
-    """That make an image by the sampler of the preset."""
     training_passes: int
     """Forward passes that a step costs for each image of `batch_size`, all updates of the
     discriminator counted in."""
@@ -32,17 +30,17 @@ class GeneratorWork:
 
 # Type, preset → work.
 GENERATORS = {
-    ("ddpm", "paper"): GeneratorWork(12.1e9, 1000, 3),
-    ("ddpm", "small"): GeneratorWork(496e6, 20, 3),
-    ("ddpm", "tiny"): GeneratorWork(15.8e6, 20, 3),
-    ("edm", "paper"): GeneratorWork(12.1e9, 35, 3),
-    ("edm", "tiny"): GeneratorWork(15.8e6, 35, 3),
-    ("vdvae", "paper"): GeneratorWork(25.2e9, 1, 6),
-    ("vdvae", "tiny"): GeneratorWork(4.71e6, 1, 6),
-    ("biggan", "paper"): GeneratorWork(3.39e9, 1, 34),
-    ("biggan", "tiny"): GeneratorWork(2.46e6, 1, 22),
-    ("stylegan2", "paper"): GeneratorWork(8.04e9, 1, 14),
-    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 1, 14),
+    ("ddpm", "paper"): GeneratorWork(12.1e9, 3),
+    ("ddpm", "small"): GeneratorWork(496e6, 3),
+    ("ddpm", "tiny"): GeneratorWork(15.8e6, 3),
+    ("edm", "paper"): GeneratorWork(12.1e9, 3),
+    ("edm", "tiny"): GeneratorWork(15.8e6, 3),
+    ("vdvae", "paper"): GeneratorWork(25.2e9, 6),
+    ("vdvae", "tiny"): GeneratorWork(4.71e6, 6),
+    ("biggan", "paper"): GeneratorWork(3.39e9, 34),
+    ("biggan", "tiny"): GeneratorWork(2.46e6, 22),
+    ("stylegan2", "paper"): GeneratorWork(8.04e9, 14),
+    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 14),
 }
 _COUNTED_PIXELS = 32 * 32
 _TINY_PIXELS = 8 * 8
@@ -132,13 +130,6 @@ def generator_pass(settings: GeneratorSettings, image_shape: ImageShape) -> floa
     """Return the operations of one pass of a generator's network, scaled with the pixels."""
     counted = _TINY_PIXELS if settings.preset == "tiny" else _COUNTED_PIXELS
     return generator_work(settings).flops * image_shape[0] * image_shape[1] / counted
-
-
-def sampling_passes(settings: GeneratorSettings) -> int:
-    """Return the network passes of a sample; Heun's method takes two a step but the last."""
-    if settings.sampling_steps is None:
-        return generator_work(settings).passes
-    return 2 * settings.sampling_steps - 1 if settings.type == "edm" else settings.sampling_steps
 
 
 def trades_passes(settings: TrainSettings) -> int:

@@ -40,7 +40,7 @@ def test_a_trades_image_costs_26_forward_passes(steps: int, passes: int) -> None
     [({"type": "ddpm"}, 1000), ({"type": "ddpm", "preset": "tiny"}, 20), ({"type": "edm"}, 35)],
 )
 def test_a_sample_costs_the_passes_of_its_sampler(values: dict[str, str], passes: int) -> None:
-    assert work.sampling_passes(GeneratorSettings.model_validate(values)) == passes
+    assert GeneratorSettings.model_validate(values).sampling_passes == passes
 
 
 def test_every_preset_of_a_trained_type_is_counted() -> None:
@@ -59,7 +59,7 @@ def test_a_tiny_network_passes_as_counted(kind: str) -> None:
     generator.block_size = 2
     with FlopCounterMode(display=False) as counter:
         generator.sample_block(0, 0)
-    passes = 2 * work.sampling_passes(settings)
+    passes = 2 * settings.sampling_passes
     counted = work.generator_pass(settings, spec.image_shape)
     assert counter.get_total_flops() / passes == pytest.approx(counted, rel=0.3)
 

@@ -24,6 +24,7 @@ from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.generators.training import run_training
+from pyrobust.generators.watching import SamplingWatch
 from tests.generators.diffusion.conftest import quick
 from tests.generators.fits import RUNTIME, fit_of
 
@@ -77,6 +78,25 @@ def test_a_killed_part_loses_no_more_than_four_blocks(
     assert computed[5:] == [10, 11, 12]
     for path in (tmp_path / "whole").glob("*.npy"):
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_time_is_told_and_images_are_counted_within_a_block(
+    fitted: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator, counted = load_generator(fitted), []
+    watch = SamplingWatch(generator, 1000, lambda units, note="": counted.append(units))
+    with caplog.at_level("INFO"):
+        with watch.block(15):
+            generator.sample(np.arange(15), 0)
+            told = list(caplog.messages)
+        with watch.block(20):
+            generator.sample(np.arange(20, 40), 0)
+    passes = {"ddpm": 4, "edm": 7}[fitted.name]
+    assert len(counted) == 2 * (passes + 1)
+    assert sum(counted[:passes]) == 15
+    assert sum(counted[passes + 1 : -1]) == 20
+    assert [message[:28] for message in told] == ["1,000 images will take about"]
+    assert caplog.messages == told
 
 
 def test_both_weights_are_kept_and_the_averaged_ones_sample(fitted: Path) -> None:
