@@ -39,10 +39,15 @@ def find_class_names(folder: Path, name: str, num_classes: int) -> tuple[str, ..
     """
     file = folder / CLASSES_FILE
     if file.is_file():
-        lines = file.read_text(encoding="utf-8").split("\n")
-        names = tuple(line.strip() for line in lines if line.strip())
+        names = read_class_names(file)
         if len(names) < num_classes:
             raise UserError(f"{file} names {len(names)} classes, the labels reach {num_classes}")
         return names
     known = KNOWN.get(name, ())
     return known if len(known) >= num_classes else tuple(str(k) for k in range(num_classes))
+
+
+def read_class_names(file: Path) -> tuple[str, ...]:
+    """Return the lines of a file that are not empty."""
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return tuple(line.strip() for line in lines if line.strip())

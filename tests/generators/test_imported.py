@@ -14,6 +14,7 @@ from pyrobust.data import shards
 from pyrobust.data.npz import write_npz
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
 from pyrobust.generators.fitting import fit_generator
 from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
@@ -56,6 +57,38 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
         "samples",
         "cost.json",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("classes.txt", "ant\ncow\nbee\n", "class 1 of .*classes.txt is cow, expected bee as in"),
+        ("classes.txt", "ant\nbee\n", "class 2 of .*classes.txt is None, expected cow"),
+        (
+            "SHA256SUMS",
+            f"{'0' * 64}  part0.npz\n",
+            f"part0.npz has the .*, expected {'0' * 64} as in",
+        ),
+        ("SHA256SUMS", "", "part0.npz has the SHA-256 .*, expected None as in"),
+    ],
+)
+def test_files_that_are_not_what_their_folder_says_are_refused(
+    animals, samples, tmp_path, name, text, message
+):
+    published(tmp_path / "files", *samples)
+    (tmp_path / "files" / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        fit_generator(animals.path, tmp_path / "out", settings_of(tmp_path / "files"), RUNTIME)
+
+
+def test_files_that_are_what_their_folder_says_are_imported(animals, samples, tmp_path):
+    files = tmp_path / "files"
+    published(files, *samples)
+    (files / "classes.txt").write_text("ant\nbee\ncow\n")
+    sums = "".join(f"{sha256_of(file)} *{file.name}\n" for file in sorted(files.glob("*.npz")))
+    (files / "SHA256SUMS").write_text(sums)
+    fit_generator(animals.path, tmp_path / "out", settings_of(files), RUNTIME)
+    assert load_generator(tmp_path / "out").count == 200
 
 
 def test_the_order_is_that_of_the_seed_and_not_of_the_cut_into_files(animals, samples, tmp_path):
