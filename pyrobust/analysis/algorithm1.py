@@ -14,6 +14,7 @@ import numpy as np
 from pyrobust.analysis.candidates import Proposer
 from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows
+from pyrobust.analysis.search_state import SearchState
 
 # In the order that settles ties.
 SETS = ("train", "test", "self")
@@ -48,11 +49,13 @@ def find_neighbours(
     memory_bytes: int,
     proposer: Proposer | None = None,
     rows: np.ndarray | None = None,
+    state: SearchState | None = None,
 ) -> SetNeighbours:
     """Return the neighbours of generated samples, exactly unless `proposer` overlooks some.
 
     Args:
         rows: which samples ask, ascending; all where not given.
+        state: of the search among the samples themselves, by far the longest.
     """
     asking: FeatureRows = generated
     if rows is None:
@@ -69,6 +72,7 @@ def find_neighbours(
                 own=rows if name == "self" else None,
                 proposer=proposer,
                 what=f"generated: nearest in {name}",
+                state=state if name == "self" else None,
             )
             for name in SETS
         }

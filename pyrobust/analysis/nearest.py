@@ -33,6 +33,7 @@ from pyrobust.analysis.candidates import (
 )
 from pyrobust.analysis.distinct import distinct_rows
 from pyrobust.analysis.pca import FeatureRows
+from pyrobust.analysis.search_state import SearchState
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def nearest_neighbours(
     own: np.ndarray | None = None,
     proposer: Proposer | None = None,
     what: str = "nearest neighbours",
+    state: SearchState | None = None,
 ) -> Neighbours:
     """Return the nearest point of each query by (distance in float64, index).
 
@@ -81,13 +83,15 @@ def nearest_neighbours(
             neighbour like any other.
         proposer: finds candidates; it looks at all points where not given.
         what: is done, for the progress line.
+        state: keeps what was found after each block of points, and has what a killed search found.
     """
     proposer = proposer or exhaustive()
     point_block, query_block = _block_sizes(points.shape[1], memory_bytes, proposer.complete)
     found = Neighbours(np.full(queries.shape[0], -1, np.int64), np.full(queries.shape[0], np.inf))
-    work = queries.shape[0] * -(-points.shape[0] // point_block)
+    done = 0 if state is None else state.load(found.index, found.squared_distance)
+    work = queries.shape[0] * -(-(points.shape[0] - done) // point_block)
     with counting(work, what, "queries") as advance:
-        for start in range(0, points.shape[0], point_block):
+        for start in range(done, points.shape[0], point_block):
             block = _PointBlock(points[start : start + point_block], start, proposer)
             for first in range(0, queries.shape[0], query_block):
                 here = slice(first, first + query_block)
@@ -95,6 +99,9 @@ def nearest_neighbours(
                 block.search(some, None if own is None else own[here], found.part(here))
                 advance(len(some))
             del block  # before the next is made
+            if state is not None:
+                stop = min(start + point_block, points.shape[0])
+                state.save(stop, found.index, found.squared_distance)
     return found
 
 

@@ -1,5 +1,6 @@
 """The neighbours stage: feature sets to complementarity, coverage and a table of neighbours."""
 
+import hashlib
 import itertools
 import time
 from collections.abc import Mapping
@@ -24,12 +25,13 @@ from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
 from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca
 from pyrobust.analysis.scratch import ScratchRows
+from pyrobust.analysis.search_state import SearchState
 from pyrobust.analysis.subsets import balanced_subset, stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
-from pyrobust.data.feature_set import FeatureSet, Rows, check_same_space
+from pyrobust.data.feature_set import FEATURES, FeatureSet, Rows, check_same_space
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, write_json
+from pyrobust.files import atomic_path, sha256_of, write_json
 
 # Samples that an approximate search is compared with an exact one on.
 _NUM_CHECKED = 1000
@@ -59,7 +61,10 @@ def measure_neighbours(
     store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
     del rows  # 8 bytes a sample, which may be 100M
     proposer = inverted_lists(settings.probes) if settings.approximate else exhaustive()
-    found = find_neighbours(points["train"], points["test"], points["self"], memory_bytes, proposer)
+    state = SearchState(output / "self.npz", _identity(sets, settings, memory_bytes, pca))
+    found = find_neighbours(
+        points["train"], points["test"], points["self"], memory_bytes, proposer, state=state
+    )
     _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
     train_of_test, test_of_train = (
         nearest_neighbours(
@@ -90,9 +95,25 @@ def measure_neighbours(
         },
     }
     write_json(output / "neighbours.json", summary)
+    state.remove()
     write_cost(
         output / "neighbours.cost.json", time.monotonic() - started, "cuda" if uses_gpu() else "cpu"
     )
+
+
+def _identity(
+    sets: Mapping[str, FeatureSet], settings: NeighbourSettings, memory_bytes: int, pca: Pca
+) -> str:
+    """Return a digest of all that the nearest samples depend on.
+
+    The memory decides the blocks, and they what an approximate search overlooks; the components
+    tell machines apart whose sums round otherwise.
+    """
+    digest = hashlib.sha256(f"{settings.model_dump_json()} {memory_bytes}".encode())
+    for name in SETS:
+        digest.update(sha256_of(sets[name].path / FEATURES).encode())
+    digest.update(np.ascontiguousarray(pca.components).tobytes())
+    return digest.hexdigest()
 
 
 def _narrow_labels(features: FeatureSet) -> np.ndarray:

@@ -61,10 +61,11 @@ paper, so that the analysis costs the same for any number. With `num_images` and
 large as the set and `whole_sets: true`, every image meets every other:
 
 {analysis}
-The search, on one GPU, grows as the square, and a killed one starts again. For {largest} the PCA
-before it takes {pca} hours of one core, counted in, and its projections {scratch} of the disk until
-it ends. `approximate: true` looks into the nearest clusters only, on the processor, and tells its
-recall.
+The search, on one GPU, grows as the square. A killed one makes its PCA again and goes on behind
+the last block of points that it saved, which it does every five minutes. For {largest} the PCA
+takes {pca} hours of one core, counted in, and its projections {scratch} of the disk until the
+search ends. `approximate: true` looks into the nearest clusters only, on the processor, and tells
+its recall.
 
 A selection with `min_distance` compares each of the samples that compete with every training image
 and its mirror image, pixel by pixel: {distances} hours for {largest}.

@@ -16,6 +16,7 @@ from pyrobust.analysis.algorithm1 import (
 )
 from pyrobust.analysis.nearest import Neighbours, squared_distances
 from pyrobust.analysis.neighbours import measure_neighbours
+from pyrobust.analysis.search_state import SearchState
 from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.data.feature_set import FeatureSet
@@ -228,3 +229,23 @@ def test_the_verb_writes_the_same(sets: dict[str, FeatureSet], tmp_path: Path) -
     measure_neighbours(sets, tmp_path, NeighbourSettings(num_samples=100, components=3), MEMORY)
     assert read(tmp_path / "verb") == read(tmp_path)
     assert (tmp_path / "verb" / "neighbours.cost.json").is_file()
+
+
+def test_the_state_of_a_search_is_dropped_when_settings_or_inputs_change(
+    sets: dict[str, FeatureSet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    class State(SearchState):
+        def __init__(self, path: Path, identity: str) -> None:
+            seen.append(identity)
+            super().__init__(path, identity, seconds=0)
+
+    monkeypatch.setattr(neighbours, "SearchState", State)
+    other = make_set(tmp_path / "other", 700, 9)
+    for changed in ({}, {}, {"self": other}):
+        measure_neighbours({**sets, **changed}, tmp_path, NeighbourSettings(), MEMORY)
+    measure_neighbours(sets, tmp_path, NeighbourSettings(components=3), MEMORY)
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+    assert not list(tmp_path.glob("*.npz"))
