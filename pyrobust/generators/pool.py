@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pyrobust.data.class_order import traded_classes
 from pyrobust.data.distances import DistanceStore
 from pyrobust.data.labels import LabelStore
 from pyrobust.data.store import SampleStore
@@ -55,7 +56,8 @@ class SamplePool:
         more: folder for the parts that `grow` makes.
 
     Raises:
-        UserError: a part is missing, damaged, or of another generator or labeller.
+        UserError: a part is missing, damaged, or of another generator or labeller, or the classes
+            of imported labels are in another order.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class SamplePool:
         self.generator = generator
         self.labeller = labeller
         self._by_condition = label_source == "condition"
+        num_classes = len(generator.spec.class_names)
+        self._confusion = np.zeros((num_classes, num_classes), np.int64)
         self._more = more
         self._copies = copies
         self.first_id = numbers.start * generator.spec.settings.part_size
@@ -156,6 +160,7 @@ class SamplePool:
             self._stores.append(part.samples)
             if self._by_condition:
                 self._labels[here] = part.samples.labels()
+                np.add.at(self._confusion, (self._labels[here], part.labels.labels()), 1)
                 self._scores[here] = part.labels.condition_scores()
             else:
                 self._labels[here] = part.labels.labels()
@@ -163,6 +168,19 @@ class SamplePool:
             if self._is_copy is not None and self._copies and part.distances:
                 self._is_copy[here] = part.distances.distances() < self._copies.min_distance
             first = here.stop
+        self._check_class_order()
+
+    def _check_class_order(self) -> None:
+        """Refuse published labels that number the classes in another order."""
+        kind, names = self.generator.spec.settings.type, self.generator.spec.class_names
+        traded = traded_classes(self._confusion) if kind == "imported" else {}
+        if traded:
+            told = ", ".join(f"'{names[k]}' shows '{names[seen]}'" for k, seen in traded.items())
+            raise UserError(
+                f"the classes of the imported labels are in another order, says the labeller of "
+                f"most images ({told}): number them as the data set does, or take the labeller's "
+                "with --label-source labeller"
+            )
 
     def _check(self, part: "_Part", first_id: int) -> None:
         samples, labels = part.samples, part.labels

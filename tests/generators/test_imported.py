@@ -190,6 +190,27 @@ def test_published_labels_are_kept_by_condition(animals, samples, labeller, tmp_
         select_parts(*inputs, 240, tmp_path / "more", settings, "cpu")
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (1, 0, 2)])
+def test_labels_that_number_classes_in_another_order_are_refused(
+    animals, labeller, tmp_path, order
+):
+    images, labels = animals.train.images(), animals.train.labels()
+    published(tmp_path / "files", images, np.array(order)[labels], (0, len(images)))
+    fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
+    inputs = (tmp_path / "generator", labeller, tmp_path, tmp_path, 0, 30)
+
+    def select(source):
+        settings = SelectionSettings(label_source=source, max_oversampling=9)
+        select_parts(*inputs, tmp_path / source, settings, "cpu")
+
+    select("labeller")
+    if order == (0, 1, 2):
+        select("condition")
+        return
+    with pytest.raises(UserError, match=r"in another order, says .*\('ant' shows '(bee|cow)'"):
+        select("condition")
+
+
 def test_an_exported_store_comes_back(animals, tmp_path):
     (tmp_path / "files").mkdir()
     write_npz(animals.train, tmp_path / "files/export.npz")
