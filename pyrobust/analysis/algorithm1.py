@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from pyrobust.analysis.candidates import Proposer
-from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
+from pyrobust.analysis.found import Neighbours
+from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows
 from pyrobust.analysis.search_state import SearchState
 

@@ -22,7 +22,8 @@ from pyrobust.analysis.algorithm1 import (
 )
 from pyrobust.analysis.blas import one_blas_thread
 from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
-from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
+from pyrobust.analysis.found import Neighbours
+from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca
 from pyrobust.analysis.scratch import ScratchRows
 from pyrobust.analysis.search_state import SearchState

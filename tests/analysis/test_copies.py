@@ -7,7 +7,8 @@ import pytest
 
 from pyrobust.analysis import copies
 from pyrobust.analysis.copies import TrainingDistances
-from pyrobust.analysis.nearest import Neighbours, nearest_neighbours
+from pyrobust.analysis.found import Neighbours
+from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data import distances as format_

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrobust.analysis.candidates import Proposer, Search, exhaustive, inverted_lists
-from pyrobust.analysis.nearest import nearest_neighbours, squared_distances
+from pyrobust.analysis.found import squared_distances
+from pyrobust.analysis.nearest import nearest_neighbours
 
 SMALL_BLOCKS = 1  # bytes: the smallest blocks that there are, 1,024 rows
 ONE_BLOCK = 1 << 30

@@ -14,7 +14,7 @@ from pyrobust.analysis.algorithm1 import (
     coverage,
     per_class,
 )
-from pyrobust.analysis.nearest import Neighbours, squared_distances
+from pyrobust.analysis.found import Neighbours, squared_distances
 from pyrobust.analysis.neighbours import measure_neighbours
 from pyrobust.analysis.search_state import SearchState
 from pyrobust.analysis.subsets import stratified_subset

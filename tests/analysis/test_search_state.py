@@ -28,7 +28,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, start: int, state: SearchState) -
     """Search until the block of points that starts there; return where blocks started."""
     starts: list[int] = []
 
-    class Block(nearest._PointBlock):
+    class Block(nearest.PointBlock):
         def __init__(self, points, first, proposer):
             starts.append(first)
             if first == start:
@@ -36,7 +36,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, start: int, state: SearchState) -
             super().__init__(points, first, proposer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nearest, "_PointBlock", Block)
+        patch.setattr(nearest, "PointBlock", Block)
         with suppress(Killed):
             search(state)
     return starts

@@ -1,0 +1,212 @@
+"""One block of points: FAISS proposes, a rounding bound decides, float64 settles.
+
+FAISS computes |q|² + |y|² - 2<q, y> in float32, which rounds: equal vectors come back at some
+distance, and near neighbours change places. A sum of d products that are rounded in any order is
+off by at most d u |q| |y|, u = 2⁻²⁴ (Higham 2002, section 3.1), so for all three terms together
+
+    |approximate(y) - true(y)| <= E(|y|) = (d + 16) u (|q| + |y|)².
+
+The nearest point lies within D = min approximate(y) + E(|y|) over any points y that were seen. So
+its norm is at most |q| + √D, and its approximate distance at most D + E(|q| + √D): any point
+beyond that limit is not the nearest, and a few points of huge norm do no harm to the others. All
+points within the limit are compared in float64. Where they may be more than the candidates that
+FAISS returned, it is asked for more of them. So the answer is that of a comparison of all pairs
+in float64, whatever the sizes of the blocks, the number of threads or the device. (A proposer
+that does not look at all points gives no such proof; the nearest of what it proposes is then
+taken.)
+
+One candidate costs FAISS a fifth less than several. So it is asked for one in each part of the
+points first, and for several only in the parts that may hold the nearest: mostly one.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyrobust.analysis.candidates import Proposer, Search
+from pyrobust.analysis.distinct import distinct_rows
+from pyrobust.analysis.found import Neighbours, keep_nearest, squared_distances
+
+logger = logging.getLogger(__name__)
+
+_MOST_PARTS, _PART_STEP = 64, 512  # a block of points has parts of a multiple of so many
+_FIRST_CANDIDATES = 4  # as fast as two
+_MORE_CANDIDATES = 8  # times as many in each further round
+_MOST_CANDIDATES = 512  # beyond which all points are compared in float64
+_PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """Queries that are searched together."""
+
+    values: np.ndarray  # (q, d) float32
+    centred: np.ndarray  # (q, d) float32, around the centre of the points
+    norms: np.ndarray  # (q,) of `centred`
+    own: np.ndarray | None  # (q,) index of the point that each must not find
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Points of a block that have a search of their own."""
+
+    start: int  # place of the first
+    size: int
+    search: Search
+
+
+class PointBlock:
+    """Points that are searched together. Equal ones are searched once, however many they are."""
+
+    def __init__(self, points: np.ndarray, start: int, proposer: Proposer) -> None:
+        places, second = distinct_rows(points)
+        self._points = points[places]
+        self._first = places + start
+        self._second = np.where(second < 0, -1, second + start)
+        # Around their mean the norms are smallest, and with them the rounding error.
+        self._centre = self._points.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._centred = self._points - self._centre
+        self._norms = _norms(self._centred)
+        self._largest_norm = float(self._norms.max())
+        self._unit = (points.shape[1] + 16) * 2.0**-24
+        self._complete = proposer.complete
+        most = len(self._points)
+        steps = -(-most // (_MOST_PARTS * _PART_STEP))
+        size = steps * _PART_STEP if proposer.one_is_faster else most
+        self._parts = [
+            _Part(first, min(size, most - first), proposer.build(self._centred[first:][:size]))
+            for first in range(0, most, size)
+        ]
+
+    def search(self, values: np.ndarray, own: np.ndarray | None, found: Neighbours) -> None:
+        """Write the nearest points of the queries (q, d) into `found` where they come before.
+
+        Args:
+            own: (q,) indices to leave out.
+            found: in other blocks; from which on by (distance, index) points count.
+        """
+        centred = values - self._centre
+        queries = _Queries(values, centred, _norms(centred), own)
+        promising = self._promising(queries, found)
+        for part, holds_nearest in zip(self._parts, promising.T, strict=True):
+            self._search_part(part, queries, np.flatnonzero(holds_nearest), found)
+
+    def _promising(self, queries: _Queries, found: Neighbours) -> np.ndarray:
+        """Tell in which parts the nearest point of each query may lie, (q, parts)."""
+        if len(self._parts) == 1:
+            return np.ones((len(queries.values), 1), bool)
+        least = np.empty((len(queries.values), len(self._parts)), np.float32)
+        only_own = np.empty(least.shape, bool)  # so that others of the part are not known
+        bound = found.squared_distance
+        for column, part in enumerate(self._parts):
+            approximate, places = part.search(queries.centred, 1)
+            places += part.start
+            index = self._indices(queries, slice(None), places)
+            bound = np.minimum(bound, self._bound(queries.norms, approximate, places, index))
+            least[:, column] = approximate[:, 0]
+            only_own[:, column] = index[:, 0] < 0
+        promising: np.ndarray = only_own | (least <= self._limit(queries.norms, bound)[:, None])
+        return promising
+
+    def _bound(
+        self, norms: np.ndarray, approximate: np.ndarray, places: np.ndarray, index: np.ndarray
+    ) -> np.ndarray:
+        """Return D: how far the nearest of some points (q, k) is at most, (q,)."""
+        error = self._error(norms[:, None], self._norms[places])
+        bound: np.ndarray = np.where(index >= 0, approximate + error, np.inf).min(axis=1)
+        return bound
+
+    def _limit(self, norms: np.ndarray, bound: np.ndarray) -> np.ndarray:
+        """Return the approximate distance that no point within `bound` (q,) exceeds, (q,)."""
+        # A millionth more, since both vectors were rounded when they were centred.
+        reach = (norms + np.sqrt(bound)) * (1 + 2.0**-20)
+        limit: np.ndarray = bound + self._error(norms, np.minimum(reach, self._largest_norm))
+        return limit
+
+    def _error(self, norms: np.ndarray, of_points: np.ndarray) -> np.ndarray:
+        """Return E, the largest error of approximate distances."""
+        error: np.ndarray = self._unit * np.square(norms + of_points)
+        return error
+
+    def _search_part(
+        self, part: _Part, queries: _Queries, waiting: np.ndarray, found: Neighbours
+    ) -> None:
+        """Write the nearest points in one part of the waiting queries where they are nearer."""
+        count = _FIRST_CANDIDATES
+        while waiting.size and count <= _MOST_CANDIDATES:
+            settled = self._compare_candidates(part, queries, waiting, count, found)
+            waiting = waiting[~settled]
+            count *= _MORE_CANDIDATES
+        if waiting.size:
+            logger.info(f"{waiting.size} queries have many almost equal neighbours")
+        for query in waiting.tolist():
+            self._compare_all(part, queries, query, found)
+
+    def _compare_candidates(
+        self,
+        part: _Part,
+        queries: _Queries,
+        waiting: np.ndarray,
+        count: int,
+        found: Neighbours,
+    ) -> np.ndarray:
+        """Settle what `count` candidates can, and tell which of the waiting queries are."""
+        count = min(count, part.size)
+        approximate, places = part.search(queries.centred[waiting], count)
+        places = np.where(places < 0, -1, part.start + places)
+        index = self._indices(queries, waiting, places)
+        norms = queries.norms[waiting]
+        bound = self._bound(norms, approximate, places, index)
+        limit = self._limit(norms, np.minimum(bound, found.squared_distance[waiting]))
+        all_seen = count == part.size or not self._complete
+        settled: np.ndarray = (approximate[:, -1] > limit) | all_seen
+        possible = (index >= 0) & (approximate <= limit[:, None]) & settled[:, None]
+        row, column = np.nonzero(possible)
+        query = waiting[row]
+        place = places[row, column]
+        distance = self._distances(queries, query, place)
+        error = self._error(norms[row], self._norms[place])
+        if not (np.abs(distance - approximate[row, column]) <= error).all():
+            raise ArithmeticError(
+                "the search is less exact than float32: TensorFloat-32 or a fault of the device"
+            )
+        keep_nearest(found, query, distance, index[row, column])
+        return settled
+
+    def _compare_all(self, part: _Part, queries: _Queries, query: int, found: Neighbours) -> None:
+        """Settle one query by comparing all points of a part in float64."""
+        places = np.arange(part.start, part.start + part.size)
+        index = self._indices(queries, np.array([query]), places[None])[0]
+        places, index = places[index >= 0], index[index >= 0]
+        same = np.full(len(places), query)
+        keep_nearest(found, same, self._distances(queries, same, places), index)
+
+    def _indices(
+        self, queries: _Queries, some: np.ndarray | slice, places: np.ndarray
+    ) -> np.ndarray:
+        """Return the lowest index of the points at `places` (q, k) that a query may find, or -1.
+
+        Args:
+            some: (q,) which queries.
+        """
+        index = np.where(places < 0, -1, self._first[places])
+        if queries.own is None:
+            return index
+        return np.where(index == queries.own[some, None], self._second[places], index)
+
+    def _distances(self, queries: _Queries, query: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Return the distances (p,) of pairs of queries and points."""
+        distance = np.empty(len(query))
+        for start in range(0, len(query), _PAIRS):
+            pairs = slice(start, start + _PAIRS)
+            points = self._points[place[pairs]]
+            distance[pairs] = squared_distances(queries.values[query[pairs]], points)
+        return distance
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    """Return Euclidean norms in float64, (n,), rounded up: they enter a bound."""
+    squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
+    norms: np.ndarray = np.sqrt(squares) * (1 + rows.shape[1] * 2.0**-23)
+    return norms
