@@ -29,15 +29,19 @@ def copy_project(target: Path) -> Project:
 
 
 def snakemake(
-    project: Project, *options: str, overlays: tuple[Path, ...] = ()
+    project: Project,
+    *options: str,
+    overlays: tuple[Path | str, ...] = (),
+    targets: tuple[str, ...] = (RECORD,),
 ) -> subprocess.CompletedProcess[str]:
     """Run snakemake for the tiny experiment's record; its output is in stdout.
 
     Args:
         overlays: configuration files laid over that of the tiny experiment.
+        targets: files to make instead.
     """
     return subprocess.run(
-        ["snakemake", RECORD, "--cores", "2", *options, "--configfile", TINY, *overlays],
+        ["snakemake", *targets, "--cores", "2", *options, "--configfile", TINY, *overlays],
         cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900,
         check=False,
     )  # fmt: skip
