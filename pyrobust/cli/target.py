@@ -15,9 +15,11 @@ def target(
     name: Annotated[str, typer.Argument(help="Key of the target in config/targets.yaml.")],
     settings: Annotated[str, typer.Option(help="Settings of the target as JSON.")],
     points: Annotated[
-        str,
+        Path,
         typer.Option(
-            help="Points as JSON: the rows of the sweep, each with its experiment and files."
+            exists=True,
+            dir_okay=False,
+            help="JSON file of points: the rows of the sweep, each with its experiment and files.",
         ),
     ],
     table: Annotated[Path, typer.Option(help="Table to write, as CSV.")],
@@ -34,4 +36,5 @@ def target(
     from pyrobust.reporting.targets.make import Outputs, write_target
     from pyrobust.reporting.targets.points import parse_points
 
-    write_target(name, parsed, parse_points(points), Outputs(table, picture, figure))
+    listed = parse_points(points.read_text(encoding="utf-8"))
+    write_target(name, parsed, listed, Outputs(table, picture, figure))

@@ -68,7 +68,8 @@ def make(
     endings = {"table": "csv", "picture": "png", "figure": "svg"}
     paths = {kind: tmp_path / f"{name}.{ending}" for kind, ending in endings.items()}
     arguments = ["target", name, "--settings", json.dumps({"title": "A title", **settings})]
-    arguments += ["--points", json.dumps(points)]
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    arguments += ["--points", str(tmp_path / "points.json")]
     for kind, path in paths.items():
         arguments += [f"--{kind}", str(path)]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -206,7 +207,9 @@ def test_an_evaluation_of_another_ball_is_refused(make_point: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("points", ["nonsense", "[{}]", "[1]"])
 def test_points_that_the_workflow_did_not_write_are_refused(points: str, tmp_path: Path) -> None:
-    options = ["--settings", '{"title": "t", "show": "curves"}', "--points", points]
+    (tmp_path / "points.json").write_text(points)
+    options = ["--settings", '{"title": "t", "show": "curves"}']
+    options += ["--points", str(tmp_path / "points.json")]
     options += [f"--{name}={tmp_path / name}" for name in ("table", "picture", "figure")]
     with pytest.raises(UserError, match="--points is not what the workflow hands over"):
         CliRunner().invoke(app, ["target", "t", *options], catch_exceptions=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 # Where the sources lie, as seen from where snakemake works: another folder with --directory.
 SOURCES = Path(os.path.relpath(workflow.basedir))
 
-CORE_BUILT = Path("resources/core.built")
+CORE_BUILT = Path(workflow.pathvars.apply("<resources>/core.built"))
 CORE_SOURCES = [
     (SOURCES / "setup.py").as_posix(),
     (SOURCES / "workflow/rules/build.smk").as_posix(),

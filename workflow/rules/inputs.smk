@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from pyrobust.config.jobs import num_parts
+from pyrobust.files import write_text
 
 
 def dataset_path(experiment):

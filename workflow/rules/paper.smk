@@ -107,9 +107,25 @@ rule evaluate_on_samples:
         " {params.threat} {params.flags} > {log} 2>&1"
 
 
+# What the table or figure is made of, as a file: a command line holds about 140 points.
+rule list_points:
+    input:
+        unpack(target_inputs),
+    output:
+        "<results>/paper/{target}.points.json",
+    log:
+        "<logs>/list_points/{target}.log",
+    localrule: True
+    params:
+        points=target_points,
+    run:
+        write_text(Path(output[0]), params.points)
+
+
 rule make_target:
     input:
         unpack(target_inputs),
+        points="<results>/paper/{target}.points.json",
     output:
         table=report(
             "<results>/paper/{target}.csv",
@@ -131,8 +147,7 @@ rule make_target:
         "../../envs/pyrobust.yaml"
     params:
         settings=target_as_json,
-        points=target_points,
     shell:
         "python -m pyrobust target {wildcards.target} --settings {params.settings:q}"
-        " --points {params.points:q} --table {output.table:q} --picture {output.picture:q}"
+        " --points {input.points:q} --table {output.table:q} --picture {output.picture:q}"
         " --figure {output.figure:q} > {log} 2>&1"

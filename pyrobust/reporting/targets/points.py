@@ -65,8 +65,8 @@ def parse_points(text: str) -> list[Point]:
             points.append(Point(**own, columns=entry))
     except (json.JSONDecodeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"--points is not what the workflow hands over ({error!r}): the log of rule "
-            "make_target shows its call"
+            f"--points is not what the workflow hands over ({error!r}): rule list_points writes "
+            "results/paper/<target>.points.json"
         ) from error
     return points
 
