@@ -146,6 +146,14 @@ def test_all_smoke_twins_together_train_no_model_twice() -> None:
     assert counts["make_target"] == len(targets("_smoke"))
 
 
+def test_another_evaluation_is_shared_by_as_many_jobs_as_the_first() -> None:
+    target = "results/evaluate/cifar10_linf/again/autoattack/evaluation.json"
+    run = run_snakemake("--dry-run", "--config", "evaluation_jobs=3", "--", target)
+    assert run.returncode == 0, run.stdout
+    counts = job_counts(run.stdout)
+    assert (counts["evaluate_again"], counts["attack_share_again"]) == (1, 3), run.stdout
+
+
 def test_two_figures_of_one_sweep_plan_no_more_trainings_than_one() -> None:
     figures = ["results/paper/figure5_smoke.csv", "results/paper/figure10_smoke.csv"]
     alone = job_counts(run_snakemake("--dry-run", figures[0]).stdout)

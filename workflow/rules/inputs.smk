@@ -159,17 +159,25 @@ def evaluation_flags(wildcards):
     return flags(config["evaluations"][experiment_of(wildcards)["evaluation"]])
 
 
-def shares_of_evaluation(wildcards):
+def shares(folder):
     """Return one file for each job of a shared evaluation; none where one job does it all."""
     count = config["evaluation_jobs"]
     if count == 1:
         return []
     return collect(
-        "<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done",
+        f"{folder}/shares/{{share}}-{{of}}.done",
         share=range(1, count + 1),
         of=count,
         allow_missing=True,
     )
+
+
+def shares_of_evaluation(wildcards):
+    return shares("<results>/evaluate/{experiment}/{run}")
+
+
+def shares_of_another_evaluation(wildcards):
+    return shares("<results>/evaluate/{experiment}/again/{evaluation}")
 
 
 def evaluated_runs(experiment):

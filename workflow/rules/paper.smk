@@ -47,12 +47,46 @@ rule augment_images:
         " --augmentation {wildcards.generator} --output {params.folder:q} > {log} 2>&1"
 
 
+# A share of the images of the next rule, for a job of its own.
+rule attack_share_again:
+    input:
+        core=ancient("<resources>/core.built"),
+        model="<results>/train/{experiment}/choice.json",
+        dataset=dataset_of_experiment,
+    output:
+        temp(
+            touch(
+                "<results>/evaluate/{experiment}/again/{evaluation}/shares/{share}-{of}.done"
+            )
+        ),
+    log:
+        "<logs>/attack_share_again/{experiment}/{evaluation}/{share}-{of}.log",
+    conda:
+        "../../envs/pyrobust.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=wall_time(1440),
+    params:
+        model=subpath(input.model, parent=True),
+        dataset=subpath(input.dataset, parent=True),
+        folder=subpath(output[0], ancestor=2),
+        threat=threat_flags,
+        flags=section_flags("evaluations"),
+    shell:
+        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
+        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
+        " --share {wildcards.share}/{wildcards.of} > {log} 2>&1"
+
+
 # The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
 rule evaluate_again:
     input:
         core=ancient("<resources>/core.built"),
         model="<results>/train/{experiment}/choice.json",
         dataset=dataset_of_experiment,
+        shares=shares_of_another_evaluation,
     output:
         "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
     log:
