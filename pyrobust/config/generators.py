@@ -45,7 +45,7 @@ class GeneratorSettings(Settings):
     preset: Literal["paper", "small", "tiny"] = "paper"
     """Network and settings to start from, of types that are trained: those of the model's paper,
     a network for 32×32 images that starts to learn in an hour on two cores (ddpm only), or one
-    that learns 8×8 digits in a minute or two. A setting given beside it wins."""
+    that learns 8×8 digits in one to four minutes. A setting given beside it wins."""
 
     jitter: NonNegativeFloat = _of_preset(
         "For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); constant "
