@@ -33,6 +33,7 @@ include: "workflow/rules/analyse.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/paper_inputs.smk"
 include: "workflow/rules/paper.smk"
 
 
