@@ -28,8 +28,8 @@ class Proposer:
     """Prepares the search among points (n, d)."""
     complete: bool
     """Whether all points but the candidates are farther away, up to rounding."""
-    one_is_faster: bool
-    """Whether one candidate is found at less cost than several, among however many points."""
+    sieved: bool
+    """Whether it searches only the parts of the points that a sieve lets pass."""
 
 
 def exhaustive() -> Proposer:
@@ -45,8 +45,8 @@ def exhaustive() -> Proposer:
         return lambda queries, k: index.search(queries, k)
 
     if uses_gpu():
-        return Proposer(on_gpu, complete=True, one_is_faster=False)
-    return Proposer(on_cpu, complete=True, one_is_faster=True)
+        return Proposer(on_gpu, complete=True, sieved=False)
+    return Proposer(on_cpu, complete=True, sieved=True)
 
 
 def inverted_lists(probes: int) -> Proposer:
@@ -62,7 +62,7 @@ def inverted_lists(probes: int) -> Proposer:
         index.nprobe = probes
         return lambda queries, k: index.search(queries, k)
 
-    return Proposer(build, complete=False, one_is_faster=False)
+    return Proposer(build, complete=False, sieved=False)
 
 
 def uses_gpu() -> bool:

@@ -58,15 +58,16 @@ def nearest_neighbours(
 def _block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[int, int]:
     """Return how many points and how many queries are held at once.
 
-    A point is held as it came, as a distinct one, centred, once more while these are made, and
-    once more in an inverted file; a query as it came, centred, and with its candidates. FAISS's
-    own distances come first: a quarter of little memory, 16 MiB of much.
+    A point is held as it came, as a distinct one, centred, in the sieve, which is half of that or
+    all, and once more in an inverted file; a query as it came, centred, with the parts that it may
+    lie in, and with its candidates. FAISS's own distances come first: a quarter of little memory,
+    16 MiB of much.
     """
     row = 4 * POINTS_AT_ONCE
     distances = min(row * QUERIES_AT_ONCE, memory_bytes // 4)
     memory_bytes -= distances
-    point = (16 if complete else 20) * dimensions + 64
-    query = 12 * dimensions + 1024
+    point = (16 if complete else 20) * dimensions + 128
+    query = 12 * dimensions + 1280
     points = int(0.7 * memory_bytes) // point
     queries = min(1 << 16, int(0.2 * memory_bytes) // query)
     if distances < row * QUERIES_AT_ONCE:

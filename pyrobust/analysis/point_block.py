@@ -1,4 +1,4 @@
-"""One block of points: FAISS proposes, a rounding bound decides, float64 settles.
+"""One block of points: a sieve, FAISS proposes, a rounding bound decides, float64 settles.
 
 FAISS computes |q|² + |y|² - 2<q, y> in float32, which rounds: equal vectors come back at some
 distance, and near neighbours change places. A sum of d products that are rounded in any order is
@@ -15,26 +15,35 @@ in float64, whatever the sizes of the blocks, the number of threads or the devic
 that does not look at all points gives no such proof; the nearest of what it proposes is then
 taken.)
 
-One candidate costs FAISS a fifth less than several. So it is asked for one in each part of the
-points first, and for several only in the parts that may hold the nearest: mostly one.
+Before that a sieve (pyrobust/analysis/sieve.py) tells in which parts of the points the nearest may
+lie at all. FAISS searches those, a few in a hundred. Points are parted by their norms, so that
+points far off are among their like.
 """
 
 import logging
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pyrobust.analysis.candidates import Proposer, Search
 from pyrobust.analysis.distinct import distinct_rows
 from pyrobust.analysis.found import Neighbours, keep_nearest, squared_distances
+from pyrobust.analysis.sieve import TILE, Sieve, coarsest_type
+from pyrobust.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-_MOST_PARTS, _PART_STEP = 64, 512  # a block of points has parts of a multiple of so many
+_MOST_PARTS = 256  # of a block of points
+_TRIED = 256  # queries that tell how fine a sieve is needed
+_MOST_PASSING = 0.1  # of the parts, beside the one that holds the nearest
+_LARGEST_NORM = 2.0**60  # whose square is well within float32
 _FIRST_CANDIDATES = 4  # as fast as two
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
 _PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
+
+_INEXACT = "the search is less exact than float32: TensorFloat-32 or a fault of the device"
 
 
 @dataclass(frozen=True)
@@ -61,23 +70,29 @@ class PointBlock:
 
     def __init__(self, points: np.ndarray, start: int, proposer: Proposer) -> None:
         places, second = distinct_rows(points)
+        # Around their mean the norms are smallest, and with them the rounding error.
+        self._centre = points[places].mean(axis=0, dtype=np.float64).astype(np.float32)
+        order = np.argsort(_norms(points - self._centre)[places], kind="stable")
+        places, second = places[order], second[order]
         self._points = points[places]
+        self._start = start
         self._first = places + start
         self._second = np.where(second < 0, -1, second + start)
-        # Around their mean the norms are smallest, and with them the rounding error.
-        self._centre = self._points.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._place_of_single = np.full(len(points), -1)
+        self._place_of_single[places[second < 0]] = np.flatnonzero(second < 0)
         self._centred = self._points - self._centre
         self._norms = _norms(self._centred)
         self._largest_norm = float(self._norms.max())
         self._unit = (points.shape[1] + 16) * 2.0**-24
         self._complete = proposer.complete
         most = len(self._points)
-        steps = -(-most // (_MOST_PARTS * _PART_STEP))
-        size = steps * _PART_STEP if proposer.one_is_faster else most
+        self._part_size = TILE * -(-most // (_MOST_PARTS * TILE)) if proposer.sieved else most
         self._parts = [
-            _Part(first, min(size, most - first), proposer.build(self._centred[first:][:size]))
-            for first in range(0, most, size)
+            _Part(first, min(self._part_size, most - first), proposer.build(points))
+            for first in range(0, most, self._part_size)
+            for points in [self._centred[first : first + self._part_size]]
         ]
+        self._sieve: Sieve | None = None
 
     def search(self, values: np.ndarray, own: np.ndarray | None, found: Neighbours) -> None:
         """Write the nearest points of the queries (q, d) into `found` where they come before.
@@ -88,26 +103,42 @@ class PointBlock:
         """
         centred = values - self._centre
         queries = _Queries(values, centred, _norms(centred), own)
-        promising = self._promising(queries, found)
-        for part, holds_nearest in zip(self._parts, promising.T, strict=True):
+        passing, bound = self._passing(queries, found)
+        for part, holds_nearest in zip(self._parts, passing.T, strict=True):
             self._search_part(part, queries, np.flatnonzero(holds_nearest), found)
+        if not (found.squared_distance <= bound).all():
+            raise ArithmeticError(_INEXACT)
 
-    def _promising(self, queries: _Queries, found: Neighbours) -> np.ndarray:
-        """Tell in which parts the nearest point of each query may lie, (q, parts)."""
+    def _passing(self, queries: _Queries, found: Neighbours) -> tuple[np.ndarray, np.ndarray]:
+        """Return which parts may hold the nearest of each query, and its distance at most."""
+        count = len(queries.values)
         if len(self._parts) == 1:
-            return np.ones((len(queries.values), 1), bool)
-        least = np.empty((len(queries.values), len(self._parts)), np.float32)
-        only_own = np.empty(least.shape, bool)  # so that others of the part are not known
-        bound = found.squared_distance
-        for column, part in enumerate(self._parts):
-            approximate, places = part.search(queries.centred, 1)
-            places += part.start
-            index = self._indices(queries, slice(None), places)
-            bound = np.minimum(bound, self._bound(queries.norms, approximate, places, index))
-            least[:, column] = approximate[:, 0]
-            only_own[:, column] = index[:, 0] < 0
-        promising: np.ndarray = only_own | (least <= self._limit(queries.norms, bound)[:, None])
-        return promising
+            return np.ones((count, 1), bool), np.full(count, np.inf)
+        own = self._own_places(queries)
+        if self._sieve is None:
+            self._sieve = self._choose_sieve(queries.centred[:_TRIED], own[:_TRIED])
+        return self._sieve.passing(queries.centred, own, found.squared_distance)
+
+    def _choose_sieve(self, queries: np.ndarray, own: np.ndarray) -> Sieve:
+        """Return the fastest sieve that is fine enough for some queries (q, d)."""
+        sieve = Sieve(self._centred, self._part_size, coarsest_type())
+        if sieve.dtype != torch.float32:
+            passing, _ = sieve.passing(queries, own, np.full(len(queries), np.inf))
+            if passing.mean() - 1 / len(self._parts) > _MOST_PASSING:
+                return Sieve(self._centred, self._part_size, torch.float32)
+        return sieve
+
+    def _own_places(self, queries: _Queries) -> np.ndarray:
+        """Return the place of the only point that each query must not find, or -1, (q,).
+
+        A query with copies finds one of them where it stands itself.
+        """
+        places = np.full(len(queries.values), -1)
+        if queries.own is not None:
+            row = queries.own - self._start
+            here = (row >= 0) & (row < len(self._place_of_single))
+            places[here] = self._place_of_single[row[here]]
+        return places
 
     def _bound(
         self, norms: np.ndarray, approximate: np.ndarray, places: np.ndarray, index: np.ndarray
@@ -168,9 +199,7 @@ class PointBlock:
         distance = self._distances(queries, query, place)
         error = self._error(norms[row], self._norms[place])
         if not (np.abs(distance - approximate[row, column]) <= error).all():
-            raise ArithmeticError(
-                "the search is less exact than float32: TensorFloat-32 or a fault of the device"
-            )
+            raise ArithmeticError(_INEXACT)
         keep_nearest(found, query, distance, index[row, column])
         return settled
 
@@ -206,7 +235,16 @@ class PointBlock:
 
 
 def _norms(rows: np.ndarray) -> np.ndarray:
-    """Return Euclidean norms in float64, (n,), rounded up: they enter a bound."""
+    """Return Euclidean norms in float64, (n,), rounded up: they enter a bound.
+
+    Raises:
+        UserError: a norm is so large that its square leaves the range of float32.
+    """
     squares = np.einsum("ij,ij->i", rows, rows).astype(np.float64)
     norms: np.ndarray = np.sqrt(squares) * (1 + rows.shape[1] * 2.0**-23)
+    if not (norms < _LARGEST_NORM).all():
+        raise UserError(
+            f"features of norm {norms.max():.3g}, expected less than {_LARGEST_NORM:.3g}: extract "
+            "them anew with a model whose outputs are of usual size"
+        )
     return norms

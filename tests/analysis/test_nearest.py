@@ -158,7 +158,7 @@ def test_a_search_that_rounds_too_much_is_noticed() -> None:
             points[:100],
             points[100:],
             ONE_BLOCK,
-            proposer=Proposer(build, complete=True, one_is_faster=False),
+            proposer=Proposer(build, complete=True, sieved=False),
         )
 
 
@@ -215,7 +215,7 @@ def test_a_gpu_finds_what_the_processor_finds() -> None:
         Proposer(
             lambda points: lambda queries, k: faiss.knn(queries, points, k),
             complete=True,
-            one_is_faster=True,
+            sieved=True,
         ),
     )
     np.testing.assert_array_equal(on_gpu.index, on_cpu.index)
