@@ -2,12 +2,11 @@
 
 from pyrobust.attacks import MultitargetedSettings, ThreatModel
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.evaluation.stages import Cascade, apgd_stage, multitargeted_stage
+from pyrobust.evaluation.stages import Cascade, apgd_stage, multitargeted_stage, stage_seed
 
 
 def aa_mt(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:
     """Return APGD on cross-entropy, APGD on DLR and the multi-targeted attack, in this order."""
-    seed = 100 * settings.seed
     return Cascade(
         "aa_mt",
         (
@@ -18,7 +17,7 @@ def aa_mt(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -
                 num_classes,
                 settings.apgd_ce_restarts,
                 settings.apgd_ce_steps,
-                seed,
+                stage_seed(settings.seed, 0),
             ),
             apgd_stage(
                 "apgd_dlr",
@@ -27,7 +26,7 @@ def aa_mt(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -
                 num_classes,
                 settings.apgd_dlr_restarts,
                 settings.apgd_dlr_steps,
-                seed + 1,
+                stage_seed(settings.seed, 1),
             ),
             multitargeted_stage(
                 "multitargeted",
@@ -39,7 +38,7 @@ def aa_mt(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -
                     settings.multitargeted_targets,
                 ),
                 num_classes,
-                seed + 2,
+                stage_seed(settings.seed, 2),
             ),
         ),
     )

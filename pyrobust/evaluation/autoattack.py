@@ -9,7 +9,7 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
-from pyrobust.evaluation.stages import Cascade, Stage, apgd_stage
+from pyrobust.evaluation.stages import Cascade, Stage, apgd_stage, stage_seed
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _NUM_STEPS = 100
@@ -19,11 +19,11 @@ _MAX_TARGETS = 9
 
 def autoattack(threat: ThreatModel, num_classes: int, seed: int) -> Cascade:
     """Return APGD on cross-entropy, targeted APGD, targeted FAB and Square, in this order."""
-    first = 100 * seed + 10
-    ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, 1, _NUM_STEPS, first)
-    targeted = apgd_stage("apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, first + 1)
-    fab = _fab_stage(threat, num_classes, first + 2)
-    square = square_stage(threat, first + 3, NUM_QUERIES)
+    seeds = [stage_seed(seed, number) for number in range(10, 14)]
+    ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, 1, _NUM_STEPS, seeds[0])
+    targeted = apgd_stage("apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, seeds[1])
+    fab = _fab_stage(threat, num_classes, seeds[2])
+    square = square_stage(threat, seeds[3], NUM_QUERIES)
     return Cascade("autoattack", (ce, targeted, fab, square))
 
 

@@ -48,6 +48,11 @@ class Cascade:
         return [stage.note for stage in self.stages if stage.note]
 
 
+def stage_seed(seed: int, number: int) -> int:
+    """Return the seed of stage `number` (below 100), in the 63 bits that operators take."""
+    return (100 * seed + number) % 2**63
+
+
 def apgd_stage(
     name: str,
     loss: Loss | TargetedLoss,

@@ -9,12 +9,21 @@ import jsonschema
 import pytest
 import yaml
 
-from pyrobust.config.base import parse_settings
-from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.config.analysis import (
+    AnalysisSettings,
+    FeatureSettings,
+    NeighbourSettings,
+    QualitySettings,
+)
+from pyrobust.config.base import Settings, parse_settings
+from pyrobust.config.data import DatasetSettings, SelectionSettings
+from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
 from pyrobust.config.experiment import check_config
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.jobs import num_parts
 from pyrobust.config.manual import manual
 from pyrobust.config.schema import config_schema, schema_text
+from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +122,20 @@ def test_a_wrong_value_is_named_in_one_sentence(
         check_config(config)
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(DatasetSettings, SelectionSettings, LabellerSettings, TrainSettings, GeneratorSettings),
+        *(EvaluationSettings, LandscapeSettings),
+        *(FeatureSettings, NeighbourSettings, QualitySettings, AnalysisSettings),
+    ],
+)
+def test_every_seed_has_63_bits(model: type[Settings]) -> None:
+    for seed, sentence in ((-1, "greater than or equal to 0"), (2**63, "a number below 2\\^63")):
+        with pytest.raises(UserError, match=rf"seed is {seed}: .*{sentence}"):
+            parse_settings(model, {"seed": seed})
 
 
 def test_an_experiment_cannot_take_the_place_of_the_page_of_all(config: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def test_autoattack_is_the_standard_version() -> None:
 def test_seeds_of_stages_differ() -> None:
     seeds = [
         stage.seed
-        for seed in (0, 1)
+        for seed in (0, 1, 2**63 - 1)
         for cascade in (
             aa_mt(EvaluationSettings(seed=seed), THREAT, 10),
             autoattack(THREAT, 10, seed),
@@ -50,6 +50,7 @@ def test_seeds_of_stages_differ() -> None:
         for stage in cascade.stages
     ]
     assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)  # what operators take
 
 
 def notes(num_classes: int) -> list[str]:
