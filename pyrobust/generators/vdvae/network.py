@@ -5,56 +5,13 @@ The names of the parameters are those of the published weights.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
+from pyrobust.generators.vdvae.ladder import Stage, check_ladder, parse_stages
 from pyrobust.generators.vdvae.mixture import count_parameters
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One block of the ladder.
-
-    Attributes:
-        resolution: height and width that it works at.
-        factor: by what an encoder block shrinks its output, or None.
-        source: the resolution that a decoder block's input is enlarged from, or None.
-    """
-
-    resolution: int
-    factor: int | None = None
-    source: int | None = None
-
-
-def parse_stages(text: str) -> list[Stage]:
-    """Return the blocks that the paper's shorthand means.
-
-    "32x11" is eleven blocks at 32×32, "32d2" one that halves its output, "4m1" one at 4×4 whose
-    input is the 1×1 state enlarged.
-
-    Raises:
-        UserError: a word is none of these.
-    """
-    stages: list[Stage] = []
-    for word in text.split(","):
-        kind = next((letter for letter in "xdm" if letter in word), None)
-        numbers = word.strip().split(kind) if kind else []
-        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise UserError(
-                f"'{word}' is no block of a VDVAE, expected words as in 32x11, 32d2 or 32m16"
-            )
-        resolution, number = map(int, numbers)
-        if kind == "x":
-            stages += [Stage(resolution)] * number
-        elif kind == "d":
-            stages.append(Stage(resolution, factor=number))
-        else:
-            stages.append(Stage(resolution, source=number))
-    return stages
 
 
 class Bottleneck(nn.Module):
@@ -265,7 +222,7 @@ class Vdvae(nn.Module):
         self.register_buffer("mean", torch.full((channels, 1, 1), 0.5), persistent=False)
         self.register_buffer("std", torch.full((channels, 1, 1), 0.25), persistent=False)
         enc_stages, dec_stages = parse_stages(encoder), parse_stages(decoder)
-        _check(side, enc_stages, dec_stages)
+        check_ladder(side, enc_stages, dec_stages)
         middle_width = int(width * bottleneck)
         self.side, self.channels, self.mixtures = side, channels, mixtures
         self.encoder = Encoder(channels, width, middle_width, enc_stages)
@@ -309,32 +266,3 @@ class Vdvae(nn.Module):
             block.prior.c4.weight.zero_()
             block.z_proj.weight.mul_(math.sqrt(1 / len(decoder_blocks)))
             block.resnet.c4.weight.mul_(math.sqrt(1 / len(decoder_blocks)))
-
-
-def _check(side: int, encoder: list[Stage], decoder: list[Stage]) -> None:
-    """Refuse ladders that do not fit the images or each other.
-
-    Raises:
-        UserError: names the resolution that is wrong.
-    """
-    reached = side
-    available = {side}
-    for stage in encoder:
-        if stage.resolution != reached:
-            raise UserError(
-                f"an encoder block works at {stage.resolution}×{stage.resolution} where "
-                f"{reached}×{reached} comes in, expected blocks from the {side}×{side} images down"
-            )
-        reached //= stage.factor or 1
-        available.add(reached)
-    for stage in decoder:
-        if stage.resolution not in available:
-            raise UserError(
-                f"a decoder block works at {stage.resolution}×{stage.resolution}, expected one "
-                f"of the encoder's resolutions, {sorted(available)}"
-            )
-    if decoder[-1].resolution != side:
-        raise UserError(
-            f"the last decoder block works at {decoder[-1].resolution}×{decoder[-1].resolution}, "
-            f"expected {side}×{side} as the images are"
-        )
