@@ -48,6 +48,11 @@ class Machine:
             )
         return self.rates[work]
 
+    def kind(self, work: str, precision: str) -> str:
+        """Return the name of `work` in a precision: where it has no rate, that of float32."""
+        in_bfloat16 = f"{work}_bfloat16"
+        return in_bfloat16 if precision == "bfloat16" and in_bfloat16 in self.rates else work
+
 
 def read_machines(path: Path = RATES) -> dict[str, Machine]:
     """Return the machines of a file of rates by name; a machine has the rates of its host, too.

@@ -179,14 +179,16 @@ def _generators(machine: Machine) -> str:
         shown = [f"{hours(seconds(n))} ({hours(seconds(n) / _CLUSTER)})" for n in _SIZES]
         return [name, passes, *shown, basis]
 
-    gaussian, networks = machine.rate("gaussian"), machine.rate("generators")
+    gaussian = machine.rate("gaussian")
     rows = [row("gaussian", "", lambda n: 2 * 3072**2 * n / gaussian.value, gaussian.basis)]
     for (name, preset), counted in work.GENERATORS.items():
         if preset != "paper":
             continue
-        passes = GeneratorSettings.model_validate({"type": name}).sampling_passes
-        image_seconds = counted.flops * passes / networks.value
-        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, networks.basis))
+        settings = GeneratorSettings.model_validate({"type": name})
+        passes = settings.sampling_passes
+        rate = machine.rate(machine.kind("generators", settings.precision))
+        image_seconds = counted.flops * passes / rate.value
+        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, rate.basis))
     return _table(["generator", "passes an image", "1M", "10M", "100M", "rate"], rows)
 
 

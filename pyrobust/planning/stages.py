@@ -15,6 +15,11 @@ from pyrobust.planning.rates import Machine, Rate
 
 _LABEL_BYTES = 8 + 4  # label and score
 
+# Bytes a weight of a training's state: the new one stands beside the old until it is whole. A
+# classifier's holds weights, momentum, averages and the best of them.
+_STATE_BYTES = 2 * 4
+_CLASSIFIER_STATE = 4 * _STATE_BYTES
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -30,6 +35,8 @@ class Stage:
     """That it leaves on the disk."""
     rate: Rate
     """What the seconds, or most of them, stand on."""
+    scratch_bytes: int = 0
+    """That it takes besides until it is done, such as the state that a killed job resumes from."""
 
     def wall_seconds(self, devices: int) -> float:
         """Return the time that it takes on so many equal devices, jobs being indivisible."""
@@ -53,6 +60,11 @@ class Plan:
     def num_bytes(self) -> int:
         """Bytes of all stages."""
         return sum(stage.num_bytes for stage in self.stages)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes that the stage with the most of them takes besides, until it is done."""
+        return max(stage.scratch_bytes for stage in self.stages)
 
     def wall_seconds(self, devices: int) -> float:
         """Return the time of the stages one after another, the jobs of each side by side."""
@@ -102,6 +114,7 @@ class _Planner:
         jobs: int,
         row_bytes: float | None = None,
         more_bytes: int = 0,
+        scratch_bytes: int = 0,
         more_work: Mapping[str, float] | None = None,
     ) -> Stage:
         """Return a stage of `amount` units of one kind of work.
@@ -115,7 +128,8 @@ class _Planner:
         together = sum(seconds.values()) + jobs * self.machine.rate("start").value
         of_rows = (self.pixels + 8 if row_bytes is None else row_bytes) * images
         most = rates[max(seconds, key=lambda kind: seconds[kind])]
-        return Stage(name, jobs, images, together, round(of_rows) + more_bytes, most)
+        num_bytes = round(of_rows) + more_bytes
+        return Stage(name, jobs, images, together, num_bytes, most, scratch_bytes)
 
     @cached_property
     def labeller_flops(self) -> int:
@@ -128,8 +142,9 @@ class _Planner:
     def train_labeller(self) -> Stage:
         flops, weights = self.classifier(self.labeller.architecture)
         count = round(self.labeller.epochs * self.labeller.epoch_size)
+        state = _CLASSIFIER_STATE * weights
         return self.stage(
-            "train-labeller", "classifier", 3 * flops * count, count, 1, 0, 4 * weights
+            "train-labeller", "classifier", 3 * flops * count, count, 1, 0, 4 * weights, state
         )
 
     def generated(self) -> Iterator[Stage]:
@@ -163,11 +178,15 @@ class _Planner:
             return self.stage(
                 "fit-generator", "gaussian_fit", flops, self.images.train, 1, 0, weights
             )
-        passes = work.generator_work(self.generator).training_passes
+        network = work.generator_work(self.generator)
         steps, batch = self.generator.training_steps, self.generator.batch_size
-        flops = steps * batch * passes * self.generator_pass
+        flops = steps * batch * network.training_passes * self.generator_pass
         images = steps * self.generator.images_per_step
-        return self.stage("fit-generator", "generators", flops, images, 1, 0)
+        work_kind = self.machine.kind("generators_fit", self.generator.precision)
+        kept = 2 * 4 * network.weights  # averaged and live
+        # The average, and weights and two moments of each network.
+        state = _STATE_BYTES * (4 * network.weights + 3 * network.discriminator_weights)
+        return self.stage("fit-generator", work_kind, flops, images, 1, 0, kept, state)
 
     @property
     def generator_pass(self) -> float:
@@ -181,7 +200,8 @@ class _Planner:
         if kind == "gaussian":
             return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
         flops = count * self.generator.sampling_passes * self.generator_pass
-        return self.stage("sample", "generators", flops, count, jobs)
+        work_kind = self.machine.kind("generators", self.generator.precision)
+        return self.stage("sample", work_kind, flops, count, jobs)
 
     def label(self, count: int, jobs: int) -> Stage:
         flops: float = self.labeller_flops
@@ -219,7 +239,8 @@ class _Planner:
             for one, other in ((original, original), (original, generated), (generated, generated))
         )
         moments = {"products": 2.0 * dimensions**2 * (original + generated)}
-        yield self.stage("quality", "pairs", pairs, original + generated, 1, 0, 0, moments)
+        count = original + generated
+        yield self.stage("quality", "pairs", pairs, count, 1, 0, more_work=moments)
 
     def neighbours(self, sizes: Sequence[int], dimensions: int) -> Stage:
         """Return the stage of Algorithm 1 on features of so many training, test and own images."""
@@ -243,7 +264,8 @@ class _Planner:
                 ),
             )
         flops = 2 * components * pairs
-        return self.stage("neighbours", kind, flops, own, 1, 100, 0, more_work)
+        projections = 4 * components * sum(sizes)
+        return self.stage("neighbours", kind, flops, own, 1, 100, 0, projections, more_work)
 
     def train(self) -> Stage:
         flops, weights = self.classifier(self.training.architecture)
@@ -254,16 +276,16 @@ class _Planner:
         validated = min(self.training.validations, steps) * self.images.validation
         passes = count * work.trades_passes(self.training) + validated * work.validation_passes()
         jobs = len(self.experiment.seeds)
-        kind = self.gradients(self.training.precision)
-        return self.stage(
-            "train", kind, jobs * passes * flops, jobs * count, jobs, 0, jobs * 4 * weights
-        )
+        kind = self.machine.kind("gradients", self.training.precision)
+        kept, state = jobs * 4 * weights, jobs * _CLASSIFIER_STATE * weights
+        return self.stage("train", kind, jobs * passes * flops, jobs * count, jobs, 0, kept, state)
 
     def evaluate_labeller(self) -> Stage:
         # It falls to the first attack.
         passes = work.attack_passes(self.evaluation, self.images.num_classes, standing=0)
         count = min(self.evaluation.num_images or self.images.test, self.images.test)
-        kind, amount = self.gradients(self.evaluation.search), count * passes * self.labeller_flops
+        kind = self.machine.kind("gradients", self.evaluation.search)
+        amount = count * passes * self.labeller_flops
         return self.stage("evaluate (labeller)", kind, amount, count, 1, 100)
 
     def evaluate(self) -> Stage:
@@ -271,10 +293,6 @@ class _Planner:
         runs = len(self.experiment.seeds) if self.experiment.test_runs == "all" else 1
         count = runs * min(self.evaluation.num_images or self.images.test, self.images.test)
         passes = work.attack_passes(self.evaluation, self.images.num_classes, work.STANDING)
-        kind, jobs = self.gradients(self.evaluation.search), runs * self.evaluation_jobs
+        kind = self.machine.kind("gradients", self.evaluation.search)
+        jobs = runs * self.evaluation_jobs
         return self.stage("evaluate", kind, count * passes * flops, count, jobs, 100)
-
-    def gradients(self, precision: str) -> str:
-        """Return the kind of work of passes with gradients."""
-        kind = "gradients_bfloat16"
-        return kind if precision == "bfloat16" and kind in self.machine.rates else "gradients"

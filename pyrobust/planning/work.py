@@ -26,21 +26,24 @@ class GeneratorWork:
     training_passes: int
     """Forward passes that a step costs for each image of `batch_size`, all updates of the
     discriminator counted in."""
+    weights: int
+    """Of the network that samples."""
+    discriminator_weights: int = 0
 
 
 # Type, preset → work.
 GENERATORS = {
-    ("ddpm", "paper"): GeneratorWork(12.1e9, 3),
-    ("ddpm", "small"): GeneratorWork(496e6, 3),
-    ("ddpm", "tiny"): GeneratorWork(15.8e6, 3),
-    ("edm", "paper"): GeneratorWork(12.1e9, 3),
-    ("edm", "tiny"): GeneratorWork(15.8e6, 3),
-    ("vdvae", "paper"): GeneratorWork(25.2e9, 6),
-    ("vdvae", "tiny"): GeneratorWork(4.71e6, 6),
-    ("biggan", "paper"): GeneratorWork(3.39e9, 34),
-    ("biggan", "tiny"): GeneratorWork(2.46e6, 22),
-    ("stylegan2", "paper"): GeneratorWork(8.04e9, 14),
-    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 14),
+    ("ddpm", "paper"): GeneratorWork(12.1e9, 3, 35_746_307),
+    ("ddpm", "small"): GeneratorWork(496e6, 3, 1_113_955),
+    ("ddpm", "tiny"): GeneratorWork(15.8e6, 3, 284_513),
+    ("edm", "paper"): GeneratorWork(12.1e9, 3, 35_751_427),
+    ("edm", "tiny"): GeneratorWork(15.8e6, 3, 285_793),
+    ("vdvae", "paper"): GeneratorWork(25.2e9, 6, 39_145_700),
+    ("vdvae", "tiny"): GeneratorWork(4.71e6, 6, 104_645),
+    ("biggan", "paper"): GeneratorWork(3.39e9, 34, 4_304_387, 4_207_361),
+    ("biggan", "tiny"): GeneratorWork(2.46e6, 22, 38_081, 65_473),
+    ("stylegan2", "paper"): GeneratorWork(8.04e9, 14, 20_215_315, 23_089_664),
+    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 14, 125_989, 215_232),
 }
 _COUNTED_PIXELS = 32 * 32
 _TINY_PIXELS = 8 * 8

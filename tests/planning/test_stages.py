@@ -16,12 +16,13 @@ from pyrobust.planning.stages import Plan, Stage, plan_experiment
 
 ROOT = Path(__file__).parents[2]
 CIFAR10 = ImageCounts(48_976, 1024, 10_000, (32, 32, 3), 10)
-WORK = ("start", "gradients", "classifier", "inference", "generators", "gaussian", "gaussian_fit",
-        "search", "inverted_lists", "products", "pairs", "disk")  # fmt: skip
+WORK = ("start", "gradients", "classifier", "inference", "generators", "generators_fit", "gaussian",
+        "gaussian_fit", "search", "inverted_lists", "products", "pairs", "disk")  # fmt: skip
 MACHINE = Machine("round", "a round machine", {work: Rate(1e9, "1/s", "made up") for work in WORK})
+IN_BFLOAT16 = ("generators_bfloat16", "generators_fit_bfloat16")
 
 
-def plan(**changes: Any) -> dict[str, Stage]:
+def plan(machine: Machine = MACHINE, **changes: Any) -> dict[str, Stage]:
     """Return the stages of cifar10_linf with the Gaussian and changed settings, at 1 GFLOP/s."""
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     values["selections"]["until_full"] = changes.pop("until_full", {})
@@ -29,7 +30,7 @@ def plan(**changes: Any) -> dict[str, Stage]:
     values["analyses"].update(changes.pop("analyses", {}))
     values["features_while_labelling"] = changes.pop("features_while_labelling", {})
     values["experiments"]["cifar10_linf"].update({"generator": "gaussian", **changes})
-    found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, MACHINE)
+    found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, machine)
     return {stage.name: stage for stage in found.stages}
 
 
@@ -53,6 +54,27 @@ def test_training_costs_steps_times_passes() -> None:
     start = MACHINE.rate("start").value
     assert one.seconds - start == pytest.approx(10.48666 * passes, rel=1e-4)
     assert two.seconds == pytest.approx(2 * one.seconds)
+
+
+def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
+    stages = plan(generator="biggan")
+    counted = work.GENERATORS["biggan", "paper"]
+    sampling, training = counted.weights, counted.weights + counted.discriminator_weights
+    fit, train = stages["fit-generator"], stages["train"]
+    assert fit.num_bytes == 2 * 4 * sampling
+    # The average, weights and two moments of Adam, once more while a state is written.
+    assert fit.scratch_bytes == 2 * 4 * (sampling + 3 * training)
+    assert train.scratch_bytes == 2 * 4 * train.num_bytes
+
+
+@pytest.mark.parametrize(("kind", "share"), [("ddpm", 0.5), ("vdvae", 1)])
+def test_generators_are_planned_at_the_rate_of_their_precision(kind: str, share: float) -> None:
+    rates = {**MACHINE.rates, **{name: Rate(2e9, "1/s", "made up") for name in IN_BFLOAT16}}
+    slow = plan(generator=kind)
+    fast = plan(Machine("fast", "a fast machine", rates), generator=kind)
+    for name in ("fit-generator", "sample"):
+        start = fast[name].jobs * MACHINE.rate("start").value
+        assert fast[name].seconds - start == pytest.approx(share * (slow[name].seconds - start))
 
 
 def test_distances_are_planned_where_near_copies_are_looked_for_only() -> None:
@@ -129,6 +151,12 @@ def test_a_plan_is_the_sum_of_its_stages() -> None:
     rate = MACHINE.rate("disk")
     found = Plan("x", (Stage("a", 2, 1, 10.0, 5, rate), Stage("b", 1, 1, 7.0, 6, rate)), MACHINE)
     assert (found.seconds, found.num_bytes, found.wall_seconds(2)) == (17.0, 11, 12.0)
+
+
+def test_stages_do_not_take_their_scratch_at_the_same_time() -> None:
+    rate = MACHINE.rate("disk")
+    stages = (Stage("a", 1, 1, 1.0, 5, rate, 30), Stage("b", 1, 1, 1.0, 6, rate, 20))
+    assert Plan("x", stages, MACHINE).scratch_bytes == 30
 
 
 def test_a_data_set_that_was_made_tells_its_counts(tmp_path: Path) -> None:

@@ -1,4 +1,9 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
+import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyrobust.config import parse_settings
@@ -6,7 +11,11 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.generators import PRESETS, GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.generators.base import GeneratorSpec
+from pyrobust.generators.biggan.networks import DiscriminatorNetwork as BigGanDiscriminator
 from pyrobust.generators.registry import GENERATORS
+from pyrobust.generators.stylegan2.discriminator import (
+    DiscriminatorNetwork as StyleGan2Discriminator,
+)
 from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.generators.training import AVERAGE
 from pyrobust.models import ModelSpec, build_model
@@ -48,20 +57,50 @@ def test_every_preset_of_a_trained_type_is_counted() -> None:
     assert set(work.GENERATORS) >= {(kind, preset) for kind in trained for preset in trained[kind]}
 
 
+def spec_of(kind: str, preset: str) -> GeneratorSpec:
+    """Return what a network for images of the counted shape is built from."""
+    settings = parse_settings(GeneratorSettings, {"type": kind, "preset": preset})
+    shape = (8, 8, 1) if preset == "tiny" else (32, 32, 3)
+    return GeneratorSpec(settings, "digits", "", tuple("0123456789"), shape)
+
+
 @pytest.mark.parametrize("kind", ["ddpm", "edm", "vdvae", "biggan", "stylegan2"])
 def test_a_tiny_network_passes_as_counted(kind: str) -> None:
-    settings = parse_settings(GeneratorSettings, {"type": kind, "preset": "tiny"})
-    spec = GeneratorSpec(settings, "digits", "", tuple("0123456789"), (8, 8, 1))
-    model = GENERATORS[kind]
+    spec, model = spec_of(kind, "tiny"), GENERATORS[kind]
     assert issubclass(model, TrainedGenerator)
     network = model.build_network(spec)
     generator = model(spec, {f"{AVERAGE}{k}": value for k, value in network.state_dict().items()})
     generator.block_size = 2
     with FlopCounterMode(display=False) as counter:
         generator.sample_block(0, 0)
-    passes = 2 * settings.sampling_passes
-    counted = work.generator_pass(settings, spec.image_shape)
+    passes = 2 * spec.settings.sampling_passes
+    counted = work.generator_pass(spec.settings, spec.image_shape)
     assert counter.get_total_flops() / passes == pytest.approx(counted, rel=0.3)
+
+
+@pytest.mark.parametrize(("kind", "preset"), work.GENERATORS)
+def test_generators_have_as_many_weights_as_counted(kind: str, preset: str) -> None:
+    spec, model = spec_of(kind, preset), GENERATORS[kind]
+    assert issubclass(model, TrainedGenerator)
+    with torch.device("meta"):
+        network = model.build_network(spec)
+    assert sum(p.numel() for p in network.parameters()) == work.GENERATORS[kind, preset].weights
+
+
+@pytest.mark.parametrize("preset", ["paper", "tiny"])
+@pytest.mark.parametrize(
+    ("kind", "discriminator"),
+    [("biggan", BigGanDiscriminator), ("stylegan2", partial(StyleGan2Discriminator, group_size=4))],
+)
+def test_discriminators_have_as_many_weights_as_counted(
+    kind: str, discriminator: Callable[..., nn.Module], preset: str
+) -> None:
+    spec = spec_of(kind, preset)
+    side, _, channels = spec.image_shape
+    with torch.device("meta"):
+        network = discriminator(side, channels, 10, spec.settings.width)
+    counted = work.GENERATORS[kind, preset].discriminator_weights
+    assert sum(p.numel() for p in network.parameters()) == counted
 
 
 def test_images_that_fell_meet_no_further_attack() -> None:
