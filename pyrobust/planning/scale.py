@@ -82,7 +82,8 @@ and its mirror image, pixel by pixel: {distances} hours for {largest}.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
   thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
   its last whole shard, of at most 64 MiB; where an image takes many passes of a network, of 1,000
-  images. Each job asks the disk for room for its own part alone; the plan tells the bytes of all.
+  images. Each job asks the disk for room for its own part alone; the plan tells the bytes of all,
+  and whether the disk has them free.
 - **Passes.** Labels, scores and features can come from one reading of the images:
   `features_while_labelling: {{ddpm: labeller}}` of the configuration keeps features of all samples
   as they are labelled, and an analysis of all images copies those of the selected ones.

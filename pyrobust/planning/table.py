@@ -1,5 +1,6 @@
 """A plan as lines for a person."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,11 +39,12 @@ def describe_plan(
         raise UserError(f"machine is '{machine_name}', expected one of {', '.join(machines)}")
     dataset = config.experiments[name].dataset
     images = count_images(dataset, config.datasets[dataset], _DATASETS)
-    yield from plan_lines(plan_experiment(config, name, images, machines[machine_name]), devices)
+    plan = plan_experiment(config, name, images, machines[machine_name])
+    yield from plan_lines(plan, devices, shutil.disk_usage(".").free)
 
 
-def plan_lines(plan: Plan, devices: int) -> Iterator[str]:
-    """Yield a table of the stages, their sum, and what the hours stand on."""
+def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
+    """Yield a table of the stages, their sum, whether they fit, and what the hours stand on."""
     yield f"{plan.name} on {plan.machine.device}, all stages anew"
     head = ("stage", "jobs", "images", "hours", f"on {devices}", "disk", "rate")
     yield _row(*head)
@@ -62,6 +64,14 @@ def plan_lines(plan: Plan, devices: int) -> Iterator[str]:
         f"hours: of work on one device; on {devices}: on the clock with {devices} of them at a "
         "time, a job on one"
     )
+    scratch = size(plan.scratch_bytes)
+    yield f"disk: left at the end; a stage takes up to {scratch} more until it is done"
+    needed = plan.num_bytes + plan.scratch_bytes
+    if free_bytes < needed:
+        yield (
+            f"The disk here has {size(free_bytes)} free and all stages anew need {size(needed)}: "
+            "make room, or run on another disk with 'snakemake --directory FOLDER'."
+        )
     yield (
         "Operations are counted for these settings; rates were seen with small networks and are "
         "carried over to other sizes. Expect a factor of two either way where a rate was "

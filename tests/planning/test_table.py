@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -44,6 +45,15 @@ def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -
     assert train.split()[1:3] == ["2", "39,999,488"]
     assert train.endswith("not measured")
     assert any("1e+14 FLOP/s, not measured: assumed" in line for line in lines)
+
+
+@pytest.mark.parametrize(("free", "is_told"), [(10**9, True), (10**15, False)])
+def test_a_disk_that_is_too_small_for_all_stages_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, free: int, is_told: bool
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    text = run_info(capsys, "--plan", "cifar10_linf", "--machine", "h100")
+    assert ("The disk here has 1 GB free and all stages anew need" in text) == is_told
 
 
 def test_own_rates_take_the_place_of_the_shipped_ones(
