@@ -59,9 +59,9 @@ def _block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[in
     """Return how many points and how many queries are held at once.
 
     A point is held as it came, as a distinct one, centred, in the sieve, which is half of that or
-    all, and once more in an inverted file; a query as it came, centred, with the parts that it may
-    lie in, and with its candidates. FAISS's own distances come first: a quarter of little memory,
-    16 MiB of much.
+    all, and once more in an inverted file; a query as it came, centred, once more while it is
+    searched, with the parts that may hold its nearest, and with its candidates. FAISS's own
+    distances come first: a quarter of little memory, 16 MiB of much.
     """
     row = 4 * POINTS_AT_ONCE
     distances = min(row * QUERIES_AT_ONCE, memory_bytes // 4)

@@ -16,7 +16,7 @@ that does not look at all points gives no such proof; the nearest of what it pro
 taken.)
 
 Before that a sieve (pyrobust/analysis/sieve.py) tells in which parts of the points the nearest may
-lie at all. FAISS searches those, a few in a hundred. Points are parted by their norms, so that
+lie at all. FAISS searches those. Points are parted by their norms, so that
 points far off are among their like.
 """
 
@@ -29,7 +29,7 @@ import torch
 from pyrobust.analysis.candidates import Proposer, Search
 from pyrobust.analysis.distinct import distinct_rows
 from pyrobust.analysis.found import Neighbours, keep_nearest, squared_distances
-from pyrobust.analysis.sieve import TILE, Sieve, coarsest_type
+from pyrobust.analysis.sieve import TILE, UNDERFLOW, Sieve, coarsest_type
 from pyrobust.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -72,18 +72,19 @@ class PointBlock:
         places, second = distinct_rows(points)
         # Around their mean the norms are smallest, and with them the rounding error.
         self._centre = points[places].mean(axis=0, dtype=np.float64).astype(np.float32)
-        order = np.argsort(_norms(points - self._centre)[places], kind="stable")
-        places, second = places[order], second[order]
+        norms = _norms(points - self._centre)[places]
+        order = np.argsort(norms, kind="stable")
+        places, second, self._norms = places[order], second[order], norms[order]
         self._points = points[places]
         self._start = start
         self._first = places + start
         self._second = np.where(second < 0, -1, second + start)
+        # Of each row that has no copies.
         self._place_of_single = np.full(len(points), -1)
         self._place_of_single[places[second < 0]] = np.flatnonzero(second < 0)
         self._centred = self._points - self._centre
-        self._norms = _norms(self._centred)
-        self._largest_norm = float(self._norms.max())
-        self._unit = (points.shape[1] + 16) * 2.0**-24
+        self._largest_norm = float(self._norms[-1])
+        self._unit_of_sums = (points.shape[1] + 16) * 2.0**-24
         self._complete = proposer.complete
         most = len(self._points)
         self._part_size = TILE * -(-most // (_MOST_PARTS * TILE)) if proposer.sieved else most
@@ -99,24 +100,29 @@ class PointBlock:
 
         Args:
             own: (q,) indices to leave out.
-            found: in other blocks; from which on by (distance, index) points count.
+            found: what other blocks hold; written over by what comes before it.
         """
         centred = values - self._centre
         queries = _Queries(values, centred, _norms(centred), own)
         passing, bound = self._passing(queries, found)
-        for part, holds_nearest in zip(self._parts, passing.T, strict=True):
+        undecided = sum(
             self._search_part(part, queries, np.flatnonzero(holds_nearest), found)
+            for part, holds_nearest in zip(self._parts, passing.T, strict=True)
+        )
+        if undecided:
+            logger.info(f"{undecided} times a query had many almost equal neighbours")
         if not (found.squared_distance <= bound).all():
             raise ArithmeticError(_INEXACT)
 
     def _passing(self, queries: _Queries, found: Neighbours) -> tuple[np.ndarray, np.ndarray]:
-        """Return which parts may hold the nearest of each query, and its distance at most."""
+        """Return which parts may hold the nearest of each query, and how far it is at most."""
         count = len(queries.values)
         if len(self._parts) == 1:
             return np.ones((count, 1), bool), np.full(count, np.inf)
         own = self._own_places(queries)
         if self._sieve is None:
-            self._sieve = self._choose_sieve(queries.centred[:_TRIED], own[:_TRIED])
+            some = slice(None, None, max(1, count // _TRIED))  # of all classes, where sorted
+            self._sieve = self._choose_sieve(queries.centred[some], own[some])
         return self._sieve.passing(queries.centred, own, found.squared_distance)
 
     def _choose_sieve(self, queries: np.ndarray, own: np.ndarray) -> Sieve:
@@ -157,22 +163,32 @@ class PointBlock:
 
     def _error(self, norms: np.ndarray, of_points: np.ndarray) -> np.ndarray:
         """Return E, the largest error of approximate distances."""
-        error: np.ndarray = self._unit * np.square(norms + of_points)
+        error: np.ndarray = self._unit_of_sums * (np.square(norms + of_points) + UNDERFLOW)
         return error
 
     def _search_part(
         self, part: _Part, queries: _Queries, waiting: np.ndarray, found: Neighbours
-    ) -> None:
-        """Write the nearest points in one part of the waiting queries where they are nearer."""
+    ) -> int:
+        """Write the nearest points in one part of the waiting queries where they are nearer.
+
+        Returns:
+            how many queries had to be compared with all points of the part.
+        """
         count = _FIRST_CANDIDATES
         while waiting.size and count <= _MOST_CANDIDATES:
-            settled = self._compare_candidates(part, queries, waiting, count, found)
-            waiting = waiting[~settled]
+            # As many candidates at once as all queries have in the first round.
+            at_once = max(1, len(queries.values) * _FIRST_CANDIDATES // count)
+            pieces = np.split(waiting, range(at_once, waiting.size, at_once))
+            waiting = np.concatenate(
+                [
+                    some[~self._compare_candidates(part, queries, some, count, found)]
+                    for some in pieces
+                ]
+            )
             count *= _MORE_CANDIDATES
-        if waiting.size:
-            logger.info(f"{waiting.size} queries have many almost equal neighbours")
         for query in waiting.tolist():
             self._compare_all(part, queries, query, found)
+        return waiting.size
 
     def _compare_candidates(
         self,

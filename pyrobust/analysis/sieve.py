@@ -1,21 +1,25 @@
 """A sieve before the search: products in few bits tell which points may be the nearest at all.
 
-With q̂ and ŷ for q and y rounded to the type of the sieve, whose unit is u, it computes
+Distances are squared ones here. With q̂ and ŷ for q and y rounded to the type of the sieve, whose
+unit is u, it computes
 
     v(y) = |y|² - 2<q̂, ŷ>,    so that    |q|² + v(y) ≈ |q - y|².
 
-The rounding of the factors moves the product by <q - q̂, ŷ> + <q, y - ŷ>, the type of the result
-moves it by u |v|, and sums in float32 by (2d + 16) 2⁻²⁴ (|q| + |y|)² at most (Higham 2002, section
-3.1), for any order of summation:
+The rounding of the factors moves the product by <q - q̂, ŷ> + <q, y - ŷ>, and that of the result
+moves it by u |v|. All that is done in float32 (sums in any order, Higham 2002, section 3.1, |q|²
+and the pieces of |y|², the centring of both vectors, this bound itself) moves it by less than
+(2d + 16) 2⁻²⁴ (|q| + |y|)², and products that are too small for the type by less than a constant:
 
-    E = 2 (|q - q̂| |ŷ| + |q| |y - ŷ|) + u |v| (1 + 2u) + (2d + 16) 2⁻²⁴ (|q| + |y|)².
+    E = 2 (|q - q̂| |ŷ| + |q| |y - ŷ|) + u |v| (1 + 2u) + (2d + 16) 2⁻²⁴ ((|q| + |y|)² + 2⁻¹⁰⁰).
+
+In float32 the factors are not rounded, and the result is with the sums: q̂ = q, ŷ = y, u = 0.
 
 Points are sieved in parts. With the largest norms of a part in E, |q|² + min v - E is no more than
 the distance of any point of it, and |q|² + min v + E no less than that of its nearest one. So the
 nearest of all lies at D, the least of the latter, or nearer, and a part whose former is more than
-D does not hold it. bfloat16 has eight bits, and two or three parts in a hundred pass, at less than
-half the time of products in float32. Where points lie closer together than it can tell, too many
-pass, and float32 is the better sieve.
+D does not hold it. bfloat16 has eight bits: of vectors like projected features, two parts in a
+hundred pass, at less than half the time of products in float32. Where points lie closer together
+than it can tell, too many pass, and float32 is the better sieve.
 """
 
 from collections.abc import Iterator
@@ -29,6 +33,7 @@ _ROWS, TILE = 4096, 512  # products held at once: 8 MB in float32, which caches 
 _PIECES = 3  # of eight bits, which hold the 24 of a float32
 _NONE = 2.0**126  # the square of a place without point, more than any and still finite
 _UPWARD = 1 + 2.0**-20  # more than what a norm loses when it is rounded
+UNDERFLOW = 2.0**-100  # in E: some processors take what is below 2⁻¹²⁶ for zero
 
 
 class Sieve:
@@ -48,23 +53,23 @@ class Sieve:
         self._unit_of_sums = (2 * dimensions + 16) * 2.0**-24
         self._tiles_of_part = part_size // TILE
         tiles = -(-count // TILE)
-        self._points = torch.zeros(tiles * TILE, dimensions + _PIECES, dtype=dtype)
-        self._points[count:, dimensions] = _NONE
-        norms, lost = torch.zeros(tiles * TILE), torch.zeros(tiles * TILE)
-        for first in range(0, count, _ROWS):
-            here = slice(first, min(first + _ROWS, count))
-            rows = torch.from_numpy(points[here])
+        # -2ŷ and |y|², which meet q̂ and ones.
+        self._factors = torch.zeros(tiles * TILE, dimensions + _PIECES, dtype=dtype)
+        self._factors[count:, dimensions] = _NONE
+        self._norms, self._lost = torch.zeros(2, self.num_parts)  # the largest |y| and |y - ŷ|
+        for tile, first in enumerate(range(0, count, TILE)):
+            rows = torch.from_numpy(points[first : first + TILE])
+            factors = self._factors[first : first + len(rows)]
             rounded = rows.to(dtype)
-            self._points[here, :dimensions] = -2 * rounded
+            factors[:, :dimensions] = -2 * rounded
             squares = _squares(rows)
+            lost = _norms(_squares(rows - rounded))
+            part = tile // self._tiles_of_part
+            self._norms[part] = torch.maximum(self._norms[part], _norms(squares).max())
+            self._lost[part] = torch.maximum(self._lost[part], lost.max())
             for piece in range(dimensions, dimensions + _PIECES):
-                self._points[here, piece] = squares.to(dtype)
-                squares -= self._points[here, piece]
-            norms[here], lost[here] = _norms(rows), _norms(rows - rounded.float())
-        parts = torch.arange(tiles) // self._tiles_of_part
-        zero = torch.zeros(self.num_parts)
-        self._norms = zero.scatter_reduce(0, parts, norms.view(tiles, TILE).amax(1), "amax")
-        self._lost = zero.scatter_reduce(0, parts, lost.view(tiles, TILE).amax(1), "amax")
+                factors[:, piece] = squares
+                squares -= factors[:, piece]
 
     def passing(
         self, queries: np.ndarray, own: np.ndarray, known: np.ndarray
@@ -89,30 +94,32 @@ class Sieve:
 
     def _bounds(self, rows: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Return between which squared distances the nearest of each part lies, (q, parts)."""
-        rounded = rows.to(self.dtype)
+        factors = rows.new_ones(len(rows), rows.shape[1] + _PIECES, dtype=self.dtype)
+        rounded = factors[:, : rows.shape[1]]
+        rounded.copy_(rows)
         least = torch.full((len(rows), self.num_parts), torch.inf, dtype=self.dtype)
-        for number, products in enumerate(self._products(rounded, own)):
+        for number, products in enumerate(self._products(factors, own)):
             column = least[:, number // self._tiles_of_part]
             torch.minimum(column, products.amin(1), out=column)
-        values = least.float()
-        norms, lost = _norms(rows)[:, None], _norms(rows - rounded.float())[:, None]
+        pieces = list(zip(torch.split(rows, TILE), torch.split(rounded, TILE), strict=True))
+        squares = torch.cat([_squares(piece) for piece, _ in pieces])[:, None]
+        lost = _norms(torch.cat([_squares(piece - other) for piece, other in pieces]))[:, None]
+        norms, values = _norms(squares), least.float()
         error = 2 * (lost * (self._norms + self._lost) + norms * self._lost)
         error += self._unit * (1 + 2 * self._unit) * values.abs()
-        error += self._unit_of_sums * (norms + self._norms).square()
-        values += _squares(rows)[:, None].float()
+        error += self._unit_of_sums * ((norms + self._norms).square() + UNDERFLOW)
+        values += squares.float()
         none = torch.tensor(torch.inf)
         return values - error, torch.where(values < _NONE / 2, values + error, none)
 
-    def _products(self, rounded: Tensor, own: Tensor) -> Iterator[Tensor]:
+    def _products(self, factors: Tensor, own: Tensor) -> Iterator[Tensor]:
         """Yield v of each query and the points of each tile, (q, TILE)."""
-        ones = rounded.new_ones(len(rounded), _PIECES)
-        factors = torch.cat([rounded, ones], 1)
-        held = rounded.new_empty(len(rounded), TILE)
+        held = factors.new_empty(len(factors), TILE)
         order = own.argsort()
-        starts = torch.arange(0, len(self._points) + 1, TILE)
+        starts = torch.arange(0, len(self._factors) + 1, TILE)
         ends = torch.searchsorted(own[order], starts).tolist()
         for tile, (first, last) in enumerate(pairwise(ends)):
-            torch.mm(factors, self._points[tile * TILE :][:TILE].T, out=held)
+            torch.mm(factors, self._factors[tile * TILE :][:TILE].T, out=held)
             if first < last:
                 some = order[first:last]
                 held[some, own[some] - tile * TILE] = _NONE
@@ -132,6 +139,6 @@ def _squares(rows: Tensor) -> Tensor:
     return norms.square()
 
 
-def _norms(rows: Tensor) -> Tensor:
-    """Return norms in float32, (n,), rounded up: they enter a bound."""
-    return _squares(rows).sqrt().float() * _UPWARD
+def _norms(squares: Tensor) -> Tensor:
+    """Return the roots in float32, (n,), rounded up: they enter a bound."""
+    return squares.sqrt().float() * _UPWARD

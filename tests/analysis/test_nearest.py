@@ -173,9 +173,17 @@ def test_an_inverted_file_finds_most_neighbours_and_never_itself() -> None:
     assert (close.squared_distance >= exact.squared_distance).all()
 
 
-def test_a_search_keeps_within_its_memory() -> None:
-    """40K points would take 84 MB in one block, beside 16 MiB of FAISS."""
-    script = """
+@pytest.mark.parametrize(
+    ("num_queries", "num_points", "dimensions", "megabytes"),
+    [
+        (3000, 40_000, 128, 64),  # would take 84 MB in one block, beside 16 MiB of FAISS
+        (1500, 3500, 3072, 256),  # pixels of small images, in one block
+    ],
+)
+def test_a_search_keeps_within_its_memory(
+    num_queries: int, num_points: int, dimensions: int, megabytes: int
+) -> None:
+    script = f"""
 import resource
 import numpy as np
 from pathlib import Path
@@ -184,14 +192,14 @@ from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.scratch import ScratchRows
 def vectors(count, seed):
     random = np.random.default_rng(seed)
-    blocks = (random.standard_normal((1000, 128), np.float32) for _ in range(count // 1000))
-    return ScratchRows(blocks, 128, Path(gettempdir()))
-queries, points = vectors(3000, 0), vectors(40_000, 1)
+    blocks = (random.standard_normal((500, {dimensions}), np.float32) for _ in range(count // 500))
+    return ScratchRows(blocks, {dimensions}, Path(gettempdir()))
+queries, points = vectors({num_queries}, 0), vectors({num_points}, 1)
 nearest_neighbours(queries[:100], points[:2000], 1 << 24)
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-nearest_neighbours(queries, points, 64 << 20)
-print((peak() - before) / (64 << 20))
+nearest_neighbours(queries, points, {megabytes} << 20)
+print((peak() - before) / ({megabytes} << 20))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -33,6 +33,35 @@ def test_the_nearest_of_each_part_is_within_its_bounds(
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dimensions", [1, 30, 3000])
+def test_vectors_that_round_the_worst_are_within_the_bounds(
+    dimensions: int, dtype: torch.dtype
+) -> None:
+    """1 + 2⁻⁸ lies between two values of bfloat16: all products err the same way."""
+    points = np.full((TILE, dimensions), 1 + 2.0**-8, np.float32)
+    sieve = Sieve(points, TILE, dtype)
+    for queries in (points[:2], -points[:2], 1000 * points[:2]):
+        lower, upper = sieve._bounds(torch.from_numpy(queries), torch.full((2,), -1))
+        nearest = squared_distances(queries, points[:2])[:, None]
+        assert (lower.double().numpy() <= nearest).all()
+        assert (nearest <= upper.double().numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_products_below_the_smallest_number_lose_no_neighbour(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each product of two of these is taken for zero, and the near ones seem the nearest."""
+    monkeypatch.setattr(point_block, "coarsest_type", lambda: dtype)
+    small, random = 2.0**-64, np.random.default_rng(0)
+    near = [s * k * small / 256 * np.eye(64) for s in (1, -1) for k in (1, 2, 3, 4)]
+    far = small * random.choice([-1.0, 1.0], (300, 64))
+    points = np.concatenate([*near, far, -far]).astype(np.float32)
+    found = nearest_neighbours(points[-40:], points, 1 << 30)
+    np.testing.assert_array_equal(found.squared_distance, np.zeros(40))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_few_parts_pass_and_the_nearest_is_in_one_of_them(dtype: torch.dtype) -> None:
     points, queries = vectors(20_000, 60, 2), vectors(500, 60, 3)
     nowhere, unknown = np.full(500, -1), np.full(500, np.inf)
@@ -68,10 +97,11 @@ def test_every_type_finds_the_same(dtype: torch.dtype, monkeypatch: pytest.Monke
     monkeypatch.setattr(point_block, "coarsest_type", lambda: dtype)
     points = vectors(3000, 30, 6)
     points[::7] = points[1::7][: len(points[::7])]
-    found = nearest_neighbours(points, points, 1 << 30, np.arange(3000))
-    distances = squared_distances(points[:300, None], points[None])
-    distances[np.arange(300), np.arange(300)] = np.inf
-    np.testing.assert_array_equal(found.index[:300], distances.argmin(axis=1))
+    distances = squared_distances(points[-300:, None], points[None])
+    distances[np.arange(300), np.arange(2700, 3000)] = np.inf
+    for memory in (1, 1 << 30):  # blocks of 1,024 points, and one
+        found = nearest_neighbours(points, points, memory, np.arange(3000))
+        np.testing.assert_array_equal(found.index[-300:], distances.argmin(axis=1))
 
 
 def test_points_that_bfloat16_cannot_tell_apart_are_sieved_in_float32(
@@ -93,6 +123,10 @@ def test_points_that_bfloat16_cannot_tell_apart_are_sieved_in_float32(
     tight = centres[random.integers(0, 10, 6000)] + 0.05 * random.standard_normal((6000, 40))
     nearest_neighbours(tight[:1000].astype(np.float32), tight[1000:].astype(np.float32), 1 << 30)
     assert used == [torch.bfloat16, torch.float32]
+    used.clear()
+    loose = np.concatenate([random.standard_normal((300, 40)), tight[:1000]])
+    nearest_neighbours(loose.astype(np.float32), tight[1000:].astype(np.float32), 1 << 30)
+    assert used == [torch.bfloat16, torch.float32], "the first queries are not like the others"
     used.clear()
     nearest_neighbours(vectors(1000, 40, 8), vectors(5000, 40, 9), 1 << 30)
     assert set(used) == {torch.bfloat16}
