@@ -1,11 +1,11 @@
-"""Claim: exact, re-ranked nearest neighbours cost no more than FAISS's inexact ones, in bounded
+"""Claim: exact, re-ranked nearest neighbours cost less than FAISS's inexact ones, in bounded
 memory, and grow as the number of distances.
 
     python benchmarks/neighbours.py                       # two minutes on two cores
     python benchmarks/neighbours.py --sizes 100000 300000 1000000 --self-sizes 100000 300000 \\
         --memory-gb 2 --repeats 2                         # half an hour
     python benchmarks/neighbours.py --self-sizes 1000000 --tasks self --methods ours \\
-        --memory-gb 2 --repeats 1 --output self-1m.json   # half an hour: 10¹² distances
+        --memory-gb 2 --repeats 1 --output self-1m.json   # twenty minutes: 10¹² distances
 
 Each measurement runs in a process of its own, and the methods take turns, since the speed of a
 shared machine drifts; the fastest of the repeats counts. `real` searches generated vectors among
@@ -54,7 +54,7 @@ def main() -> None:
     result = {
         "machine": {"processor": _processor(), "threads": arguments.threads, "gpus": _gpus()},
         "versions": {
-            name: version(name) for name in ("faiss-gpu", "numpy", "scikit-learn", "prdc")
+            name: version(name) for name in ("faiss-gpu", "torch", "numpy", "scikit-learn", "prdc")
         },
         "dimensions": DIMENSIONS,
         "num_real": arguments.num_real,
