@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index
+from pyrobust.data.shard_writer import ShardWriter
+from pyrobust.data.shards import Column, ShardReader, read_index
 from pyrobust.data.store import check_labels
 
 LABELS = "labels.json"

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter
+from pyrobust.data.shard_writer import ShardWriter
+from pyrobust.data.shards import Column, ShardReader
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, sha256_of
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrobust.data.shards import Column, ShardReader, ShardWriter, read_index, shard_path
+from pyrobust.data.shard_writer import ShardWriter
+from pyrobust.data.shards import Column, ShardReader, read_index, shard_path
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 
@@ -309,7 +310,8 @@ def test_a_process_that_is_really_killed_leaves_only_whole_shards(tmp_path):
 import os, signal
 import numpy as np
 from pathlib import Path
-from pyrobust.data.shards import Column, ShardWriter
+from pyrobust.data.shard_writer import ShardWriter
+from pyrobust.data.shards import Column
 columns = {{"labels": Column("int64")}}
 writer = ShardWriter(Path({str(tmp_path)!r}), "index.json", columns, 9, 4, {{}})
 writer.append(labels=np.arange(6))

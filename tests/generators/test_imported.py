@@ -10,7 +10,7 @@ import pytest
 from pyrobust.config import parse_settings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
-from pyrobust.data import shards
+from pyrobust.data import shard_writer
 from pyrobust.data.npz import write_npz
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
@@ -142,8 +142,8 @@ def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path,
                 raise Killed
             original(path, value)
 
-        original = shards.write_json
-        patch.setattr(shards, "write_json", write_json)
+        original = shard_writer.write_json
+        patch.setattr(shard_writer, "write_json", write_json)
         with pytest.raises(Killed):
             fit_generator(
                 animals.path, tmp_path / "killed", settings_of(tmp_path / "files"), RUNTIME
