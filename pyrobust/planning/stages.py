@@ -178,12 +178,13 @@ class _Planner:
             return self.stage(
                 "fit-generator", "gaussian_fit", flops, self.images.train, 1, 0, weights
             )
-        network = work.generator_work(self.generator)
-        steps, batch = self.generator.training_steps, self.generator.batch_size
-        flops = steps * batch * network.training_passes * self.generator_pass
+        network, steps = work.generator_work(self.generator), self.generator.training_steps
+        kept = 2 * 4 * network.weights  # averaged and live
+        if self.generator.path is not None:  # weights of others are taken over
+            return self.stage("fit-generator", "disk", kept, 0, 1, 0, kept)
+        flops = steps * self.generator.batch_size * network.training_passes * self.generator_pass
         images = steps * self.generator.images_per_step
         work_kind = self.machine.kind("generators_fit", self.generator.precision)
-        kept = 2 * 4 * network.weights  # averaged and live
         # The average, and weights and two moments of each network.
         state = _STATE_BYTES * (4 * network.weights + 3 * network.discriminator_weights)
         return self.stage("fit-generator", work_kind, flops, images, 1, 0, kept, state)

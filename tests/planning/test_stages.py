@@ -67,6 +67,12 @@ def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
     assert train.scratch_bytes == 2 * 4 * train.num_bytes
 
 
+def test_weights_that_are_taken_over_are_not_trained() -> None:
+    stage = plan(gaussian={"type": "ddpm", "path": "hub/ddpm-cifar10"})["fit-generator"]
+    assert (stage.images, stage.scratch_bytes) == (0, 0)
+    assert stage.num_bytes == 2 * 4 * work.GENERATORS["ddpm", "paper"].weights
+
+
 @pytest.mark.parametrize(("kind", "share"), [("ddpm", 0.5), ("vdvae", 1)])
 def test_generators_are_planned_at_the_rate_of_their_precision(kind: str, share: float) -> None:
     rates = {**MACHINE.rates, **{name: Rate(2e9, "1/s", "made up") for name in IN_BFLOAT16}}
