@@ -12,11 +12,11 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from pyrobust.config.columns import as_number
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.palette import LIGHT
-from pyrobust.reporting.paper import Statement
 from pyrobust.reporting.svg import percent_axis
 from pyrobust.reporting.targets.charts import name_hollow_marks
 from pyrobust.reporting.targets.points import Point, Row
 from pyrobust.reporting.targets.published import remark_on, statements_about
+from pyrobust.reporting.targets.statements import Statement
 from pyrobust.reporting.wording import architecture_name
 
 SIZE = (5.6, 4.0)

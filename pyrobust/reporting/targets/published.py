@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyrobust.reporting.paper import REMARKS, STATEMENTS, PaperResult, Statement, result_of
+from pyrobust.reporting.paper import PaperResult, result_of
 from pyrobust.reporting.targets.points import Point
+from pyrobust.reporting.targets.statements import REMARKS, STATEMENTS, Statement
 
 # Tables whose rows are whole models of the paper.
 _TABLES_OF_MODELS = ("table1", "table2", "table3")
