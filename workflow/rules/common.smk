@@ -91,12 +91,13 @@ def analysis_flags(verb):
     return flags_of
 
 
-def labelling_flags(wildcards):
+def labelling_flags(wildcards, output):
     """Return the flags of the features that a generator's samples get while they are labelled."""
     settings = config["analyses"][
         config["features_while_labelling"][wildcards.generator]
     ]
-    return flags({key: settings[key] for key in ANALYSIS_VERBS["label"].model_fields})
+    kept = {key: settings[key] for key in ANALYSIS_VERBS["label"].model_fields}
+    return flags({"features": Path(output.features).parent, **kept})
 
 
 def experiment_of(wildcards):

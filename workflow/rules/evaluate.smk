@@ -1,32 +1,4 @@
 # Attacks on the trained models, and on the labeller as a check that the attacks work.
-rule attack_share:
-    input:
-        core=ancient("<resources>/core.built"),
-        model=model_of_run,
-        dataset=dataset_of_experiment,
-    output:
-        temp(touch("<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done")),
-    log:
-        "<logs>/attack_share/{experiment}/{run}/{share}-{of}.log",
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
-    resources:
-        gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(1440),
-    params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], ancestor=2),
-        threat=threat_flags,
-        flags=evaluation_flags,
-    shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " --share {wildcards.share}/{wildcards.of} > {log} 2>&1"
-
-
 rule evaluate_run:
     input:
         core=ancient("<resources>/core.built"),
@@ -48,17 +20,32 @@ rule evaluate_run:
     params:
         model=subpath(input.model, parent=True),
         dataset=subpath(input.dataset, parent=True),
-        labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
         threat=threat_flags,
         flags=evaluation_flags,
+        more=surrogate_flag,
     shell:
         "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
         " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " --surrogate {params.labeller:q}/model.safetensors > {log} 2>&1"
+        " {params.more} > {log} 2>&1"
 
 
-rule evaluate_labeller:
+# A share of the images of the rule above, for a job of its own.
+use rule evaluate_run as attack_share with:
+    input:
+        core=ancient("<resources>/core.built"),
+        model=model_of_run,
+        dataset=dataset_of_experiment,
+    output:
+        temp(touch("<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done")),
+    log:
+        "<logs>/attack_share/{experiment}/{run}/{share}-{of}.log",
+    params:
+        folder=subpath(output[0], ancestor=2),
+        more="--share {share}/{of}",
+
+
+use rule evaluate_run as evaluate_labeller with:
     input:
         core=ancient("<resources>/core.built"),
         model="<results>/labellers/{dataset}/{labeller}/labeller.json",
@@ -67,23 +54,13 @@ rule evaluate_labeller:
         "<results>/evaluate/labellers/{dataset}/{labeller}/{norm}_{radius}/{evaluation}/evaluation.json",
     log:
         "<logs>/evaluate_labeller/{dataset}/{labeller}/{norm}_{radius}/{evaluation}.log",
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
     resources:
         gpu=1,
         mem_mb=memory(8000),
         runtime=wall_time(240),
     params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
-        epsilon=epsilon_of_radius,
-        flags=section_flags("evaluations"),
-    shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} --norm {wildcards.norm}"
-        " --epsilon {params.epsilon} {params.flags} > {log} 2>&1"
+        threat=threat_of_radius,
+        more="",
 
 
 rule map_landscape:

@@ -135,7 +135,7 @@ def runs_of_experiment(wildcards):
 
 def model_of_run(wildcards):
     """Return the file that stands for a trained model: the choice, or one seed's training."""
-    if wildcards.run == "chosen":
+    if wildcards.get("run", "chosen") == "chosen":
         return "<results>/train/{experiment}/choice.json"
     return "<results>/train/{experiment}/{run}/training.json"
 
@@ -154,8 +154,14 @@ def threat_flags(wildcards):
 
 
 def evaluation_flags(wildcards):
-    """Return the attack settings of an experiment."""
-    return flags(config["evaluations"][experiment_of(wildcards)["evaluation"]])
+    """Return the attack settings that the path names, or else those of the experiment."""
+    name = wildcards.get("evaluation") or experiment_of(wildcards)["evaluation"]
+    return flags(config["evaluations"][name])
+
+
+def surrogate_flag(wildcards, input):
+    """Return the labeller as the model whose adversarial images are tried as well."""
+    return flags({"surrogate": Path(input.labeller).with_name("model.safetensors")})
 
 
 def shares(folder):
@@ -186,9 +192,10 @@ def evaluated_runs(experiment):
     return ["chosen"]
 
 
-def epsilon_of_radius(wildcards):
-    """Return the radius as it is written everywhere but in file names."""
-    return Path(*wildcards.radius.split("-")).as_posix()
+def threat_of_radius(wildcards):
+    """Return the perturbation set that a path names: 8-255 is 8/255 everywhere else."""
+    epsilon = wildcards.radius.replace("-", "/")
+    return flags({"norm": wildcards.norm, "epsilon": epsilon})
 
 
 def folder_flags(*names):

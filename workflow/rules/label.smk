@@ -49,17 +49,14 @@ rule label_part:
         part=subpath(input.part, parent=True),
         labeller=subpath(input.labeller, parent=True),
         folder=subpath(output[0], parent=True),
+        features="",  # kept by the next rule alone
     shell:
         "python -m pyrobust label --samples {params.part:q} --labeller {params.labeller:q}"
-        " --output {params.folder:q} > {log} 2>&1"
+        " --output {params.folder:q} {params.features} > {log} 2>&1"
 
 
 # The same for generators of `features_while_labelling`: no image is read twice.
-rule label_and_extract_part:
-    input:
-        core=ancient("<resources>/core.built"),
-        part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
-        labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+use rule label_part as label_and_extract_part with:
     output:
         labels="<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
         features="<results>/samples/{dataset}/{generator}/features/{labeller}/{part}/features.json",
@@ -67,21 +64,5 @@ rule label_and_extract_part:
         "<logs>/label_and_extract_part/{dataset}/{generator}/{labeller}/{part}.log",
     wildcard_constraints:
         generator=one_of(FEATURED),
-    group:
-        "sampling"
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
-    resources:
-        gpu=1,
-        mem_mb=memory(4000),
-        runtime=wall_time(60),
     params:
-        part=subpath(input.part, parent=True),
-        labeller=subpath(input.labeller, parent=True),
-        folder=subpath(output.labels, parent=True),
-        features=subpath(output.features, parent=True),
-        flags=labelling_flags,
-    shell:
-        "python -m pyrobust label --samples {params.part:q} --labeller {params.labeller:q}"
-        " --output {params.folder:q} --features {params.features:q} {params.flags} > {log} 2>&1"
+        features=labelling_flags,

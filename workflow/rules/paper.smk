@@ -47,12 +47,22 @@ rule augment_images:
         " --augmentation {wildcards.generator} --output {params.folder:q} > {log} 2>&1"
 
 
-# A share of the images of the next rule, for a job of its own.
-rule attack_share_again:
+# The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
+use rule evaluate_run as evaluate_again with:
     input:
         core=ancient("<resources>/core.built"),
-        model="<results>/train/{experiment}/choice.json",
+        model=model_of_run,
         dataset=dataset_of_experiment,
+        shares=shares_of_another_evaluation,
+    output:
+        "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
+    log:
+        "<logs>/evaluate_again/{experiment}/{evaluation}.log",
+    params:
+        more="",
+
+
+use rule attack_share as attack_share_again with:
     output:
         temp(
             touch(
@@ -61,84 +71,21 @@ rule attack_share_again:
         ),
     log:
         "<logs>/attack_share_again/{experiment}/{evaluation}/{share}-{of}.log",
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
-    resources:
-        gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(1440),
-    params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], ancestor=2),
-        threat=threat_flags,
-        flags=section_flags("evaluations"),
-    shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " --share {wildcards.share}/{wildcards.of} > {log} 2>&1"
-
-
-# The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
-rule evaluate_again:
-    input:
-        core=ancient("<resources>/core.built"),
-        model="<results>/train/{experiment}/choice.json",
-        dataset=dataset_of_experiment,
-        shares=shares_of_another_evaluation,
-    output:
-        "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
-    log:
-        "<logs>/evaluate_again/{experiment}/{evaluation}.log",
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
-    resources:
-        gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(1440),
-    params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
-        threat=threat_flags,
-        flags=section_flags("evaluations"),
-    shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " > {log} 2>&1"
 
 
 # The chosen run on generated images that it never met (section 6.1, Figure 6).
-rule evaluate_on_samples:
+use rule evaluate_run as evaluate_on_samples with:
     input:
         core=ancient("<resources>/core.built"),
-        model="<results>/train/{experiment}/choice.json",
+        model=model_of_run,
         dataset="<resources>/datasets/{dataset}/dataset.json",
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     output:
         "<results>/evaluate/{experiment}/on/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}/evaluation.json",
     log:
         "<logs>/evaluate_on_samples/{experiment}/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}.log",
-    conda:
-        "../../envs/pyrobust.yaml"
-    threads: 2
-    resources:
-        gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(1440),
     params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        samples=subpath(input.samples, parent=True),
-        folder=subpath(output[0], parent=True),
-        threat=threat_flags,
-        flags=section_flags("evaluations"),
-    shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --samples {params.samples:q} --output {params.folder:q}"
-        " {params.threat} {params.flags} > {log} 2>&1"
+        more=folder_flags("samples"),
 
 
 # What the table or figure is made of, as a file: a command line holds about 140 points.
