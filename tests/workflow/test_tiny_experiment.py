@@ -103,7 +103,9 @@ def test_a_changed_core_makes_no_result_anew(finished: Project) -> None:
 
 
 def test_a_changed_core_is_built_before_what_is_missing(project: Project) -> None:
-    os.utime(project / "resources/core.built", (0, 0))
+    mark = project / "resources/core.built"
+    os.utime(mark, (0, 0))
     jobs = job_counts(snakemake(project, "--dry-run").stdout)
     assert jobs["build_core"] == 1
     assert {"make_dataset", "train_robust", "report_experiment"} < set(jobs)
+    assert mark.stat().st_mtime == 0, "a dry run changed it"

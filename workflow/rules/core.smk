@@ -1,4 +1,5 @@
 # Notices a core that is older than its sources; no rules here.
+import atexit
 import os
 from pathlib import Path
 
@@ -17,17 +18,26 @@ CORE_SOURCES = [
 ]
 
 
-def forget_older_core():
-    """Remove the mark of a core that is older than its sources.
+def hide_older_core():
+    """Take the mark of a core that is older than its sources away until this run ends.
 
     Snakemake drops all jobs behind an `ancient` input that is there and has to be made anew; it
     plans them where it is missing.
     """
-    if CORE_BUILT.exists():
-        built = CORE_BUILT.stat().st_mtime
-        if any(Path(source).stat().st_mtime > built for source in CORE_SOURCES):
-            CORE_BUILT.unlink()
+    if not CORE_BUILT.exists():
+        return
+    built = CORE_BUILT.stat().st_mtime_ns
+    if any(Path(source).stat().st_mtime_ns > built for source in CORE_SOURCES):
+        atexit.register(show_older_core, CORE_BUILT.resolve(), built)
+        CORE_BUILT.unlink()
+
+
+def show_older_core(mark, built):
+    """Put the mark back where no core was built, as in a dry run."""
+    if not mark.exists():
+        mark.touch()
+        os.utime(mark, ns=(built, built))
 
 
 if workflow.exec_mode == ExecMode.DEFAULT:
-    forget_older_core()
+    hide_older_core()
