@@ -1,10 +1,18 @@
 """Fixtures of the workflow tests."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.running import Project, copy_project, snakemake
+from tests.workflow.running import (
+    ROOT,
+    TABLE_FILES,
+    TABLES_CONFIG,
+    Project,
+    copy_project,
+    snakemake,
+)
 
 
 @pytest.fixture
@@ -18,5 +26,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a copy in which the tiny experiment has run; tests must not change it."""
     project = copy_project(tmp_path_factory.mktemp("finished"))
     run = snakemake(project, "--notemp")
+    assert run.returncode == 0, run.stdout[-6000:]
+    return project
+
+
+@pytest.fixture(scope="session")
+def with_tables(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of the finished project with tables over it; tests must not change it."""
+    project = tmp_path_factory.mktemp("with_tables") / "project"
+    shutil.copytree(finished, project)
+    for sweep in (ROOT / "tests/workflow/sweeps").glob("*.tsv"):
+        shutil.copy(sweep, project / "config/sweeps")
+    run = snakemake(project, "--notemp", targets=TABLE_FILES, overlays=(TABLES_CONFIG,))
     assert run.returncode == 0, run.stdout[-6000:]
     return project

@@ -9,6 +9,11 @@ ROOT = Path(__file__).parents[2]
 TINY = "tests/workflow/tiny.yaml"
 RECORD = "results/tiny.json"
 
+# Tables over the tiny experiment; their sweeps: tests/workflow/sweeps/.
+TABLES_CONFIG = "tests/workflow/targets.yaml"
+TABLES = ("tiny_stages", "tiny_curve", "tiny_neighbours")
+TABLE_FILES = (*(f"results/paper/{table}.csv" for table in TABLES), "results/report.html")
+
 Project = Path
 
 
