@@ -41,7 +41,7 @@ _LARGEST_NORM = 2.0**60  # whose square is well within float32
 _FIRST_CANDIDATES = 4  # as fast as two
 _MORE_CANDIDATES = 8  # times as many in each further round
 _MOST_CANDIDATES = 512  # beyond which all points are compared in float64
-_PAIRS = 1 << 11  # compared in float64 at once: little enough for the caches
+_VALUES = 1 << 18  # of pairs compared in float64 at once: little enough for the caches
 
 _INEXACT = "the search is less exact than float32: TensorFloat-32 or a fault of the device"
 
@@ -243,8 +243,9 @@ class PointBlock:
     def _distances(self, queries: _Queries, query: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Return the distances (p,) of pairs of queries and points."""
         distance = np.empty(len(query))
-        for start in range(0, len(query), _PAIRS):
-            pairs = slice(start, start + _PAIRS)
+        at_once = max(1, _VALUES // self._points.shape[1])
+        for start in range(0, len(query), at_once):
+            pairs = slice(start, start + at_once)
             points = self._points[place[pairs]]
             distance[pairs] = squared_distances(queries.values[query[pairs]], points)
         return distance

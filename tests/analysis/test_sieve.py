@@ -18,16 +18,18 @@ def vectors(count: int, dimensions: int, seed: int, scale: float = 1) -> np.ndar
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("part_size", [TILE, 2 * TILE])
 @pytest.mark.parametrize(("dimensions", "scale"), [(1, 1.0), (7, 1e6), (100, 1e-6), (300, 1.0)])
 def test_the_nearest_of_each_part_is_within_its_bounds(
-    dimensions: int, scale: float, dtype: torch.dtype
+    dimensions: int, scale: float, part_size: int, dtype: torch.dtype
 ) -> None:
-    points, queries = vectors(1100, dimensions, 0, scale), vectors(50, dimensions, 1, 2 * scale)
-    sieve = Sieve(points, TILE, dtype)
+    points, queries = vectors(1600, dimensions, 0, scale), vectors(50, dimensions, 1, 2 * scale)
+    points[:part_size] = points[:part_size][::-1]  # the largest norms in the first tile
+    sieve = Sieve(points, part_size, dtype)
     lower, upper = sieve._bounds(torch.from_numpy(queries), torch.full((50,), -1))
     distances = squared_distances(queries[:, None], points[None])
-    for part, start in enumerate(range(0, 1100, TILE)):
-        nearest = distances[:, start : start + TILE].min(axis=1)
+    for part, start in enumerate(range(0, 1600, part_size)):
+        nearest = distances[:, start : start + part_size].min(axis=1)
         assert (lower[:, part].double().numpy() <= nearest).all()
         assert (nearest <= upper[:, part].double().numpy()).all()
 
@@ -62,8 +64,9 @@ def test_products_below_the_smallest_number_lose_no_neighbour(
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_few_parts_pass_and_the_nearest_is_in_one_of_them(dtype: torch.dtype) -> None:
-    points, queries = vectors(20_000, 60, 2), vectors(500, 60, 3)
+@pytest.mark.parametrize("scale", [1, 2.0**-52])
+def test_few_parts_pass_and_the_nearest_is_in_one_of_them(scale: float, dtype: torch.dtype) -> None:
+    points, queries = vectors(20_000, 60, 2, scale), vectors(500, 60, 3, scale)
     nowhere, unknown = np.full(500, -1), np.full(500, np.inf)
     passing, bound = Sieve(points, TILE, dtype).passing(queries, nowhere, unknown)
     found = nearest_neighbours(queries, points, 1 << 30)
@@ -90,6 +93,32 @@ def test_a_query_does_not_count_itself() -> None:
     alone = Sieve(points[:1], TILE, torch.float32)
     passing, bound = alone.passing(points[:1], np.array([0]), np.array([np.inf]))
     assert np.isinf(bound).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    ("query", "point"),
+    [
+        # Both are rounded up by as much as there is, and v is almost zero: no other error helps.
+        ([1 + 3 / 256], [2.0390625 + 2.0**-20]),
+        # Nothing is rounded but |y|² = 1 + 2⁻⁹ + 2⁻¹⁷, which takes three pieces; v is zero.
+        ([2.0**-1, 2.0**-6, 2.0**-6, 2.0**-10, 2.0**-10], [1, 2.0**-5, 2.0**-5, 2.0**-9, 2.0**-9]),
+    ],
+)
+def test_each_term_of_the_bounds_is_needed(
+    query: list[float], point: list[float], dtype: torch.dtype
+) -> None:
+    queries, points = np.array([query], np.float32), np.array([point], np.float32)
+    lower, upper = Sieve(points, TILE, dtype)._bounds(torch.from_numpy(queries), torch.tensor([-1]))
+    assert lower.item() <= squared_distances(queries, points).item() <= upper.item()
+
+
+@pytest.mark.parametrize("scale", [2.0**-60, 2.0**-64, 2.0**-72])
+def test_neighbours_whose_squares_are_hardly_numbers_are_found(scale: float) -> None:
+    points, queries = vectors(400, 1, 12, scale), vectors(100, 1, 13, scale)
+    distances = squared_distances(queries[:, None], points[None])
+    found = nearest_neighbours(queries, points, 1 << 30)
+    np.testing.assert_array_equal(found.index, distances.argmin(axis=1))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
