@@ -4,7 +4,9 @@ FAISS computes |q|² + |y|² - 2<q, y> in float32, which rounds: equal vectors c
 distance, and near neighbours change places. A sum of d products that are rounded in any order is
 off by at most d u |q| |y|, u = 2⁻²⁴ (Higham 2002, section 3.1), so for all three terms together
 
-    |approximate(y) - true(y)| <= E(|y|) = (d + 16) u (|q| + |y|)².
+    |approximate(y) - true(y)| <= E(|y|) = (d + 16) u ((|q| + |y|)² + 2⁻¹⁰⁰),
+
+where the constant is for products that are too small for float32.
 
 The nearest point lies within D = min approximate(y) + E(|y|) over any points y that were seen. So
 its norm is at most |q| + √D, and its approximate distance at most D + E(|q| + √D): any point
@@ -16,8 +18,8 @@ that does not look at all points gives no such proof; the nearest of what it pro
 taken.)
 
 Before that a sieve (pyrobust/analysis/sieve.py) tells in which parts of the points the nearest may
-lie at all. FAISS searches those. Points are parted by their norms, so that
-points far off are among their like.
+lie at all. FAISS searches those. Points are parted by their norms, so that points far off are
+among their like.
 """
 
 import logging

@@ -4,6 +4,7 @@ import torch
 
 from pyrobust.analysis import point_block
 from pyrobust.analysis.candidates import Proposer, Search, exhaustive
+from pyrobust.analysis.found import squared_distances
 from pyrobust.analysis.nearest import nearest_neighbours
 from pyrobust.analysis.point_block import PointBlock
 from pyrobust.analysis.sieve import Sieve
@@ -53,6 +54,22 @@ def test_further_rounds_hold_no_more_candidates_than_the_first(
     assert max(asked) <= 4 * 300
     assert len(asked) < 100
     assert "had many almost equal" in caplog.text
+
+
+def test_few_values_are_compared_in_float64_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However wide vectors are: pixels of small images are 3,072 values."""
+    sizes = []
+
+    def noted(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+        sizes.append(queries.size)
+        return squared_distances(queries, points)
+
+    monkeypatch.setattr(point_block, "squared_distances", noted)
+    almost_equal = (1 + 1e-7 * normal(600, 1000, 5)).astype(np.float32)
+    almost_equal[0] = -1
+    nearest_neighbours(almost_equal[:20], almost_equal, 1 << 30)
+    assert sum(sizes) > 1 << 20
+    assert max(sizes) <= 1 << 18
 
 
 def test_a_sieve_serves_all_queries(monkeypatch: pytest.MonkeyPatch) -> None:
