@@ -91,9 +91,14 @@ class ShardReader:
     def whole(self, column: str) -> np.ndarray:
         """Return all rows of a column."""
         rows = self._empty(column, self.count)
-        for number, (first, last) in enumerate(self._ranges()):
-            rows[first:last] = self._map(column, number)
+        for first, shard in self.each(column):
+            rows[first : first + len(shard)] = shard
         return rows
+
+    def each(self, column: str) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index of its first row, its mapped rows) of every shard in order."""
+        for number, first in enumerate(self._starts[:-1].tolist()):
+            yield first, self._map(column, number)
 
     def gather(self, column: str, index: np.ndarray) -> np.ndarray:
         """Return the rows at `index`, in its order; at most one shard is mapped at a time."""
@@ -136,9 +141,6 @@ class ShardReader:
                 f"'{self._made_by}' run again rewrites it"
             )
         self._intact.add((column, number))
-
-    def _ranges(self) -> list[tuple[int, int]]:
-        return list(zip(self._starts[:-1].tolist(), self._starts[1:].tolist(), strict=True))
 
     def _shape(self, column: str, number: int) -> tuple[int, ...]:
         return (self._shards[number]["count"], *self._columns[column].shape)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
 from pyrobust.data.shards import Column, ShardReader
@@ -153,8 +154,12 @@ class SampleStore:
         """Hash of the manifest, which holds the hashes of all shards."""
         return sha256_of(self.path / MANIFEST)
 
-    def labels(self) -> np.ndarray:
-        """Return the labels, (N,) int64.
+    def labels(self, dtype: DTypeLike = np.int64) -> np.ndarray:
+        """Return the labels, (N,).
+
+        Args:
+            dtype: a smaller type that holds all classes: a hundred million labels are 100 MB in
+                uint8, and are never held as int64.
 
         Raises:
             UserError: the store has none.
@@ -163,8 +168,10 @@ class SampleStore:
             raise UserError(
                 f"{self.path} has no labels: 'pyrobust label' and 'pyrobust select' give them"
             )
-        labels = self._rows.whole("labels")
-        check_labels(labels, len(self.class_names), f"the labels of {self.path}")
+        labels = np.empty(self.count, dtype)
+        for first, shard in self._rows.each("labels"):
+            check_labels(shard, len(self.class_names), f"the labels of {self.path}", first)
+            labels[first : first + len(shard)] = shard
         return labels
 
     def scores(self) -> np.ndarray | None:
@@ -196,8 +203,11 @@ class SampleStore:
         self._rows.verify()
 
 
-def check_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
+def check_labels(labels: np.ndarray, num_classes: int, what: str, first: int = 0) -> None:
     """Refuse labels outside [0, num_classes).
+
+    Args:
+        first: row of the first of them.
 
     Raises:
         UserError: names the row and its label.
@@ -205,7 +215,8 @@ def check_labels(labels: np.ndarray, num_classes: int, what: str) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
         raise UserError(
-            f"row {wrong[0]} of {what} is {labels[wrong[0]]}, expected 0 to {num_classes - 1}"
+            f"row {first + wrong[0]} of {what} is {labels[wrong[0]]}, "
+            f"expected 0 to {num_classes - 1}"
         )
 
 

@@ -29,7 +29,7 @@ class ImportedGenerator(Generator):
         super().__init__(spec, sha256)
         self.count = store.count
         self._store = store
-        self._labels = store.labels().astype(np.uint16)
+        self._labels = store.labels(np.uint16)
 
     @classmethod
     def fit(cls, fit: Fit) -> Self:

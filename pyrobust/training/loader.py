@@ -72,7 +72,7 @@ class Loader:
         num_classes = len(original.class_names)
         # As small as they can be: a hundred million labels are then 100 MB.
         kind = np.min_scalar_type(num_classes - 1)
-        self._labels = [store.labels().astype(kind) for store in stores]
+        self._labels = [store.labels(kind) for store in stores]
         self._targets = target_table(num_classes, smoothing).to(processes.device)
         size = sum(store.count * int(np.prod(store.image_shape)) for store in stores)
         self._rows: Rows = (

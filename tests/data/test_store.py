@@ -100,6 +100,24 @@ def test_a_label_that_is_no_class_is_never_written(tmp_path, labels):
         writer.append(IMAGES, np.array(labels))
 
 
+def test_labels_come_in_a_smaller_type(tmp_path):
+    write(tmp_path).finish()
+    labels = SampleStore.open(tmp_path).labels(np.uint8)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8])
+def test_a_label_that_is_no_class_is_never_read(tmp_path, dtype):
+    writer = StoreWriter(tmp_path, (2, 3, 1), ("no", "yes"), 5, {}, made_by="", shard_size=2)
+    writer.append(IMAGES, np.array([0, 0, 0, 1, 0]))
+    writer.finish()
+    manifest = read_json(tmp_path / "manifest.json", "")
+    write_json(tmp_path / "manifest.json", {**manifest, "class_names": ["no"]})
+    with pytest.raises(UserError, match=r"row 3 of the labels of .* is 1, expected 0 to 0"):
+        SampleStore.open(tmp_path).labels(dtype)
+
+
 def test_a_store_without_labels_says_who_gives_them(tmp_path):
     writer = StoreWriter(tmp_path, (2, 3, 1), ("no", "yes"), 5, {}, made_by="", labelled=False)
     writer.append(IMAGES)
