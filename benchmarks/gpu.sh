@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything that needs a GPU, in one command: builds the core for the GPU at hand, runs the GPU
 # tests, runs compute-sanitizer where it is installed, times training steps, the attacks of an
-# evaluation and then the operators, each against its limits and peers, and prints their tables
-# last. Results lie in benchmarks/results/.
+# evaluation, the search for neighbours and then the operators, each against its limits and peers,
+# and prints their tables last. Results lie in benchmarks/results/.
 #
 #     benchmarks/gpu.sh               PYTHON names the interpreter (python)
 set -eu
@@ -29,4 +29,6 @@ fi
 "$python" benchmarks/training.py --device cuda --networks resnet-18 wrn-28-10 --batch-size 256
 "$python" benchmarks/evaluation.py --random resnet-18 wrn-28-10 --epsilon 1/255 --restarts 1 \
   --output benchmarks/results/evaluation-gpu.json
+"$python" benchmarks/neighbours.py --sizes 1000000 10000000 --self-sizes 300000 1000000 \
+  --methods ours faiss --memory-gb 8 --repeats 1 --output benchmarks/results/neighbours-gpu.json
 "$python" benchmarks/operators.py --device cuda "$@"

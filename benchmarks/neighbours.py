@@ -14,22 +14,20 @@ the 30K images of its three sets. `faiss` is IndexFlatL2 the way it is commonly 
 k = 2 among themselves, where the first hit is taken for the vector itself. It runs at every size,
 and so does scikit-learn's brute force up to `--patience` distances. prdc holds a matrix of all
 distances and runs at the largest size whose two copies fit into half of this machine's free memory.
+Where there is a GPU, ours and FAISS search on it; peaks are those of the host's memory alone.
 """
 
 import argparse
 import json
 import math
 import platform
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from own_process import add_one, free_bytes, in_own_process, measured
 
 RESULT = Path(__file__).parent / "results" / "neighbours.json"
 DIMENSIONS = 100  # PCA components of Algorithm 1
@@ -79,7 +77,7 @@ def _in_turns(
     for _ in range(arguments.repeats):
         for method in methods:
             if method in arguments.methods:
-                row = _in_own_process(method, task, size, arguments)
+                row = _row(method, task, size, arguments)
                 if method not in fastest or row["seconds"] < fastest[method]["seconds"]:
                     fastest[method] = row
     return list(fastest.values())
@@ -99,7 +97,7 @@ def _sizes(task: str, arguments: argparse.Namespace) -> dict[int, tuple[str, ...
         found[size] = ("ours", "faiss", *slow)
     if task == "self" and "prdc" in arguments.methods:
         # prdc has no search between two sets, but for all its scores at once.
-        largest = min(max(sizes), int(math.sqrt(_free_bytes() / 2 / (2 * 8))) // 1000 * 1000)
+        largest = min(max(sizes), int(math.sqrt(free_bytes() / 2 / (2 * 8))) // 1000 * 1000)
         found[largest] = (*found.get(largest, ("ours",)), "prdc")
     return found
 
@@ -121,23 +119,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
     parser.add_argument("--output", type=Path, default=RESULT)
-    parser.add_argument("--one", nargs=3, metavar=("METHOD", "TASK", "SIZE"), help="internal")
+    add_one(parser, "METHOD", "TASK", "SIZE")
     return parser.parse_args()
 
 
-def _in_own_process(
-    method: str, task: str, size: int, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", method, task, str(size)]
-    for option in ("num_real", "memory_gb"):
-        command += [f"--{option.replace('_', '-')}", str(getattr(arguments, option))]
-    threads = {"OMP_NUM_THREADS": str(arguments.threads), "PATH": "/usr/bin:/bin"}
-    root = Path(__file__).parents[1]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=root,
-        env={**threads, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def _row(method: str, task: str, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    options = ("--num-real", arguments.num_real, "--memory-gb", arguments.memory_gb)
+    row = in_own_process((method, task, size), options, arguments.threads)
     print(
         f"{method:13} {task:5} {size:>9,}  {row['seconds']:9.2f} s"
         f"  {row['cpu_seconds']:9.2f} s of processor  {row['peak_mb']:7.0f} MB"
@@ -150,27 +138,10 @@ def _measure(method: str, task: str, size: int, arguments: argparse.Namespace) -
     num_points = _num_points(task, size, arguments)
     points = queries if task == "self" else _vectors(num_points, seed=1)
     run = _METHODS[method](queries, points, arguments)
-    before = _resident_mb()
-    repeats = 5 if task == "paper" else 1  # half a second, in which anything disturbs
-    times = [_timed(run) for _ in range(repeats)]
-    seconds, cpu_seconds = (min(column) for column in zip(*times, strict=True))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    return {
-        "method": method,
-        "task": task,
-        "size": size,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "distances_per_second": size * num_points / seconds,
-        "peak_mb": peak,
-    }
-
-
-def _timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Return seconds on the wall and of the processor."""
-    wall, processor = time.perf_counter(), time.process_time()
-    run()
-    return time.perf_counter() - wall, time.process_time() - processor
+    # Half a second of the smallest, in which anything disturbs.
+    row = measured(run, repeats=5 if task == "paper" else 1)
+    rate = size * num_points / row["seconds"]
+    return {"method": method, "task": task, "size": size, **row, "distances_per_second": rate}
 
 
 def _ours(queries: Any, points: Any, arguments: argparse.Namespace) -> Callable[[], object]:
@@ -185,17 +156,22 @@ def _ours(queries: Any, points: Any, arguments: argparse.Namespace) -> Callable[
 def _faiss(queries: Any, points: Any, _: argparse.Namespace) -> Callable[[], object]:
     import faiss
 
-    faiss.knn(queries[:2000], points[:2000], 1)
+    def search(queries: np.ndarray, points: np.ndarray, k: int) -> None:
+        if _gpus():
+            index = faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), DIMENSIONS)
+        else:
+            index = faiss.IndexFlatL2(DIMENSIONS)
+        index.add(points)
+        index.search(queries, k)
 
     def run() -> None:
         everything = points[:]
-        index = faiss.IndexFlatL2(DIMENSIONS)
-        index.add(everything)
         if queries is points:
-            index.search(everything, 2)
+            search(everything, everything, 2)
         else:
-            index.search(queries[:], 1)
+            search(queries[:], everything, 1)
 
+    search(queries[:2000], points[:2000], 1)  # loads the libraries
     return run
 
 
@@ -267,17 +243,6 @@ def _exponent(rows: list[dict[str, Any]], task: str) -> float | None:
         return None
     slope, _ = np.polyfit(np.log(list(mine)), np.log(list(mine.values())), 1)
     return round(float(slope), 3)
-
-
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
-def _free_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    (kilobytes,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return 1024 * kilobytes
 
 
 def _processor() -> str:
