@@ -95,9 +95,9 @@ def coverage(neighbours: Neighbours, set_size: int) -> float:
 
 def _covered(neighbours: Neighbours, set_size: int) -> np.ndarray:
     """Tell which images of a set are the nearest of some sample, (set_size,) bool."""
-    covered = np.zeros(set_size, bool)
-    covered[neighbours.index] = True
-    return covered
+    covered = np.zeros(set_size + 1, bool)
+    covered[neighbours.index] = True  # the last place takes -1: nothing was found
+    return covered[:-1]
 
 
 def per_class(

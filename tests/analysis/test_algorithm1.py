@@ -7,6 +7,7 @@ from pyrobust.analysis.algorithm1 import (
     find_neighbours,
     per_class,
 )
+from pyrobust.analysis.found import Neighbours
 from pyrobust.analysis.nearest import nearest_neighbours
 
 MEMORY = 1 << 30
@@ -61,6 +62,11 @@ def test_a_generator_that_copies_itself_lies_in_self_alone() -> None:
     found = find_neighbours(train, test, np.full((200, 8), 0.25, np.float32), MEMORY)
     assert complementarity(found.closest) == {"train": 0.0, "test": 0.0, "self": 1.0}
     assert coverage(found.by_set["train"], 200) == 1 / 200
+
+
+def test_a_sample_for_which_nothing_was_found_covers_nothing() -> None:
+    found = Neighbours(np.array([0, -1, 0]), np.array([1.0, np.inf, 4.0]))
+    assert coverage(found, 4) == 1 / 4
 
 
 def test_tables_by_class() -> None:
