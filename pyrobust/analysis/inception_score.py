@@ -1,5 +1,7 @@
 """Inception score (Salimans et al. 2016), streaming, equal to torch-fidelity's."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from pyrobust.data.feature_set import FeatureSet
@@ -35,12 +37,16 @@ def inception_score(features: FeatureSet, num_splits: int) -> tuple[float, float
 
 
 def _splits(count: int, num_splits: int) -> np.ndarray:
-    """Return the split of each image, (count,) int64, from torch-fidelity's permutation."""
+    """Return the split of each image, (count,) uint8 or wider, from torch-fidelity's permutation.
+
+    Held in memory are 9 bytes an image, of which there may be 100M.
+    """
     # RandomState and not Generator: its streams are promised never to change.
     order = np.random.RandomState(_SHUFFLE_SEED).permutation(count)
     bounds = [i * count // num_splits for i in range(num_splits + 1)]
-    split = np.empty(count, np.int64)
-    split[order] = np.repeat(np.arange(num_splits), np.diff(bounds))
+    split = np.empty(count, np.min_scalar_type(num_splits - 1))
+    for number, (first, last) in enumerate(pairwise(bounds)):
+        split[order[first:last]] = number
     return split
 
 

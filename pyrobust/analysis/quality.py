@@ -33,15 +33,14 @@ def measure_quality(
     started = time.monotonic()
     check_same_space(original, generated)
     _check_shapes(original, generated, settings)
-    all_original, all_generated = (
-        Rows(features, np.arange(features.count)) for features in (original, generated)
-    )
     mean, std = inception_score(generated, settings.splits)
     with one_blas_thread():
         scores = manifold_scores(
             _some(original, settings), _some(generated, settings), settings.nearest_k
         )
-        fid = frechet_distance(moments(all_original), moments(all_generated))
+        fid = frechet_distance(
+            *(moments(Rows(each, np.arange(each.count))) for each in (original, generated))
+        )
     summary: dict[str, Any] = {
         "extractor": original.extractor["name"],
         "extractor_sha256": original.extractor["weights_sha256"],

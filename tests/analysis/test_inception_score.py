@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from torch_fidelity.metric_isc import isc_features_to_metric
 
-from pyrobust.analysis.inception_score import inception_score
+from pyrobust.analysis.inception_score import _splits, inception_score
 from tests.analysis.making import make_features
 
 
@@ -31,3 +32,14 @@ def test_it_equals_torch_fidelity(count: int, splits: int, tmp_path: Path) -> No
     mean, std = inception_score(features, splits)
     assert mean == pytest.approx(expected["inception_score_mean"], rel=1e-9)
     assert std == pytest.approx(expected["inception_score_std"], rel=1e-9)
+
+
+def test_splits_take_few_bytes_an_image() -> None:
+    tracemalloc.start()
+    try:
+        split = _splits(200_000, 10)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert np.bincount(split).tolist() == [20_000] * 10
+    assert peak < 10 * len(split)
