@@ -16,6 +16,8 @@ PER_CLASS = 10
 MAX_CLASSES = 10
 NUM_NEIGHBOURS = 10
 
+_COLUMNS = ("index", "train", "train_distance")
+
 
 def class_grid(original: SampleStore, generated: SampleStore | None) -> list[dict[str, Any]]:
     """Return, for each of the first classes, a strip of originals and one of generated images.
@@ -59,24 +61,41 @@ def nearest_originals(
     Raises:
         UserError: the file is missing or unreadable.
     """
+    return [
+        {
+            "name": name,
+            "generated": _strip(generated, index),
+            "original": _strip(original, train),
+            "distances": distance.tolist(),
+        }
+        for name, (index, train, distance) in _drawn_and_closest(neighbours).items()
+    ]
+
+
+def _drawn_and_closest(neighbours: Path) -> dict[str, list[NDArray[Any]]]:
+    """Return index, train and train_distance of some rows of the table, by how they were chosen.
+
+    It is read piece by piece, since it may have 100M rows, and of each piece stay those alone that
+    may be shown.
+    """
     try:
-        table = pq.read_table(neighbours, columns=["index", "train", "train_distance"])
+        with pq.ParquetFile(neighbours) as file:
+            total = file.metadata.num_rows
+            count = min(NUM_NEIGHBOURS, total)
+            random = np.random.default_rng(0).choice(total, count, replace=False)
+            pieces, first = [], 0
+            for batch in file.iter_batches(columns=list(_COLUMNS)):
+                columns = [batch[name].to_numpy(zero_copy_only=False) for name in _COLUMNS]
+                row = first + np.arange(len(batch))
+                closest = np.argsort(columns[-1], kind="stable")[:count]
+                some = np.union1d(closest, np.flatnonzero(np.isin(row, random)))
+                pieces.append([values[some] for values in (row, *columns)])
+                first += len(batch)
     except (OSError, pyarrow.lib.ArrowException) as error:
         raise UserError(
             f"cannot read {neighbours} ({error}): 'pyrobust neighbours' writes it"
         ) from error
-    index, train, distance = (
-        table[name].to_numpy() for name in ("index", "train", "train_distance")
-    )
-    count = min(NUM_NEIGHBOURS, len(index))
-    random = np.random.default_rng(0).choice(len(index), count, replace=False)
-    closest = np.argsort(distance, kind="stable")[:count]
-    return [
-        {
-            "name": name,
-            "generated": _strip(generated, index[chosen]),
-            "original": _strip(original, train[chosen]),
-            "distances": [float(value) for value in distance[chosen]],
-        }
-        for name, chosen in (("Drawn at random", random), ("Closest of all", closest))
-    ]
+    row, *columns = (np.concatenate(values) for values in zip(*pieces, strict=True))
+    closest = np.argsort(columns[-1], kind="stable")[:count]
+    chosen = {"Drawn at random": np.searchsorted(row, random), "Closest of all": closest}
+    return {name: [values[here] for values in columns] for name, here in chosen.items()}
