@@ -35,3 +35,10 @@ def test_rules_that_ask_for_a_gpu_and_no_others_go_to_its_partition() -> None:
     }
     assert {"train_robust", "attack_share_again"} < asking
     assert sent == asking
+
+
+def test_every_stage_gets_more_memory_and_time_on_each_attempt() -> None:
+    stages = "".join(body for name, (_, body) in RULES.items() if name != "build_core")
+    given = re.findall(r"^ +(?:mem_mb|runtime)=(.*),$", stages, re.MULTILINE)
+    assert len(given) > 30
+    assert [value for value in given if value[0].isdecimal()] == []

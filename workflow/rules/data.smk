@@ -7,8 +7,8 @@ rule make_dataset:
     conda:
         "../../envs/pyrobust.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory(4000),
+        runtime=wall_time(60),
     params:
         folder=subpath(output[0], parent=True),
         data_root=config["data_root"],
