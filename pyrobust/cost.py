@@ -16,7 +16,8 @@ def write_cost(
     """Write `cost.json`.
 
     Args:
-        seconds: of work, summed over the runs that resumed one another.
+        seconds: of work, of trainings and attacks summed over the runs that resumed one another;
+            of stages that go on behind their last shard that of the last run.
         device: cpu or cuda, as torch names it.
     """
     cost = {

@@ -75,9 +75,10 @@ def extract_features(
             writer.append(features, drawn, logits, labels)
             advance(len(drawn))
     writer.finish()
-    seconds = time.monotonic() - started
-    rate = (len(rows) - done) / seconds
-    write_cost(output / "cost.json", seconds, str(extractor.device), rate)
+    if done < len(rows):
+        seconds = time.monotonic() - started
+        rate = (len(rows) - done) / seconds
+        write_cost(output / "cost.json", seconds, str(extractor.device), rate)
 
 
 def _extract(

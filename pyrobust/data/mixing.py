@@ -59,9 +59,10 @@ def mix_stores(
     writer = StoreWriter(
         output, stores[0].image_shape, stores[0].class_names, num_samples, provenance, MADE_BY
     )
-    with counting(num_samples, "mix", "images", done=writer.count) as advance:
-        while (done := writer.count) < num_samples:
-            places = np.arange(done, min(done + _BLOCK, num_samples))
+    done = writer.count
+    with counting(num_samples, "mix", "images", done=done) as advance:
+        while (place := writer.count) < num_samples:
+            places = np.arange(place, min(place + _BLOCK, num_samples))
             chosen = permute(places, num_samples, seed)
             images = np.empty((len(chosen), *stores[0].image_shape), np.uint8)
             classes_of = np.empty(len(chosen), np.int64)
@@ -72,8 +73,9 @@ def mix_stores(
             writer.append(images, classes_of)
             advance(len(chosen))
     writer.finish()
-    seconds = time.monotonic() - started
-    write_cost(output / "cost.json", seconds, "cpu", num_samples / max(seconds, 1e-9))
+    if done < num_samples:
+        seconds = time.monotonic() - started
+        write_cost(output / "cost.json", seconds, "cpu", (num_samples - done) / seconds)
 
 
 def _counts(num_samples: int, share: float, any_allowed: bool) -> tuple[int, int]:

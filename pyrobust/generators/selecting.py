@@ -151,9 +151,10 @@ def _select(
         writer.shard_size * max(1, _BLOCK_BYTES // shard_bytes),
         provenance,
     )
-    if writer.count < num_samples:
-        shuffled.distribute(writer.count)
-    with counting(num_samples, "select", "images", done=writer.count) as advance:
+    done = writer.count
+    if done < num_samples:
+        shuffled.distribute(done)
+    with counting(num_samples, "select", "images", done=done) as advance:
         while (first := writer.count) < num_samples:
             images = shuffled.take(first)
             rows = np.arange(first, first + len(images))
@@ -161,8 +162,10 @@ def _select(
             writer.append(images, labels[chosen], scores[chosen], pool.first_id + chosen)
             advance(len(chosen))
     writer.finish()
-    seconds = time.monotonic() - started
-    write_cost(output / "cost.json", seconds, pool.labeller.device, num_samples / seconds)
+    if done < num_samples:
+        seconds = time.monotonic() - started
+        rate = (num_samples - done) / seconds
+        write_cost(output / "cost.json", seconds, pool.labeller.device, rate)
 
 
 def _until_full(

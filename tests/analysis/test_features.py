@@ -84,6 +84,14 @@ def test_a_killed_run_goes_on_to_the_same_files(
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 
 
+def test_features_that_are_there_keep_their_cost(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", 40)
+    extract_features([store], mean_colour(), tmp_path / "out", FeatureSettings())
+    cost = (tmp_path / "out/cost.json").read_bytes()
+    extract_features([store], mean_colour(), tmp_path / "out", FeatureSettings())
+    assert (tmp_path / "out/cost.json").read_bytes() == cost
+
+
 def test_features_of_another_extractor_are_made_anew(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", 40)
     extract_features([store], mean_colour(), tmp_path / "out", FeatureSettings())

@@ -8,6 +8,7 @@ import pytest
 from pyrobust.data.mixing import mix_stores
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
+from pyrobust.files import read_json
 
 NAMES = ("a", "b", "c")
 
@@ -46,6 +47,18 @@ def test_the_order_is_shuffled_and_a_function_of_the_seed(tmp_path: Path) -> Non
     assert (images["one"] == images["same"]).all()
     assert (images["one"] != images["other"]).any()
     assert 15 < (images["one"][:50, 0, 0, 0] == 20).sum() < 35
+
+
+def test_the_rate_is_that_of_the_images_of_the_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 4 * 10)
+    first, second = store(tmp_path / "first", 100, 10), store(tmp_path / "second", 100, 20)
+    mix_stores(first, second, 0.5, None, 100, tmp_path / "out", 0)
+    (tmp_path / "out/images-00006.npy").unlink()
+    mix_stores(first, second, 0.5, None, 100, tmp_path / "out", 0)
+    cost = read_json(tmp_path / "out/cost.json", "")
+    assert cost["seconds"] * cost["images_per_second"] == pytest.approx(40, rel=0.3)
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:

@@ -367,6 +367,20 @@ def test_a_finished_selection_is_not_done_again(make_parts, select):
     assert read_json(output / "manifest.json", "")["count"] == 90
 
 
+def test_the_rate_of_a_selection_is_that_of_the_images_of_its_last_run(
+    make_parts, select, monkeypatch
+):
+    monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 10)
+    folder = make_parts(1, 900)
+    output = select(folder, 1, 90)
+    for lost in (30, 0):
+        if lost:
+            (output / "images-00006.npy").unlink()
+        select(folder, 1, 90)
+        cost = read_json(output / COST, "")
+        assert cost["seconds"] * cost["images_per_second"] == pytest.approx(30, rel=0.3)
+
+
 def test_a_selection_that_skips_parts_shares_no_image_with_one_that_does_not(
     gaussian, make_parts, select
 ):
