@@ -2,7 +2,8 @@
 
 import math
 import shutil
-from itertools import zip_longest
+from collections.abc import Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,13 @@ import numpy as np
 from pyrobust.data.class_names import CLASSES_FILE, read_class_names
 from pyrobust.data.npz import npz_blocks, npz_image_shape, npz_labels
 from pyrobust.data.permutation import permute
+from pyrobust.data.shuffling import Read, ShuffledRows, block_of_shards
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter, check_labels
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 from pyrobust.progress import counting
 
 SUMS_FILE = "SHA256SUMS"
-
-# Bytes of images that are gathered at a time. Each block touches almost every shard.
-_BLOCK_BYTES = 1 << 26
 
 
 def import_npz(
@@ -31,8 +30,9 @@ def import_npz(
 ) -> SampleStore:
     """Write the images of all files, in a seeded order, as one labelled store.
 
-    A compressed file can only be read from its start, so that images are first copied in order,
-    and gathered from there; neither step holds more than a shard. A killed run goes on.
+    A compressed file can only be read from its start, so that images are sorted into blocks as they
+    come (`blocks/`, removed as it goes); labels alone, 2 bytes each, are held whole. A killed run
+    goes on.
 
     Args:
         image_shape, class_names: of the data set that the samples are for.
@@ -51,19 +51,27 @@ def import_npz(
             raise UserError(f"{file} has images of {found}, expected {image_shape}")
     labels = np.concatenate([_labels_of(file, len(class_names)) for file in files])
     provenance = {"files": {file.name: _checked_hash(file) for file in files}, "seed": seed}
-    ordered = _copy_in_order(
-        files, image_shape, class_names, output / "ordered", labels, provenance, made_by
-    )
     total = len(labels)
     writer = StoreWriter(output, image_shape, class_names, total, provenance, made_by)
-    block = max(1, _BLOCK_BYTES // math.prod(image_shape))
+    shuffled = ShuffledRows(
+        output / "blocks",
+        _in_order(files, image_shape),
+        image_shape,
+        total,
+        seed,
+        block_of_shards(writer.shard_size, math.prod(image_shape)),
+        provenance,
+    )
+    if writer.count < total:
+        shuffled.distribute(writer.count)
     with counting(total, "shuffle", "images", done=writer.count) as advance:
         while (first := writer.count) < total:
-            rows = permute(np.arange(first, min(first + block, total)), total, seed)
-            writer.append(ordered.gather(rows), labels[rows])
+            images = shuffled.take(first)
+            rows = permute(np.arange(first, first + len(images)), total, seed)
+            writer.append(images, labels[rows])
             advance(len(rows))
     writer.finish()
-    shutil.rmtree(output / "ordered")
+    shutil.rmtree(output / "blocks", ignore_errors=True)
     return SampleStore.open(output)
 
 
@@ -100,26 +108,18 @@ def _labels_of(file: Path, num_classes: int) -> np.ndarray:
     return labels.astype(np.uint16)
 
 
-def _copy_in_order(
-    files: list[Path],
-    image_shape: ImageShape,
-    class_names: tuple[str, ...],
-    output: Path,
-    labels: np.ndarray,
-    provenance: dict[str, object],
-    made_by: str,
-) -> SampleStore:
-    writer = StoreWriter(
-        output, image_shape, class_names, len(labels), provenance, made_by, labelled=False
-    )
-    done, first = writer.count, 0
-    with counting(len(labels), "import", "images", done=done) as advance:
-        for file in files:
-            for images in npz_blocks(file):
-                first += len(images)
-                if first > done:
-                    missing = images[-(first - done) :] if first - done < len(images) else images
-                    writer.append(missing)
-                    advance(len(missing))
-    writer.finish()
-    return SampleStore.open(output)
+def _in_order(files: Sequence[Path], image_shape: ImageShape) -> Read:
+    """Return what reads the images of all files, (n, H, W, C), once and in order."""
+    blocks = chain.from_iterable(map(npz_blocks, files))
+    block, start = np.empty((0, *image_shape), np.uint8), 0  # and the row of its first image
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        nonlocal block, start
+        pieces = []
+        while start + len(block) <= rows[-1]:
+            pieces.append(block[max(0, rows[0] - start) :])
+            block, start = next(blocks), start + len(block)
+        pieces.append(block[max(0, rows[0] - start) : rows[-1] + 1 - start])
+        return np.concatenate(pieces)
+
+    return read

@@ -21,8 +21,19 @@ from pyrobust.progress import counting
 
 _STATE = "state.json"
 
-# Row numbers (n,), ascending -> the rows, (n, ...) uint8.
+# Bytes of rows that are put in order at a time.
+_BLOCK_BYTES = 1 << 28
+
+# Row numbers (n,), consecutive, from where the last ones ended -> the rows, (n, ...) uint8.
 Read = Callable[[np.ndarray], np.ndarray]
+
+
+def block_of_shards(shard_size: int, row_bytes: int) -> int:
+    """Return the rows of a block: a quarter of a gigabyte in whole shards.
+
+    So a block that was taken is on the disk before the next one is.
+    """
+    return shard_size * max(1, _BLOCK_BYTES // (shard_size * row_bytes))
 
 
 class ShuffledRows:

@@ -18,7 +18,7 @@ from pyrobust.data.selection import (
     class_quotas,
     first_of_each_class,
 )
-from pyrobust.data.shuffling import ShuffledRows
+from pyrobust.data.shuffling import ShuffledRows, block_of_shards
 from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.generators.labelling import Labeller
@@ -29,9 +29,6 @@ from pyrobust.progress import counting
 logger = logging.getLogger(__name__)
 
 MADE_BY = "pyrobust select"
-
-# Bytes of images that are put in order at a time: more that are kept are sorted into blocks first.
-_BLOCK_BYTES = 1 << 28
 
 
 def select_parts(
@@ -140,15 +137,13 @@ def _select(
         scored=True,
         identified=True,
     )
-    shard_bytes = writer.shard_size * math.prod(spec.image_shape)
     shuffled = ShuffledRows(
         blocks,
         lambda rows: pool.gather(kept[rows]),
         spec.image_shape,
         num_samples,
         settings.seed,
-        # Whole shards, so that a block that was taken is on the disk before the next one is.
-        writer.shard_size * max(1, _BLOCK_BYTES // shard_bytes),
+        block_of_shards(writer.shard_size, math.prod(spec.image_shape)),
         provenance,
     )
     done = writer.count

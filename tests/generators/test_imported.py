@@ -10,8 +10,9 @@ import pytest
 from pyrobust.config import parse_settings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
-from pyrobust.data import shard_writer
+from pyrobust.data import shard_writer, shuffling
 from pyrobust.data.npz import write_npz
+from pyrobust.data.permutation import permute
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
@@ -109,8 +110,8 @@ def test_an_import_holds_few_images_at_a_time(tmp_path):
     script = f"""
 import resource
 from pathlib import Path
-from pyrobust.data import importing, store
-importing._BLOCK_BYTES = store._SHARD_BYTES = 1 << 22
+from pyrobust.data import importing, shuffling, store
+shuffling._BLOCK_BYTES = store._SHARD_BYTES = 1 << 22
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 folder = Path({str(tmp_path)!r})
@@ -128,9 +129,22 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("kill", [0, 2, 4, 7, 9])
+def test_an_import_reads_no_image_at_random(animals, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 8)
+    monkeypatch.setattr("pyrobust.data.shuffling._BLOCK_BYTES", 12 * 16)
+    published(tmp_path / "files", *samples)
+    monkeypatch.setattr(SampleStore, "gather", lambda *_: pytest.fail("files are read in order"))
+    fit_generator(animals.path, tmp_path / "out", settings_of(tmp_path / "files"), RUNTIME)
+    store = SampleStore.open(tmp_path / "out/samples")
+    np.testing.assert_array_equal(store.images(), samples[0][permute(np.arange(200), 200, 0)])
+    np.testing.assert_array_equal(store.labels(), samples[1][permute(np.arange(200), 200, 0)])
+    assert not (store.path / "blocks").exists()
+
+
+@pytest.mark.parametrize("kill", [0, 2, 4, 7, 8])
 def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 64)
+    monkeypatch.setattr("pyrobust.data.shuffling._BLOCK_BYTES", 1)
     published(tmp_path / "files", *samples)
     fit_generator(animals.path, tmp_path / "straight", settings_of(tmp_path / "files"), RUNTIME)
     with monkeypatch.context() as patch:
@@ -143,7 +157,8 @@ def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path,
             original(path, value)
 
         original = shard_writer.write_json
-        patch.setattr(shard_writer, "write_json", write_json)
+        for module in (shuffling, shard_writer):
+            patch.setattr(module, "write_json", write_json)
         with pytest.raises(Killed):
             fit_generator(
                 animals.path, tmp_path / "killed", settings_of(tmp_path / "files"), RUNTIME

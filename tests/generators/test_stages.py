@@ -168,7 +168,7 @@ def test_selection_is_the_same_whether_images_are_sorted_into_blocks_or_not(
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 7)
     results = []
     for size in (1, 12 * 7 * 2, 12 * 1000):
-        monkeypatch.setattr("pyrobust.generators.selecting._BLOCK_BYTES", size)
+        monkeypatch.setattr("pyrobust.data.shuffling._BLOCK_BYTES", size)
         results.append(contents(select(make_parts(2, 113), 2, 90, str(size))))
     assert results[0] == results[1] == results[2]
     assert {name.split("-")[0] for name in results[0] if name.endswith(".npy")} == {
@@ -337,7 +337,7 @@ def kill_at_rename(patch, number):
 @pytest.mark.parametrize("kill", [0, 1, 3, 5, 8, 13, 17, 20, 23, 26])
 def test_killed_stages_go_on_to_the_same_bytes(gaussian, labeller, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 100)
-    monkeypatch.setattr("pyrobust.generators.selecting._BLOCK_BYTES", 1)
+    monkeypatch.setattr("pyrobust.data.shuffling._BLOCK_BYTES", 1)
     monkeypatch.setattr("pyrobust.data.labels._SHARD_SIZE", 100)
     settings = SelectionSettings()
 
