@@ -171,7 +171,8 @@ class _Planner:
         kind, values = self.generator.type, self.pixels
         if kind == "imported":
             count = self.experiment.num_samples
-            return self.stage("fit-generator", "disk", count * values, count, 1)
+            # Into blocks of the shuffled set, and then into their places.
+            return self.stage("fit-generator", "disk", 2 * count * values, count, 1)
         if kind == "gaussian":
             flops = 2 * self.images.train * values**2 + self.images.num_classes * values**3 / 3
             weights = 8 * self.images.num_classes * values**2

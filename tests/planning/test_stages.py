@@ -73,6 +73,13 @@ def test_weights_that_are_taken_over_are_not_trained() -> None:
     assert stage.num_bytes == 2 * 4 * work.GENERATORS["ddpm", "paper"].weights
 
 
+def test_an_import_writes_its_images_twice_and_leaves_them_once() -> None:
+    stage = plan(gaussian={"type": "imported", "path": "files"})["fit-generator"]
+    assert stage.num_bytes == 1_000_000 * (3072 + 8)
+    seconds = stage.seconds - MACHINE.rate("start").value
+    assert seconds * 1e9 == pytest.approx(2 * 1_000_000 * 3072)
+
+
 @pytest.mark.parametrize(("kind", "share"), [("ddpm", 0.5), ("vdvae", 1)])
 def test_generators_are_planned_at_the_rate_of_their_precision(kind: str, share: float) -> None:
     rates = {**MACHINE.rates, **{name: Rate(2e9, "1/s", "made up") for name in IN_BFLOAT16}}
