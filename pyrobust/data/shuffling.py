@@ -75,6 +75,9 @@ class ShuffledRows:
 
         Args:
             first: the first row of the result that will be taken.
+
+        Raises:
+            UserError: a file cannot be written, or the disk is full.
         """
         if self._num_blocks == 1:
             return
@@ -115,8 +118,11 @@ class ShuffledRows:
         bounds = np.searchsorted(blocks[order], np.arange(self._num_blocks + 1))
         for block in np.flatnonzero(np.diff(bounds)).tolist():
             piece = values[order[bounds[block] : bounds[block + 1]]].tobytes()
-            with self._path(block).open("ab") as file:
-                file.write(piece)
+            try:
+                with self._path(block).open("ab") as file:
+                    file.write(piece)
+            except OSError as error:
+                raise UserError(f"cannot write {self._path(block)}: {error}") from error
             self._sizes[block] += len(piece)
             self._sums[block] = zlib.crc32(piece, self._sums[block])
 

@@ -87,6 +87,15 @@ def test_a_killed_distribution_goes_on_behind_its_last_state(tmp_path, reads):
     assert later[0] == 100 * reads
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    def read(rows):
+        (tmp_path / "blocks/3.rows").mkdir(exist_ok=True)
+        return ROWS[rows]
+
+    with pytest.raises(UserError, match=r"cannot write .*blocks/3\.rows: \[Errno"):
+        shuffled(tmp_path, 100, read).distribute(0)
+
+
 @pytest.mark.parametrize("change", ["identity", "size", "missing", "state"])
 def test_what_does_not_belong_is_dropped(tmp_path, change):
     shuffled(tmp_path, 100).distribute(0)
