@@ -48,8 +48,8 @@ def fit_pca(sources: Sequence[FeatureRows], components: int, seed: int) -> Pca:
     """Fit the components with the largest variances over all rows of `sources`.
 
     Up to MAX_EXACT_DIMENSIONS the covariance matrix is decomposed; wider features (LPIPS) go
-    through subspace iteration with a Rayleigh-Ritz step (Halko et al. 2011), which never holds
-    more than `components` + 50 vectors of D values.
+    through subspace iteration with a Rayleigh-Ritz step (Halko et al. 2011), which holds a block
+    of rows and a few times `components` + 50 vectors of D values, and no matrix of D × D.
 
     Args:
         sources: features, each (n, D), n in all at least 2.

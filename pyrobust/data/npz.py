@@ -84,7 +84,7 @@ def npz_blocks(path: Path, size: int = _BLOCK) -> Iterator[np.ndarray]:
 
 
 def write_npz(store: SampleStore, path: Path) -> None:
-    """Write a labelled store as one `.npz` of `image` and `label`, in bounded memory."""
+    """Write a labelled store as one `.npz` of `image` and `label`; labels alone are held whole."""
     labels = store.labels()
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open(_zip_info("image"), "w", force_zip64=True) as file:
