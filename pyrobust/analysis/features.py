@@ -133,7 +133,7 @@ class _JoinedStores:
         """Return all labels, (count,) uint8, or uint16 with more than 256 classes."""
         labels = np.empty(self.count, np.min_scalar_type(len(self.class_names) - 1))
         for store, first in zip(self._stores, self._starts.tolist(), strict=False):
-            labels[first : first + store.count] = store.labels()
+            labels[first : first + store.count] = store.labels(labels.dtype)
         return labels
 
     def gather(self, rows: np.ndarray) -> np.ndarray:

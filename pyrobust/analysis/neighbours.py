@@ -119,7 +119,7 @@ def _identity(
 
 def _narrow_labels(features: FeatureSet) -> np.ndarray:
     """Return the labels, (N,) uint8, or uint16 with more than 256 classes."""
-    return features.labels().astype(np.min_scalar_type(len(features.class_names) - 1))
+    return features.labels(np.min_scalar_type(len(features.class_names) - 1))
 
 
 def _project(

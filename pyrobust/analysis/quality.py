@@ -77,7 +77,8 @@ def _check_shapes(original: FeatureSet, generated: FeatureSet, settings: Quality
 
 def _some(features: FeatureSet, settings: QualitySettings) -> np.ndarray:
     """Return the features of a draw with the class shares of the set, (n, D) float32."""
-    labels = features.labels() if features.labelled else np.zeros(features.count, np.uint8)
+    kind = np.min_scalar_type(len(features.class_names) - 1)
+    labels = features.labels(kind) if features.labelled else np.zeros(features.count, kind)
     return features.features(stratified_subset(labels, settings.manifold_samples, settings.seed))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
 from pyrobust.data.shards import Column, ShardReader, read_index
@@ -144,8 +145,11 @@ class FeatureSet:
         """Return the logits at `rows`, (len(rows), num_logits) float32."""
         return self._reader.gather("logits", rows)
 
-    def labels(self) -> np.ndarray:
-        """Return the labels of all images, (count,) int64.
+    def labels(self, dtype: DTypeLike = np.int64) -> np.ndarray:
+        """Return the labels of all images, (count,).
+
+        Args:
+            dtype: a smaller type that holds all classes; more is never held of each image.
 
         Raises:
             UserError: the store that the features were made from has none.
@@ -155,7 +159,10 @@ class FeatureSet:
                 f"the images of {self.path} have no labels: 'pyrobust label' and "
                 f"'pyrobust select' give them, then run '{_MADE_BY}' on the selected store"
             )
-        return self._reader.whole("labels")
+        labels = np.empty(self.count, dtype)
+        for first, shard in self._reader.each("labels"):
+            labels[first : first + len(shard)] = shard
+        return labels
 
     def verify(self) -> None:
         """Compare every shard with its SHA-256.

@@ -25,8 +25,9 @@ def class_grid(original: SampleStore, generated: SampleStore | None) -> list[dic
     The images are the first of each class in the stores, which are shuffled: nobody chose them.
     """
     rows = []
-    labels = original.labels()
-    pseudo_labels = None if generated is None else generated.labels()
+    kind = np.min_scalar_type(len(original.class_names) - 1)
+    labels = original.labels(kind)
+    pseudo_labels = None if generated is None else generated.labels(kind)
     for label, name in enumerate(original.class_names[:MAX_CLASSES]):
         row = {"name": name, "original": _of_class(original, labels, label), "generated": None}
         if generated is not None and pseudo_labels is not None:
@@ -35,7 +36,7 @@ def class_grid(original: SampleStore, generated: SampleStore | None) -> list[dic
     return rows
 
 
-def _of_class(store: SampleStore, labels: NDArray[np.int64], label: int) -> dict[str, Any] | None:
+def _of_class(store: SampleStore, labels: NDArray[Any], label: int) -> dict[str, Any] | None:
     index = np.flatnonzero(labels == label)[:PER_CLASS]
     return None if index.size == 0 else _strip(store, index)
 

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from pyrobust.data import feature_set
 from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
-from tests.analysis.making import make_store, run_verb
+from tests.analysis.making import make_features, make_store, run_verb
 
 CPU = torch.device("cpu")
 
@@ -82,6 +83,20 @@ def test_a_killed_run_goes_on_to_the_same_files(
     again = mean_colour(fail_after=1 + 6)  # one for the width, and six of ten batches are left
     extract_features([store], again, tmp_path / "killed", settings)
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
+def test_labels_take_no_more_bytes_than_they_are_asked_for(tmp_path: Path) -> None:
+    count = 1_000_000
+    labels = np.arange(count) % 2
+    found = make_features(tmp_path, np.zeros((count, 1), np.float32), labels)
+    tracemalloc.start()
+    try:
+        read = found.labels(np.uint8)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(read, labels)
+    assert peak < 4 * count  # files are hashed by the megabyte
 
 
 def test_features_that_are_there_keep_their_cost(tmp_path: Path) -> None:
