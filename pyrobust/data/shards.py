@@ -1,8 +1,11 @@
 """Arrays in shards: columns of equal length, cut into `.npy` files beside one JSON index.
 
-Readers map shards one at a time, so that memory stays bounded however many there are.
+Readers map shards one at a time, and read rows that lie far apart, so that memory stays bounded
+however many there are.
 """
 
+import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +104,7 @@ class ShardReader:
             yield first, self._map(column, number)
 
     def gather(self, column: str, index: np.ndarray) -> np.ndarray:
-        """Return the rows at `index`, in its order; at most one shard is mapped at a time."""
+        """Return the rows at `index`, in its order; at most one shard is open at a time."""
         if index.size and (index.min() < 0 or index.max() >= self.count):
             raise IndexError(f"rows {index.min()} to {index.max()}, expected 0 to {self.count - 1}")
         order = np.argsort(index, kind="stable")
@@ -110,7 +113,7 @@ class ShardReader:
         rows = self._empty(column, len(index))
         for number in np.flatnonzero(np.diff(bounds)).tolist():
             here = slice(bounds[number], bounds[number + 1])
-            rows[order[here]] = self._map(column, number)[ordered[here] - self._starts[number]]
+            rows[order[here]] = self._take(column, number, ordered[here] - self._starts[number])
         return rows
 
     def blocks(self, column: str, size: int, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -148,6 +151,26 @@ class ShardReader:
     def _empty(self, column: str, count: int) -> np.ndarray:
         kind = self._columns[column]
         return np.empty((count, *kind.shape), kind.dtype)
+
+    def _take(self, column: str, number: int, rows: np.ndarray) -> np.ndarray:
+        """Return rows of a shard, which ascend."""
+        values = self._empty(column, len(rows))
+        row_bytes = values.nbytes // len(rows)
+        if (rows[-1] - rows[0] + 1) * row_bytes <= len(rows) * mmap.PAGESIZE:
+            return self._map(column, number)[rows]
+        # Fewer than one in a page: each would be a fault of its own, which takes longer than to
+        # read it, and mapping the shard takes longest.
+        self._check(column, number)
+        path, start = shard_path(self._folder, column, number), self._offsets[column][number]
+        parts = values.view(np.uint8).reshape(len(rows), row_bytes)
+        with path.open("rb", buffering=0) as file:
+            for part, row in zip(parts, rows.tolist(), strict=True):
+                if os.preadv(file.fileno(), [part], start + row * row_bytes) != row_bytes:
+                    raise UserError(
+                        f"{path} became shorter while it was read: '{self._made_by}' run again "
+                        "rewrites it"
+                    )
+        return values
 
     def _map(self, column: str, number: int) -> np.ndarray:
         self._check(column, number)

@@ -87,6 +87,40 @@ def test_gather_keeps_the_order_that_is_asked_for(tmp_path, index):
     np.testing.assert_array_equal(rows, index)
 
 
+def write_wide(folder: Path) -> tuple[ShardReader, dict[str, np.ndarray]]:
+    """Write rows of which many fit in a page, and rows that take more than one."""
+    columns = {"labels": Column("int64"), "features": Column("float16", (2, 1500))}
+    rows = {
+        "labels": np.arange(5000),
+        "features": np.random.default_rng(0).random((5000, 2, 1500)).astype(np.float16),
+    }
+    writer = ShardWriter(folder, "index.json", columns, 5000, 4000, IDENTITY)
+    writer.append(**rows)
+    writer.finish({})
+    shards = read_json(folder / "index.json", "")["shards"]
+    return ShardReader(folder, columns, shards, "the writer"), rows
+
+
+@pytest.mark.parametrize(
+    "index",
+    [[3999], [0, 3999], [4999, 17, 3000, 17, 4000], range(3990, 4010), range(4999, 0, -700)],
+)
+def test_rows_near_and_far_apart_are_the_ones_asked_for(tmp_path, index):
+    reader, rows = write_wide(tmp_path)
+    for name, values in rows.items():
+        found = reader.gather(name, np.array(index))
+        assert found.dtype == values.dtype
+        np.testing.assert_array_equal(found, values[np.array(index)])
+
+
+def test_a_shard_that_is_cut_while_it_is_read_is_named(tmp_path):
+    reader, _ = write_wide(tmp_path)
+    reader.gather("features", np.array([0, 3999]))
+    os.truncate(tmp_path / "features-00000.npy", 20_000_000)
+    with pytest.raises(UserError, match=r"features-00000\.npy became shorter .*'the writer' run"):
+        reader.gather("features", np.array([0, 3999]))
+
+
 @pytest.mark.parametrize("index", [[-1], [9], [0, 100]])
 def test_rows_that_do_not_exist_are_refused(tmp_path, index):
     write(tmp_path, 9, 4, 9)

@@ -157,12 +157,14 @@ def test_a_torn_shard_is_named_before_anything_is_read(tmp_path):
         SampleStore.open(tmp_path)
 
 
-def test_reading_a_store_keeps_a_bounded_resident_set(tmp_path):
-    images = np.zeros((2000, 64, 64, 3), np.uint8)
+@pytest.mark.parametrize(("size", "pieces"), [(64, 6), (32, 24)])
+def test_reading_a_store_keeps_a_bounded_resident_set(tmp_path, size, pieces):
+    shape, shard_size = (size, size, 3), 64**2 * 1000 // size**2
+    images = np.zeros((2000, *shape), np.uint8)
     writer = StoreWriter(
-        tmp_path, (64, 64, 3), ("a",), 12_000, {}, made_by="", labelled=False, shard_size=1000
+        tmp_path, shape, ("a",), 2000 * pieces, {}, "", labelled=False, shard_size=shard_size
     )
-    for _ in range(6):
+    for _ in range(pieces):
         writer.append(images)
     writer.finish()
     script = f"""
