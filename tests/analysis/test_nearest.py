@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +6,7 @@ from hypothesis import strategies as st
 from pyrobust.analysis.candidates import Proposer, Search, exhaustive, inverted_lists
 from pyrobust.analysis.found import squared_distances
 from pyrobust.analysis.nearest import nearest_neighbours
+from tests.memory import peak_bytes
 
 SMALL_BLOCKS = 1  # bytes: the smallest blocks that there are, 1,024 rows
 ONE_BLOCK = 1 << 30
@@ -183,8 +181,7 @@ def test_an_inverted_file_finds_most_neighbours_and_never_itself() -> None:
 def test_a_search_keeps_within_its_memory(
     num_queries: int, num_points: int, dimensions: int, megabytes: int
 ) -> None:
-    script = f"""
-import resource
+    setup = f"""
 import numpy as np
 from pathlib import Path
 from tempfile import gettempdir
@@ -196,15 +193,9 @@ def vectors(count, seed):
     return ScratchRows(blocks, {dimensions}, Path(gettempdir()))
 queries, points = vectors({num_queries}, 0), vectors({num_points}, 1)
 nearest_neighbours(queries[:100], points[:2000], 1 << 24)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak()
-nearest_neighbours(queries, points, {megabytes} << 20)
-print((peak() - before) / ({megabytes} << 20))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout.splitlines()[-1]) < 1.1
+    work = f"nearest_neighbours(queries, points, {megabytes} << 20)"
+    assert peak_bytes(setup, work) < 1.1 * (megabytes << 20)
 
 
 @pytest.mark.gpu

@@ -1,8 +1,5 @@
 """Selection on labels and scores."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -12,6 +9,7 @@ from pyrobust.data.selection import (
     class_quotas,
     first_of_each_class,
 )
+from tests.memory import peak_bytes
 
 
 @pytest.mark.parametrize(
@@ -81,15 +79,14 @@ def test_counts_are_of_the_eligible():
 @pytest.mark.parametrize("protocol", ["until_full", "top_k"])
 def test_a_selection_takes_few_bytes_a_sample(protocol: str) -> None:
     """10M samples of which 8M are kept: 5 bytes each are held, and 13 at the peak."""
-    script = f"""
-import resource
+    setup = """
 import numpy as np
 from pyrobust.data.selection import (
     best_of_each_class, class_counts, class_quotas, first_of_each_class
 )
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 count = 10_000_000
-before = peak()
+"""
+    work = f"""
 labels = (np.arange(count, dtype=np.uint32) % 11 % 10).astype(np.uint8)
 scores = np.random.default_rng(0).random(count, dtype=np.float32)
 eligible = scores >= 0
@@ -100,9 +97,5 @@ if {protocol!r} == "until_full":
 else:
     kept = best_of_each_class(labels, scores, eligible, quotas)
 assert len(kept) == 8_000_000
-print((peak() - before) / count)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < 14
+    assert peak_bytes(setup, work) / 10_000_000 < 14

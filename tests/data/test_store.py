@@ -1,14 +1,12 @@
 """Sample stores."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from tests.memory import peak_bytes
 
 IMAGES = np.arange(5 * 2 * 3 * 1, dtype=np.uint8).reshape(5, 2, 3, 1)
 LABELS = np.array([1, 0, 1, 1, 0])
@@ -167,23 +165,18 @@ def test_reading_a_store_keeps_a_bounded_resident_set(tmp_path, size, pieces):
     for _ in range(pieces):
         writer.append(images)
     writer.finish()
-    script = f"""
-import resource
+    setup = f"""
 import numpy as np
 from pathlib import Path
 from pyrobust.data.store import SampleStore
 store = SampleStore.open(Path({str(tmp_path)!r}))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before = peak()
+rng = np.random.default_rng(0)
+"""
+    work = """
 for _, images in store.blocks(100):
     pass
-rng = np.random.default_rng(0)
 for _ in range(40):
     store.gather(rng.integers(0, store.count, 256))
-print(peak() - before)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
     # The store has 147 MB, a shard 12 MB and a batch 3 MB.
-    assert float(done.stdout) < 40
+    assert peak_bytes(setup, work) < 40e6

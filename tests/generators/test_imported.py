@@ -1,7 +1,5 @@
 """Published samples in place of a generator."""
 
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +19,7 @@ from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
 from tests.generators.fits import RUNTIME
+from tests.memory import peak_bytes
 
 
 def published(folder, images, labels, cut=(0, 70, 200)):
@@ -107,22 +106,16 @@ def test_the_order_is_that_of_the_seed_and_not_of_the_cut_into_files(animals, sa
 def test_an_import_holds_few_images_at_a_time(tmp_path):
     images = np.zeros((12_000, 64, 64, 3), np.uint8)
     np.savez(tmp_path / "part.npz", image=images, label=np.zeros(12_000, np.int64))
-    script = f"""
-import resource
+    setup = f"""
 from pathlib import Path
 from pyrobust.data import importing, shuffling, store
 shuffling._BLOCK_BYTES = store._SHARD_BYTES = 1 << 22
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before = peak()
 folder = Path({str(tmp_path)!r})
-importing.import_npz([folder / "part.npz"], (64, 64, 3), ("a",), folder / "out", 0, "a test")
-print(peak() - before)
+files = [folder / "part.npz"]
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    work = 'importing.import_npz(files, (64, 64, 3), ("a",), folder / "out", 0, "a test")'
     # The images have 147 MB, a shard 4 MB.
-    assert float(done.stdout.splitlines()[-1]) < 40
+    assert peak_bytes(setup, work) < 40e6
 
 
 class Killed(BaseException):
