@@ -4,7 +4,6 @@ Readers map shards one at a time, and read rows that lie far apart, so that memo
 however many there are.
 """
 
-import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ from pyrobust.files import read_json, sha256_of
 
 # What NumPy raises for a damaged header, which it reads by `tokenize` and `ast.literal_eval`.
 _BAD_HEADER = (ValueError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError)
+
+# Linux maps so much around the address of a page fault.
+_FAULT_BYTES = 1 << 16
 
 ShardEntry = dict[str, Any]  # {"count": rows, "<column>": SHA-256 of its file, ...}
 
@@ -156,10 +158,10 @@ class ShardReader:
         """Return rows of a shard, which ascend."""
         values = self._empty(column, len(rows))
         row_bytes = values.nbytes // len(rows)
-        if (rows[-1] - rows[0] + 1) * row_bytes <= len(rows) * mmap.PAGESIZE:
+        if (rows[-1] - rows[0] + 1) * row_bytes <= len(rows) * _FAULT_BYTES:
             return self._map(column, number)[rows]
-        # Fewer than one in a page: each would be a fault of its own, which takes longer than to
-        # read it, and mapping the shard takes longest.
+        # Each would be a page fault of its own, which takes longer than to read it, as does
+        # mapping the shard.
         self._check(column, number)
         path, start = shard_path(self._folder, column, number), self._offsets[column][number]
         parts = values.view(np.uint8).reshape(len(rows), row_bytes)
