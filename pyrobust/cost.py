@@ -37,6 +37,12 @@ def peak_memory_mb(device: str) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    # Elsewhere than on Linux. There it would be at least that of the process that started this one.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

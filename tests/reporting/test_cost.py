@@ -1,6 +1,10 @@
 """Costs add up, and a stage without one is not hidden."""
 
+import subprocess
+import sys
 from pathlib import Path
+
+import numpy as np
 
 from pyrobust.files import write_json
 from pyrobust.reporting.cost import gather_cost
@@ -21,6 +25,14 @@ def test_jobs_of_a_stage_are_summed(tmp_path: Path) -> None:
     assert cost["seconds"] == 9
     assert cost["peak_memory_mb"] == 50
     assert cost["devices"] == ["cpu", "gpu"]
+
+
+def test_the_peak_of_memory_is_that_of_the_process_alone(tmp_path: Path) -> None:
+    script = "from pyrobust.cost import peak_memory_mb; print(peak_memory_mb('cpu'))"
+    command = [sys.executable, "-c", script]
+    held = np.ones(1 << 26)  # 512 MiB
+    peak = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert 5 < peak < held.nbytes / 2**20
 
 
 def test_a_stage_without_a_cost_is_shown_as_such(tmp_path: Path) -> None:
