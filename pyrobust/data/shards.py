@@ -159,7 +159,8 @@ class ShardReader:
         values = self._empty(column, len(rows))
         row_bytes = values.nbytes // len(rows)
         if (rows[-1] - rows[0] + 1) * row_bytes <= len(rows) * _FAULT_BYTES:
-            return self._map(column, number)[rows]
+            near: np.ndarray = self._map(column, number)[rows]
+            return near
         # Each would be a page fault of its own, which takes longer than to read it, as does
         # mapping the shard.
         self._check(column, number)
@@ -167,7 +168,7 @@ class ShardReader:
         parts = values.view(np.uint8).reshape(len(rows), row_bytes)
         with path.open("rb", buffering=0) as file:
             for part, row in zip(parts, rows.tolist(), strict=True):
-                if os.preadv(file.fileno(), [part], start + row * row_bytes) != row_bytes:
+                if os.preadv(file.fileno(), [part.data], start + row * row_bytes) != row_bytes:
                     raise UserError(
                         f"{path} became shorter while it was read: '{self._made_by}' run again "
                         "rewrites it"
