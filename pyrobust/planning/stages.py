@@ -9,11 +9,9 @@ from pyrobust.config import parse_settings
 from pyrobust.config.experiment import Config, ExperimentSettings
 from pyrobust.config.jobs import num_parts
 from pyrobust.config.training import TrainSettings
-from pyrobust.planning import work
+from pyrobust.planning import sizes, work
 from pyrobust.planning.images import ImageCounts
 from pyrobust.planning.rates import Machine, Rate
-
-_LABEL_BYTES = 8 + 4  # label and score
 
 # Bytes a weight of a training's state: the new one stands beside the old until it is whole. A
 # classifier's holds weights, momentum, averages and the best of them.
@@ -97,7 +95,8 @@ class _Planner:
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages in the order of the flow."""
-        yield self.stage("dataset", "disk", self.images.all * self.pixels, self.images.all, 1)
+        count, row_bytes = self.images.all, sizes.original_row(self.images.image_shape)
+        yield self.stage("dataset", "disk", count * self.pixels, count, 1, row_bytes)
         yield self.train_labeller()
         if self.experiment.mixing_factor < 1:
             yield from self.generated()
@@ -112,7 +111,7 @@ class _Planner:
         amount: float,
         images: int,
         jobs: int,
-        row_bytes: float | None = None,
+        row_bytes: int = 0,
         more_bytes: int = 0,
         scratch_bytes: int = 0,
         more_work: Mapping[str, float] | None = None,
@@ -126,9 +125,8 @@ class _Planner:
         amounts = {**(more_work or {}), kind: amount}
         seconds = {kind: amounts[kind] / rates[kind].value for kind in rates}
         together = sum(seconds.values()) + jobs * self.machine.rate("start").value
-        of_rows = (self.pixels + 8 if row_bytes is None else row_bytes) * images
         most = rates[max(seconds, key=lambda kind: seconds[kind])]
-        num_bytes = round(of_rows) + more_bytes
+        num_bytes = row_bytes * images + more_bytes
         return Stage(name, jobs, images, together, num_bytes, most, scratch_bytes)
 
     @cached_property
@@ -161,7 +159,7 @@ class _Planner:
             pairs = count * self.images.train * mirrored
             yield self.stage("distances", "search", 2 * self.pixels * pairs, count, jobs, 4)
         kept = self.experiment.num_samples
-        row_bytes = self.pixels + _LABEL_BYTES
+        row_bytes = sizes.selected_row(self.images.image_shape)
         # Images are written into blocks of the shuffled set, and then into their places.
         written = kept * (row_bytes + self.pixels)
         yield self.stage("select", "disk", written, kept, 1, row_bytes)
@@ -171,11 +169,12 @@ class _Planner:
         kind, values = self.generator.type, self.pixels
         if kind == "imported":
             count = self.experiment.num_samples
+            row_bytes = sizes.original_row(self.images.image_shape)
             # Into blocks of the shuffled set, and then into their places.
-            return self.stage("fit-generator", "disk", 2 * count * values, count, 1)
+            return self.stage("fit-generator", "disk", 2 * count * values, count, 1, row_bytes)
         if kind == "gaussian":
             flops = 2 * self.images.train * values**2 + self.images.num_classes * values**3 / 3
-            weights = 8 * self.images.num_classes * values**2
+            weights = sizes.gaussian(values, self.images.train, self.images.num_classes)
             return self.stage(
                 "fit-generator", "gaussian_fit", flops, self.images.train, 1, 0, weights
             )
@@ -196,18 +195,20 @@ class _Planner:
         return work.generator_pass(self.generator, self.images.image_shape)
 
     def sample(self, count: int, jobs: int) -> Stage:
-        kind = self.generator.type
+        kind, amount = self.generator.type, float(count)
         if kind == "imported":
-            return self.stage("sample", "disk", count * self.pixels, count, jobs)
-        if kind == "gaussian":
-            return self.stage("sample", "gaussian", 2.0 * count * self.pixels**2, count, jobs)
-        flops = count * self.generator.sampling_passes * self.generator_pass
-        work_kind = self.machine.kind("generators", self.generator.precision)
-        return self.stage("sample", work_kind, flops, count, jobs)
+            work_kind, amount = "disk", amount * self.pixels
+        elif kind == "gaussian":
+            work_kind, amount = "gaussian", 2 * amount * self.pixels**2
+        else:
+            work_kind = self.machine.kind("generators", self.generator.precision)
+            amount *= self.generator.sampling_passes * self.generator_pass
+        row_bytes = sizes.sample_row(self.images.image_shape, self.generator)
+        return self.stage("sample", work_kind, amount, count, jobs, row_bytes)
 
     def label(self, count: int, jobs: int) -> Stage:
         flops: float = self.labeller_flops
-        row_bytes = _LABEL_BYTES
+        row_bytes = sizes.label_row(self.generator)
         if self.while_labelling:
             # The labeller's own features cost no pass of theirs.
             flops += 0 if self.analysis.extractor == "labeller" else self.extractor[0]
@@ -224,18 +225,21 @@ class _Planner:
     @property
     def feature_bytes(self) -> int:
         """Bytes of the features of an image."""
-        return (2 if self.analysis.dtype == "float16" else 4) * self.extractor[1] + 16
+        settings, dimensions = self.analysis, self.extractor[1]
+        return sizes.feature_row(
+            settings.extractor, settings.dtype, dimensions, self.images.num_classes
+        )
 
     def analyse(self) -> Iterator[Stage]:
         """Yield features, neighbours and quality."""
         sets = (self.images.train, self.images.test, self.experiment.num_samples)
-        sizes = [min(self.analysis.num_images, size) for size in sets]
+        counts = [min(self.analysis.num_images, size) for size in sets]
         flops, dimensions = self.extractor
-        count = sum(sizes)
-        passed = count - sizes[2] if self.while_labelling else count
+        count = sum(counts)
+        passed = count - counts[2] if self.while_labelling else count
         yield self.stage("features", "inference", passed * flops, count, 3, self.feature_bytes)
-        yield self.neighbours(sizes, dimensions)
-        original, _, generated = sizes
+        yield self.neighbours(counts, dimensions)
+        original, _, generated = counts
         pairs = sum(
             min(self.analysis.manifold_samples, one) * min(self.analysis.manifold_samples, other)
             for one, other in ((original, original), (original, generated), (generated, generated))
@@ -244,29 +248,29 @@ class _Planner:
         count = original + generated
         yield self.stage("quality", "pairs", pairs, count, 1, 0, more_work=moments)
 
-    def neighbours(self, sizes: Sequence[int], dimensions: int) -> Stage:
+    def neighbours(self, counts: Sequence[int], dimensions: int) -> Stage:
         """Return the stage of Algorithm 1 on features of so many training, test and own images."""
         if not self.analysis.whole_sets:
-            sizes = [min(self.analysis.num_samples, *sizes)] * 3
-        train, test, own = sizes
+            counts = [min(self.analysis.num_samples, *counts)] * 3
+        train, test, own = counts
         components = min(self.analysis.components, dimensions)
-        products = work.pca_flops(train + test, sum(sizes), dimensions, components)
-        kind, pairs = "search", float(own * sum(sizes) + 2 * train * test)
+        products = work.pca_flops(train + test, sum(counts), dimensions, components)
+        kind, pairs = "search", float(own * sum(counts) + 2 * train * test)
         more_work = {"products": products}
         if self.analysis.approximate:
             # The reference and a check of some samples are exact all the same.
-            exact = 2 * train * test + work.NUM_CHECKED * sum(sizes)
+            exact = 2 * train * test + work.NUM_CHECKED * sum(counts)
             more_work["search"] = 2.0 * components * exact
             memory = 1e9 * self.search_memory_gb
             kind, pairs = (
                 "inverted_lists",
                 sum(
                     work.inverted_list_pairs(own, size, self.analysis.probes, components, memory)
-                    for size in sizes
+                    for size in counts
                 ),
             )
         flops = 2 * components * pairs
-        projections = 4 * components * sum(sizes)
+        projections = 4 * components * sum(counts)
         return self.stage("neighbours", kind, flops, own, 1, 100, 0, projections, more_work)
 
     def train(self) -> Stage:

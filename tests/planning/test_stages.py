@@ -39,9 +39,9 @@ def test_sampling_jobs_make_whole_parts() -> None:
     for name in ("sample", "label"):
         assert (stages[name].jobs, stages[name].images) == (13, 1_300_000)
     select = stages["select"]
-    assert select.num_bytes == 1_000_000 * (3072 + 12)
+    assert select.num_bytes == 1_000_000 * (3072 + 20)
     written = (select.seconds - MACHINE.rate("start").value) * 1e9
-    assert written == pytest.approx(1_000_000 * (2 * 3072 + 12))
+    assert written == pytest.approx(1_000_000 * (2 * 3072 + 20))
     assert plan(gaussian={"part_size": 50_000})["sample"].jobs == 25
 
 
@@ -99,7 +99,9 @@ def test_distances_are_planned_where_near_copies_are_looked_for_only() -> None:
 def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
     apart, together = plan(), plan(features_while_labelling={"gaussian": "labeller"})
     assert together["label"].seconds == apart["label"].seconds
-    assert together["label"].num_bytes - apart["label"].num_bytes == 1_300_000 * (4 * 640 + 16)
+    assert together["label"].num_bytes - apart["label"].num_bytes == (
+        1_300_000 * (4 * 640 + 4 * 10 + 16)
+    )
     saved = apart["features"].seconds - together["features"].seconds
     assert saved == pytest.approx(10.48666 * 50_000, rel=1e-4)
 
