@@ -12,7 +12,7 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import Config, ExperimentSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings
-from pyrobust.planning import work
+from pyrobust.planning import searches, work
 from pyrobust.planning.images import count_images
 from pyrobust.planning.rates import Machine, read_machines
 from pyrobust.planning.stages import Plan, Stage, plan_experiment
@@ -20,6 +20,9 @@ from pyrobust.planning.table import hours, size
 
 _SIZES = (1_000_000, 10_000_000, 100_000_000)
 _CLUSTER = 64
+_SEARCH_GB = 2  # the default of the configuration
+_COMPONENTS = AnalysisSettings().components
+_PROJECTIONS = 4 * _COMPONENTS * _SIZES[-1]  # bytes
 
 TEXT = """\
 # Millions of images
@@ -64,11 +67,15 @@ large as the set and `whole_sets: true`, every image meets every other:
 The search, on one GPU, grows as the square. A killed one makes its PCA again and goes on behind
 the last block of points that it saved, which it does every five minutes. For {largest} the PCA
 takes {pca} hours of one core, counted in, and its projections {scratch} of the disk until the
-search ends. `approximate: true` looks into the nearest clusters only, on the processor, and tells
-its recall.
+search ends. With `search_memory_gb: {memory}`, the default, it has {blocks} blocks. Each sample
+meets each of them, which takes {visits} hours of one core, counted in, and for each block the
+projections are read again, {read} in all, which is not counted. More memory cuts both: 16 GB make
+{fewer} blocks. `approximate: true` looks into the nearest clusters only, on the processor, and
+tells its recall.
 
 A selection with `min_distance` compares each of the samples that compete with every training image
-and its mirror image, pixel by pixel: {distances} hours for {largest}.
+and its mirror image, pixel by pixel: {distances} hours for {largest}. In {prepared} of them the
+training images are prepared anew for each part, on the processor; parts of 1M take a tenth of that.
 
 ## What must fit where
 
@@ -114,8 +121,14 @@ def scale_text() -> str:
         selection_memory=size(13 * _stage(largest, "sample").images),
         search_memory=size(65 * _SIZES[-1]),
         distances=hours(_distances(machine)),
+        prepared=hours(_prepared(machine)),
         pca=hours(_pca(machine)),
-        scratch=size(4 * AnalysisSettings().components * _SIZES[-1]),
+        scratch=size(_PROJECTIONS),
+        memory=_SEARCH_GB,
+        blocks=_blocks(_SEARCH_GB),
+        visits=hours(_visits(machine)),
+        read=size(_blocks(_SEARCH_GB) * _PROJECTIONS),
+        fewer=_blocks(16),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
     )
 
@@ -144,13 +157,31 @@ def _distances(machine: Machine) -> float:
     return _stage(_plan(_SIZES[-1], machine, min_distance=0.05), "distances").seconds
 
 
+def _prepared(machine: Machine) -> float:
+    """Return the seconds of them in which training images are prepared."""
+    samples = _stage(_plan(_SIZES[-1], machine), "sample")
+    originals = count_images("cifar10", DatasetSettings(), Path("none")).train
+    found = searches.pixel_distances(samples.images, samples.jobs, originals, 3072)
+    return found["points"] / machine.rate("points").value
+
+
+def _blocks(memory_gb: int) -> int:
+    return searches.point_blocks(_SIZES[-1], _COMPONENTS, memory_gb * 1_000_000_000)
+
+
+def _visits(machine: Machine) -> float:
+    """Return the seconds that the largest number of samples meets its own blocks."""
+    count, memory = _SIZES[-1], _SEARCH_GB * 1_000_000_000
+    return searches.visits(count, [count], _COMPONENTS, memory) / machine.rate("visits").value
+
+
 def _pca(machine: Machine) -> float:
     """Return the seconds of the PCA before a search among the largest number of samples."""
-    images, settings = count_images("cifar10", DatasetSettings(), Path("none")), AnalysisSettings()
+    images = count_images("cifar10", DatasetSettings(), Path("none"))
     dimensions = work.penultimate(LabellerSettings().architecture)
     originals = images.train + images.test
     projected = originals + _SIZES[-1]
-    flops = work.pca_flops(originals, projected, dimensions, settings.components)
+    flops = work.pca_flops(originals, projected, dimensions, _COMPONENTS)
     return flops / machine.rate("products").value
 
 

@@ -9,7 +9,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.experiment import Config, ExperimentSettings
 from pyrobust.config.jobs import num_parts
 from pyrobust.config.training import TrainSettings
-from pyrobust.planning import sizes, work
+from pyrobust.planning import searches, sizes, work
 from pyrobust.planning.images import ImageCounts
 from pyrobust.planning.rates import Machine, Rate
 
@@ -155,9 +155,9 @@ class _Planner:
         yield self.sample(count, jobs)
         yield self.label(count, jobs)
         if self.selection.min_distance > 0:
-            mirrored = 2  # at most: not every data set is mirrored
-            pairs = count * self.images.train * mirrored
-            yield self.stage("distances", "search", 2 * self.pixels * pairs, count, jobs, 4)
+            found = searches.pixel_distances(count, jobs, self.images.train, self.pixels)
+            compared = found["search"]
+            yield self.stage("distances", "search", compared, count, jobs, 4, more_work=found)
         kept = self.experiment.num_samples
         row_bytes = sizes.selected_row(self.images.image_shape)
         # Images are written into blocks of the shuffled set, and then into their places.
@@ -254,24 +254,13 @@ class _Planner:
             counts = [min(self.analysis.num_samples, *counts)] * 3
         train, test, own = counts
         components = min(self.analysis.components, dimensions)
+        memory = 1_000_000_000 * self.search_memory_gb
+        more_work = searches.neighbours(counts, components, self.analysis, memory)
         products = work.pca_flops(train + test, sum(counts), dimensions, components)
-        kind, pairs = "search", float(own * sum(counts) + 2 * train * test)
-        more_work = {"products": products}
-        if self.analysis.approximate:
-            # The reference and a check of some samples are exact all the same.
-            exact = 2 * train * test + work.NUM_CHECKED * sum(counts)
-            more_work["search"] = 2.0 * components * exact
-            memory = 1e9 * self.search_memory_gb
-            kind, pairs = (
-                "inverted_lists",
-                sum(
-                    work.inverted_list_pairs(own, size, self.analysis.probes, components, memory)
-                    for size in counts
-                ),
-            )
-        flops = 2 * components * pairs
         projections = 4 * components * sum(counts)
-        return self.stage("neighbours", kind, flops, own, 1, 100, 0, projections, more_work)
+        return self.stage(
+            "neighbours", "products", products, own, 1, 100, 0, projections, more_work
+        )
 
     def train(self) -> Stage:
         flops, weights = self.classifier(self.training.architecture)

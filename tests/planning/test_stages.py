@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 import yaml
 
+from pyrobust.analysis.nearest import _block_sizes
 from pyrobust.analysis.neighbours import _NUM_CHECKED
 from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.experiment import Config
 from pyrobust.data.prepare import make_dataset
-from pyrobust.planning import work
+from pyrobust.planning import searches, work
 from pyrobust.planning.images import ImageCounts, count_images
 from pyrobust.planning.rates import Machine, Rate
 from pyrobust.planning.stages import Plan, Stage, plan_experiment
@@ -17,7 +18,8 @@ from pyrobust.planning.stages import Plan, Stage, plan_experiment
 ROOT = Path(__file__).parents[2]
 CIFAR10 = ImageCounts(48_976, 1024, 10_000, (32, 32, 3), 10)
 WORK = ("start", "gradients", "classifier", "inference", "generators", "generators_fit", "gaussian",
-        "gaussian_fit", "search", "inverted_lists", "products", "pairs", "disk")  # fmt: skip
+        "gaussian_fit", "search", "visits", "pixel_visits", "points", "inverted_lists", "products",
+        "pairs", "disk")  # fmt: skip
 MACHINE = Machine("round", "a round machine", {work: Rate(1e9, "1/s", "made up") for work in WORK})
 IN_BFLOAT16 = ("generators_bfloat16", "generators_fit_bfloat16")
 
@@ -94,6 +96,11 @@ def test_distances_are_planned_where_near_copies_are_looked_for_only() -> None:
     assert "distances" not in plan()
     stage = plan(until_full={"min_distance": 0.05})["distances"]
     assert (stage.jobs, stage.num_bytes) == (13, 4 * 1_300_000)
+    # Each job prepares the training images and their mirror images; they make four blocks.
+    points = 2 * 48_976
+    values = 2 * 1_300_000 * points + 4 * 1_300_000 + 13 * points
+    seconds = stage.seconds - 13 * MACHINE.rate("start").value
+    assert seconds * 1e9 == pytest.approx(3072 * values)
 
 
 def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
@@ -125,7 +132,15 @@ def test_a_search_is_planned_with_the_pca_before_it() -> None:
     stage = analysed(num_samples=1000)["neighbours"]
     pairs = 3 * 1000**2 + 2 * 1000**2
     pca = 2 * 2000 * 640**2 + 2 * 3000 * 640 * 100
-    assert (stage.seconds - start) * 1e9 == pytest.approx(2 * 100 * pairs + pca)
+    # Each of the samples meets three sets, of a block each.
+    assert (stage.seconds - start) * 1e9 == pytest.approx(2 * 100 * pairs + pca + 100 * 3 * 1000)
+
+
+@pytest.mark.parametrize("values", [100, 3072])
+@pytest.mark.parametrize("memory_bytes", [10**9, 16 * 10**9])
+def test_a_search_takes_as_many_blocks_as_are_planned(values: int, memory_bytes: int) -> None:
+    block, _ = _block_sizes(values, memory_bytes, complete=True)
+    assert searches.point_blocks(10**8, values, memory_bytes) == -(-(10**8) // block)
 
 
 def test_subspace_iteration_passes_over_wide_features_thirteen_times() -> None:
