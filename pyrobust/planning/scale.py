@@ -81,13 +81,16 @@ training images are prepared anew for each part, on the processor; parts of 1M t
 
 - **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
   sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
-  images are put in order 256 MiB at a time. An analysis draws its images with 2 bytes a sample, 13
-  more a sample of the largest class, and 12 for a moment while labels are read. The search holds
+  images are put in order in blocks of 256 MiB, of which it holds two to three. An analysis holds
+  labels in a byte a sample (two with more than 256 classes) and reads them a shard at a time; it
+  draws its images with 2 bytes a sample and 13 a sample of the largest class. The search holds
   what `--memory-gb` allows (`search_memory_gb` of the configuration) and 65 bytes a sample of its
   draw, {search_memory} where that is all {largest}. Training holds stores up to `--resident-mb`,
   larger ones not at all.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
-  thousands of jobs: with {largest} set `part_size: 1000000`. A job that is killed goes on after
+  thousands of jobs: with {largest} of a generator of few passes set `part_size: 1000000`. A job
+  has an hour, doubled on each retry: 1M of DDPM's 1,000 passes take {ddpm_part} hours, beyond all
+  of them, and `part_size: {ddpm_size}` stays within the first. A job that is killed goes on after
   its last whole shard, of at most 64 MiB; where an image takes many passes of a network, of 1,000
   images. Each job asks the disk for room for its own part alone; the plan tells the bytes of all,
   and whether the disk has them free.
@@ -129,6 +132,8 @@ def scale_text() -> str:
         visits=hours(_visits(machine)),
         read=size(_blocks(_SEARCH_GB) * _PROJECTIONS),
         fewer=_blocks(16),
+        ddpm_part=hours(_image_seconds(GeneratorSettings(type="ddpm"), machine) * 1_000_000),
+        ddpm_size=_part_of_an_hour(GeneratorSettings(type="ddpm"), machine),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
     )
 
@@ -175,6 +180,17 @@ def _visits(machine: Machine) -> float:
     return searches.visits(count, [count], _COMPONENTS, memory) / machine.rate("visits").value
 
 
+def _image_seconds(settings: GeneratorSettings, machine: Machine) -> float:
+    """Return the seconds that a trained generator takes for an image of 32×32."""
+    rate = machine.rate(machine.kind("generators", settings.precision))
+    return work.generator_work(settings).flops * settings.sampling_passes / rate.value
+
+
+def _part_of_an_hour(settings: GeneratorSettings, machine: Machine) -> int:
+    """Return the images of an hour, in whole ten thousands."""
+    return int(3600 / _image_seconds(settings, machine)) // 10_000 * 10_000
+
+
 def _pca(machine: Machine) -> float:
     """Return the seconds of the PCA before a search among the largest number of samples."""
     images = count_images("cifar10", DatasetSettings(), Path("none"))
@@ -213,14 +229,13 @@ def _generators(machine: Machine) -> str:
 
     gaussian = machine.rate("gaussian")
     rows = [row("gaussian", "", lambda n: 2 * 3072**2 * n / gaussian.value, gaussian.basis)]
-    for (name, preset), counted in work.GENERATORS.items():
+    for name, preset in work.GENERATORS:
         if preset != "paper":
             continue
         settings = GeneratorSettings.model_validate({"type": name})
-        passes = settings.sampling_passes
         rate = machine.rate(machine.kind("generators", settings.precision))
-        image_seconds = counted.flops * passes / rate.value
-        rows.append(row(name, f"{passes:,}", image_seconds.__mul__, rate.basis))
+        seconds = _image_seconds(settings, machine).__mul__
+        rows.append(row(name, f"{settings.sampling_passes:,}", seconds, rate.basis))
     return _table(["generator", "passes an image", "1M", "10M", "100M", "rate"], rows)
 
 
