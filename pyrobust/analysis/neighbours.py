@@ -31,6 +31,7 @@ from pyrobust.analysis.subsets import balanced_subset, stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FEATURES, FeatureSet, Rows, check_same_space
+from pyrobust.data.selection import class_counts
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of, write_json
 
@@ -153,7 +154,7 @@ def _draw(
             f"{len(class_names)} classes"
         )
     for name in SETS:
-        counts = np.bincount(labels[name], minlength=len(class_names))
+        counts = class_counts(labels[name], len(class_names))
         if counts.min() == 0:
             raise UserError(
                 f"{sets[name].path} has no image of class '{class_names[counts.argmin()]}', "

@@ -156,6 +156,7 @@ def _select(
             chosen = kept[permute(rows, num_samples, settings.seed)]
             writer.append(images, labels[chosen], scores[chosen], pool.first_id + chosen)
             advance(len(chosen))
+            del images  # or it stays until the next block is there
     writer.finish()
     if done < num_samples:
         seconds = time.monotonic() - started

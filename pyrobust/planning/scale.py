@@ -100,7 +100,9 @@ training images are prepared anew for each part, on the processor; parts of 1M t
 - **Order.** A selection shuffles without reading at random: images are read in the order of the
   parts and sorted into blocks of 256 MiB on the disk, and each block is put in order, written and
   removed. So it writes every image twice, counted in, and takes no more of the disk than its
-  result and one block. After a kill both passes go on. It was not run on sets larger than memory.
+  result and one block. After a kill both passes go on. Measured on a
+  machine of 23 GB: 8M images of 32×32, 25 GB, at 25,800 images/s, and 100M of 8×8 in 215 s
+  (`benchmarks/stores.py`).
 - **Reading.** Each file meets its hash before its first row is read: {hashing} hours for {largest}
   images, once for each job that reads them all.
 """
