@@ -92,7 +92,7 @@ def _drawn_and_closest(neighbours: Path) -> dict[str, list[NDArray[Any]]]:
                 some = np.union1d(closest, np.flatnonzero(np.isin(row, random)))
                 pieces.append([values[some] for values in (row, *columns)])
                 first += len(batch)
-    except (OSError, pyarrow.lib.ArrowException) as error:
+    except (OSError, KeyError, pyarrow.lib.ArrowException) as error:
         raise UserError(
             f"cannot read {neighbours} ({error}): 'pyrobust neighbours' writes it"
         ) from error

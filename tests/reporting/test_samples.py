@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pyrobust.data.store import SampleStore, StoreWriter
+from pyrobust.errors import UserError
 from pyrobust.reporting.pictures import strip
 from pyrobust.reporting.samples import nearest_originals
 
@@ -47,3 +49,10 @@ def test_a_long_table_is_read_piece_by_piece_and_shows_what_a_sort_of_all_does(
         assert found["generated"]["uri"] == strip(generated.gather(index[rows]))
         assert found["original"]["uri"] == strip(original.gather(train[rows]))
     assert peak < 6 * ROWS
+
+
+def test_a_table_of_something_else_is_named(tmp_path: Path) -> None:
+    images = store(tmp_path / "images", 0)
+    pq.write_table(pa.table({"index": [1, 2]}), tmp_path / "other.parquet")
+    with pytest.raises(UserError, match=r"cannot read .*other\.parquet .*train.*'pyrobust neigh"):
+        nearest_originals(tmp_path / "other.parquet", images, images)
