@@ -70,6 +70,7 @@ def import_npz(
             rows = permute(np.arange(first, first + len(images)), total, seed)
             writer.append(images, labels[rows])
             advance(len(rows))
+            del images  # or it stays until the next block is there
     writer.finish()
     shutil.rmtree(output / "blocks", ignore_errors=True)
     return SampleStore.open(output)
