@@ -79,7 +79,7 @@ training images are prepared anew for each part, on the processor; parts of 1M t
 
 ## What must fit where
 
-- **Memory.** Stores are read through memory maps, a shard at a time. A selection holds 5 bytes a
+- **Memory.** Stores stay on the disk and are read a shard at a time. A selection holds 5 bytes a
   sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
   images are put in order in blocks of 256 MiB, of which it holds two to three. An analysis holds
   labels in a byte a sample (two with more than 256 classes) and reads them a shard at a time; it
@@ -100,8 +100,8 @@ training images are prepared anew for each part, on the processor; parts of 1M t
 - **Order.** A selection shuffles without reading at random: images are read in the order of the
   parts and sorted into blocks of 256 MiB on the disk, and each block is put in order, written and
   removed. So it writes every image twice, counted in, and takes no more of the disk than its
-  result and one block. After a kill both passes go on. Measured on a
-  machine of 23 GB: 8M images of 32×32, 25 GB, at 25,800 images/s, and 100M of 8×8 in 215 s
+  result and one block. After a kill both passes go on. Measured with 19 to
+  23 GiB of memory free: 8M images of 32×32, 25 GB, at 25,800 images/s, and 100M of 8×8 in 215 s
   (`benchmarks/stores.py`).
 - **Reading.** Each file meets its hash before its first row is read: {hashing} hours for {largest}
   images, once for each job that reads them all.
