@@ -86,8 +86,9 @@ def _drawn_and_closest(neighbours: Path) -> dict[str, list[NDArray[Any]]]:
             random = np.random.default_rng(0).choice(total, count, replace=False)
             pieces, first = [], 0
             for batch in file.iter_batches(columns=list(_COLUMNS)):
-                columns = [batch[name].to_numpy(zero_copy_only=False) for name in _COLUMNS]
-                row = first + np.arange(len(batch))
+                there = batch["train"].is_valid()  # an approximate search may find none
+                columns = [batch[name].filter(there).to_numpy() for name in _COLUMNS]
+                row = first + np.flatnonzero(there.to_numpy(zero_copy_only=False))
                 closest = np.argsort(columns[-1], kind="stable")[:count]
                 some = np.union1d(closest, np.flatnonzero(np.isin(row, random)))
                 pieces.append([values[some] for values in (row, *columns)])
@@ -98,5 +99,6 @@ def _drawn_and_closest(neighbours: Path) -> dict[str, list[NDArray[Any]]]:
         ) from error
     row, *columns = (np.concatenate(values) for values in zip(*pieces, strict=True))
     closest = np.argsort(columns[-1], kind="stable")[:count]
-    chosen = {"Drawn at random": np.searchsorted(row, random), "Closest of all": closest}
+    drawn = np.searchsorted(row, random[np.isin(random, row)])
+    chosen = {"Drawn at random": drawn, "Closest of all": closest}
     return {name: [values[here] for values in columns] for name, here in chosen.items()}

@@ -56,3 +56,15 @@ def test_a_table_of_something_else_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"index": [1, 2]}), tmp_path / "other.parquet")
     with pytest.raises(UserError, match=r"cannot read .*other\.parquet .*train.*'pyrobust neigh"):
         nearest_originals(tmp_path / "other.parquet", images, images)
+
+
+def test_a_sample_without_a_nearest_image_is_left_out(tmp_path: Path) -> None:
+    images, rows = store(tmp_path / "images", 0), np.arange(12)
+    drawn = np.random.default_rng(0).choice(12, 10, replace=False)
+    missing = np.isin(rows, drawn[:2])
+    distance = pa.array(rows / 4, mask=missing)
+    table = {"index": rows, "train": pa.array(rows, mask=missing), "train_distance": distance}
+    pq.write_table(pa.table(table), tmp_path / "neighbours.parquet")
+    random, closest = nearest_originals(tmp_path / "neighbours.parquet", images, images)
+    assert random["distances"] == (drawn[2:] / 4).tolist()
+    assert closest["distances"] == (rows[~missing] / 4).tolist()
