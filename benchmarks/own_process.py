@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ def in_own_process(
     root = Path(__file__).parents[1]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True,
-        env={"OMP_NUM_THREADS": str(threads), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(root)},
     )  # fmt: skip
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row

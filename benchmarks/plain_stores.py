@@ -56,26 +56,28 @@ def bare_write(work: Work) -> Callable[[], object]:
 
 def bare_copy(work: Work) -> Callable[[], object]:
     """Copy as many bytes of the parts."""
-    return lambda: _write(work.path("bare"), _pieces(work, "parts/*/images-*.npy"))
+    return lambda: _write(
+        work.path("bare"), _pieces(work, "parts/*/images-*.npy", bare_bytes(work))
+    )
 
 
 def bare_hashes(work: Work) -> Callable[[], object]:
     """Hash as many bytes of the selection."""
 
     def run() -> None:
-        for piece in _pieces(work, "kept/*.npy"):
+        for piece in _pieces(work, "kept/*.npy", bare_bytes(work)):
             hashlib.sha256(piece).digest()
 
     return run
 
 
 def bare_reading(work: Work) -> Callable[[], object]:
-    """Take random batches of one memory-mapped file, in its order."""
-    path, shape = work.path("bare"), (work.kept, *work.image_shape)
-    with path.open("wb") as file:
-        for part in sorted(work.folder.glob("kept/images-*.npy")):
-            file.write(np.load(part, mmap_mode="r").data)
-    images = np.memmap(path, np.uint8, "r", shape=shape)
+    """Take random batches of one memory-mapped file, in its order; it was read through before."""
+    parts = (np.load(path, mmap_mode="r") for path in sorted(work.folder.glob("kept/images-*.npy")))
+    _write(work.path("bare"), (part.data for part in parts))
+    for _ in _pieces(work, "bare", work.kept * work.image_bytes):
+        pass
+    images = np.memmap(work.path("bare"), np.uint8, "r", shape=(work.kept, *work.image_shape))
     return lambda: take_batches(work, lambda rows: images[np.sort(rows)])
 
 
@@ -91,7 +93,7 @@ def _save(path: Path, **arrays: np.ndarray) -> None:
         os.fsync(file.fileno())
 
 
-def _write(path: Path, pieces: Iterator[bytes]) -> None:
+def _write(path: Path, pieces: Iterator[bytes | memoryview]) -> None:
     """Write a file that is flushed after each piece, as shards are."""
     with path.open("wb") as file:
         for piece in pieces:
@@ -100,9 +102,9 @@ def _write(path: Path, pieces: Iterator[bytes]) -> None:
             os.fsync(file.fileno())
 
 
-def _pieces(work: Work, pattern: str) -> Iterator[bytes]:
-    """Yield the first `bare_bytes` of the files that match."""
-    left = bare_bytes(work)
+def _pieces(work: Work, pattern: str, most: int) -> Iterator[bytes]:
+    """Yield the first `most` bytes of the files that match."""
+    left = most
     for path in sorted(work.folder.glob(pattern)):
         with path.open("rb") as file:
             while piece := file.read(min(PIECE, left)):

@@ -8,11 +8,11 @@ share of the disk's own speed.
 
 `ours` writes parts with pseudo-labels as `pyrobust sample` and `label` do (random pixels and
 scores: no network runs), keeps four fifths by `pyrobust select` (the best of each class, shuffled),
-verifies the result, and gathers random batches from it. `in memory` does the same as public code
-does it, with one `.npz` file that is loaded whole; it runs where that fits twice into half of the
-free memory. `bare` is the limit: writing so many bytes, copying them, hashing them, and batches
-from one memory-mapped file; of more than 4 GB it takes the rate. Everything written is flushed to
-the disk. Each measurement runs in a process of its own.
+verifies the result, and gathers random batches from it, whose files were all read before. `in
+memory` does the same as public code does it, with one `.npz` file that is loaded whole; it runs
+where that fits twice into half of the free memory. `bare` is the limit: writing so many bytes,
+copying them, hashing them, and batches from one memory-mapped file; of more than 4 GB it takes the
+rate. Everything written is flushed to the disk. Each measurement runs in a process of its own.
 
 Prints a table and writes `benchmarks/results/stores.json`.
 """
