@@ -42,7 +42,7 @@ def peak_memory_mb(device: str) -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
-    # Elsewhere than on Linux. There it would be at least that of the process that started this one.
+    # Elsewhere than on Linux, where this begins with the peak of the process that started this one.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 

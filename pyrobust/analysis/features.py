@@ -12,7 +12,7 @@ from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FeatureWriter
-from pyrobust.data.store import SampleStore
+from pyrobust.data.store import SampleStore, label_type
 from pyrobust.errors import UserError
 from pyrobust.models.extraction import Extractor
 from pyrobust.progress import counting
@@ -131,7 +131,7 @@ class _JoinedStores:
 
     def _narrow_labels(self) -> np.ndarray:
         """Return all labels, (count,) uint8, or uint16 with more than 256 classes."""
-        labels = np.empty(self.count, np.min_scalar_type(len(self.class_names) - 1))
+        labels = np.empty(self.count, label_type(len(self.class_names)))
         for store, first in zip(self._stores, self._starts.tolist(), strict=False):
             labels[first : first + store.count] = store.labels(labels.dtype)
         return labels

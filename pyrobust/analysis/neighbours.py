@@ -32,6 +32,7 @@ from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FEATURES, FeatureSet, Rows, check_same_space
 from pyrobust.data.selection import class_counts
+from pyrobust.data.store import label_type
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of, write_json
 
@@ -56,7 +57,10 @@ def measure_neighbours(
     """
     started = time.monotonic()
     check_same_space(*sets.values())
-    labels = {name: _narrow_labels(features) for name, features in sets.items()}
+    labels = {
+        name: features.labels(label_type(len(features.class_names)))
+        for name, features in sets.items()
+    }
     rows = _draw(sets, labels, settings)
     labels = {name: labels[name][rows[name]] for name in SETS}
     pca, points = _project(sets, rows, output, settings)
@@ -116,11 +120,6 @@ def _identity(
         digest.update(sha256_of(sets[name].path / FEATURES).encode())
     digest.update(np.ascontiguousarray(pca.components).tobytes())
     return digest.hexdigest()
-
-
-def _narrow_labels(features: FeatureSet) -> np.ndarray:
-    """Return the labels, (N,) uint8, or uint16 with more than 256 classes."""
-    return features.labels(np.min_scalar_type(len(features.class_names) - 1))
 
 
 def _project(

@@ -15,6 +15,7 @@ from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import QualitySettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FeatureSet, Rows, check_same_space
+from pyrobust.data.store import label_type
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 
@@ -77,7 +78,7 @@ def _check_shapes(original: FeatureSet, generated: FeatureSet, settings: Quality
 
 def _some(features: FeatureSet, settings: QualitySettings) -> np.ndarray:
     """Return the features of a draw with the class shares of the set, (n, D) float32."""
-    kind = np.min_scalar_type(len(features.class_names) - 1)
+    kind = label_type(len(features.class_names))
     labels = features.labels(kind) if features.labelled else np.zeros(features.count, kind)
     return features.features(stratified_subset(labels, settings.manifold_samples, settings.seed))
 

@@ -159,10 +159,7 @@ class FeatureSet:
                 f"the images of {self.path} have no labels: 'pyrobust label' and "
                 f"'pyrobust select' give them, then run '{_MADE_BY}' on the selected store"
             )
-        labels = np.empty(self.count, dtype)
-        for first, shard in self._reader.each("labels"):
-            labels[first : first + len(shard)] = shard
-        return labels
+        return self._reader.whole("labels", dtype)
 
     def verify(self) -> None:
         """Compare every shard with its SHA-256.

@@ -12,6 +12,7 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, sha256_of
@@ -93,9 +94,10 @@ class ShardReader:
         """Rows in all shards."""
         return int(self._starts[-1])
 
-    def whole(self, column: str) -> np.ndarray:
-        """Return all rows of a column."""
-        rows = self._empty(column, self.count)
+    def whole(self, column: str, dtype: DTypeLike | None = None) -> np.ndarray:
+        """Return all rows of a column, in its own type or in `dtype`, which must hold them."""
+        kind = self._columns[column]
+        rows = np.empty((self.count, *kind.shape), kind.dtype if dtype is None else dtype)
         for first, shard in self.each(column):
             rows[first : first + len(shard)] = shard
         return rows

@@ -203,6 +203,11 @@ class SampleStore:
         self._rows.verify()
 
 
+def label_type(num_classes: int) -> np.dtype[Any]:
+    """Return the smallest type that holds all labels: uint8, or uint16 with more than 256."""
+    return np.min_scalar_type(num_classes - 1)
+
+
 def check_labels(labels: np.ndarray, num_classes: int, what: str, first: int = 0) -> None:
     """Refuse labels outside [0, num_classes).
 

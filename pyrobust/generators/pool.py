@@ -10,7 +10,7 @@ import numpy as np
 from pyrobust.data.class_order import traded_classes
 from pyrobust.data.distances import DistanceStore
 from pyrobust.data.labels import LabelStore
-from pyrobust.data.store import SampleStore
+from pyrobust.data.store import SampleStore, label_type
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator
 from pyrobust.generators.labelling import Labeller
@@ -86,7 +86,7 @@ class SamplePool:
         self.first_id = numbers.start * generator.spec.settings.part_size
         self._stores: list[SampleStore] = []
         self._starts = np.zeros(1, np.int64)  # row of the first sample of each part; count
-        self._labels = np.empty(0, np.min_scalar_type(len(generator.spec.class_names) - 1))
+        self._labels = np.empty(0, label_type(len(generator.spec.class_names)))
         self._scores = np.empty(0, np.float32)
         self._is_copy = None if copies is None else np.empty(0, bool)
         self._add(

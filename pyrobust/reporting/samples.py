@@ -8,7 +8,7 @@ import pyarrow.lib
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pyrobust.data.store import SampleStore
+from pyrobust.data.store import SampleStore, label_type
 from pyrobust.errors import UserError
 from pyrobust.reporting.pictures import strip
 
@@ -25,7 +25,7 @@ def class_grid(original: SampleStore, generated: SampleStore | None) -> list[dic
     The images are the first of each class in the stores, which are shuffled: nobody chose them.
     """
     rows = []
-    kind = np.min_scalar_type(len(original.class_names) - 1)
+    kind = label_type(len(original.class_names))
     labels = original.labels(kind)
     pseudo_labels = None if generated is None else generated.labels(kind)
     for label, name in enumerate(original.class_names[:MAX_CLASSES]):

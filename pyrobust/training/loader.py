@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.data.store import SampleStore
+from pyrobust.data.store import SampleStore, label_type
 from pyrobust.training.batches import Batch, BatchPlan
 from pyrobust.training.processes import Processes
 
@@ -71,7 +71,7 @@ class Loader:
         stores = [original] if generated is None else [original, generated]
         num_classes = len(original.class_names)
         # As small as they can be: a hundred million labels are then 100 MB.
-        kind = np.min_scalar_type(num_classes - 1)
+        kind = label_type(num_classes)
         self._labels = [store.labels(kind) for store in stores]
         self._targets = target_table(num_classes, smoothing).to(processes.device)
         size = sum(store.count * int(np.prod(store.image_shape)) for store in stores)
