@@ -1,4 +1,4 @@
-"""The base class of settings and the one way to parse them."""
+"""The base class of settings, and how they are parsed."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
@@ -11,7 +11,7 @@ from pyrobust.errors import UserError
 
 
 class Settings(BaseModel):
-    """Frozen settings of one stage; unknown keys are refused."""
+    """Frozen settings of one stage; unknown keys raise an error."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
@@ -25,7 +25,7 @@ def parse_settings(model: type[AnySettings], values: Mapping[str, Any]) -> AnySe
     """Check `values` and return them as `model`.
 
     Raises:
-        UserError: names the first wrong key, its value and what was expected.
+        UserError: names the first invalid key, its value and what was expected.
     """
     try:
         return model.model_validate(dict(values))
@@ -44,10 +44,10 @@ def _first_mistake(model: type[Settings], error: ValidationError) -> str:
     match mistake["type"]:
         case "extra_forbidden":
             owner = _model_at(model, mistake["loc"][:-1])
-            known = f"; expected one of {', '.join(owner.model_fields)}" if owner else ""
-            return f"'{key}' is no setting here{known}"
+            known = f"; choose one of: {', '.join(owner.model_fields)}" if owner else ""
+            return f"unknown setting '{key}'{known}"
         case "missing":
-            return f"'{key}' is missing from the settings"
+            return f"required setting '{key}' is missing"
         case "invalid_key":
             return _wrong_key(mistake["loc"][:-1], mistake["input"])
         case "value_error" if isinstance(mistake["input"], Mapping):
@@ -55,20 +55,24 @@ def _first_mistake(model: type[Settings], error: ValidationError) -> str:
         case "string_pattern_mismatch":
             reason = PATTERNS[mistake["ctx"]["pattern"]]
         case "dict_type" | "model_type":
-            reason = "expected keys with a value each"
+            reason = "expected a mapping of keys to values"
         case "tuple_type":
             reason = "expected a list"
-    expected = f" ({' '.join(field.description.split())})" if field and field.description else ""
+    expected = (
+        f" ({' '.join(field.description.split()).rstrip('.')})"
+        if field and field.description
+        else ""
+    )
     return f"{key} is {mistake['input']!r}: {reason}{expected}"
 
 
 def _wrong_key(place: tuple[int | str, ...], key: Any) -> str:
-    where = ".".join(str(part) for part in place) or "the settings"
-    return f"{key!r} is no key for {where}: {PATTERNS[NAME]}"
+    where = f" in {'.'.join(str(part) for part in place)}" if place else ""
+    return f"invalid name {key!r}{where}: {PATTERNS[NAME]}"
 
 
 def _model_at(model: type[Settings], place: tuple[int | str, ...]) -> type[Settings] | None:
-    """Return the model whose keys stand at `place` inside `model`."""
+    """Return the model of the keys at `place` inside `model`."""
     if not place:
         return model
     field = model.model_fields.get(str(place[0]))

@@ -40,7 +40,7 @@ def as_number(value: Any) -> float:
     try:
         found = parse_epsilon(str(value))
     except ZeroDivisionError as error:
-        raise ValueError(f"{value} is no number") from error
+        raise ValueError(f"{value} is not a number") from error
     if not math.isfinite(found):
-        raise ValueError(f"{value} is no finite number")
+        raise ValueError(f"{value} is not finite")
     return found

@@ -9,67 +9,70 @@ from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class DatasetSettings(Settings):
-    """How a data set is read and augmented."""
+    """How a data set is read, split and augmented."""
 
     layout: Literal["auto", "digits", "torchvision", "parquet", "tinyimagenet", "folder", "npz"] = (
         "auto"
     )
-    """Layout of the raw files; auto looks at what the folder holds."""
+    """Layout of the raw files; auto detects it from the folder's contents."""
 
     path: str | None = None
-    """Folder of the raw files; the default is DATA_ROOT/<name of the data set>."""
+    """Folder of the raw files. Default: DATA_ROOT/<name of the data set>."""
 
     validation_size: PositiveInt = 1024
-    """Training images held out for early stopping and for the choice among runs (appendix A)."""
+    """Training images held out for early stopping and for choosing among runs (appendix A)."""
 
     test_size: NonNegativeInt = 0
-    """Images held out as the test split, for a layout that has none (digits, folder, npz)."""
+    """Images held out as the test split if the files provide none (digits, folder, npz)."""
 
     image_size: PositiveInt | None = None
-    """Height and width that images are resized to; needed where the raw images differ in size."""
+    """Height and width to which images are resized; required if the raw images differ in size."""
 
     channels: Literal[1, 3] | None = None
-    """1 is grey, 3 is colour; the first image tells where not given."""
+    """1 for greyscale, 3 for colour. Default: the same as the first image."""
 
     crop_padding: NonNegativeInt = 4
-    """Zeros on each side before the random crop of training images."""
+    """Zero padding on each side before the random crop of training images."""
 
     flip: bool = True
-    """Whether training images are mirrored at random; wrong for digits and house numbers."""
+    """Mirror training images at random; switch it off for digits and house numbers."""
 
     seed: NonNegativeInt = 0
-    """Seed of the splits."""
+    """Random seed of the splits."""
 
 
 class SelectionSettings(Settings):
     """How labelled samples become a training set (appendix D)."""
 
     protocol: Literal["until_full", "top_k"] = "until_full"
-    """until_full: the first samples of each class by id (DDPM, Gaussian); top_k: the best scores
-    of each class among all samples (BigGAN, VDVAE)."""
+    """until_full keeps the first samples of each class by id (DDPM, Gaussian); top_k keeps those
+    with the highest scores in each class (BigGAN, VDVAE)."""
 
     oversampling: Annotated[float, Field(ge=1)] = 1.25
-    """Samples as a multiple of the number kept: for top_k those that compete, for until_full
-    those that are drawn before it looks which class is short."""
+    """Candidates as a multiple of num_samples. top_k ranks exactly these; until_full draws more if
+    a class is still short."""
 
     max_oversampling: Annotated[float, Field(ge=1)] = 20.0
-    """until_full goes on sampling up to this multiple, then names the class that stays short."""
+    """until_full stops drawing at this multiple of num_samples and reports the class that is still
+    short."""
 
     label_source: Literal["labeller", "condition"] = "labeller"
-    """Whose class an image is given: the labeller's, or the one that the generator was asked for
-    (or that came with imported samples); scores are the labeller's confidence in that class."""
+    """Source of the labels: the labeller's prediction, or the class that the generator was
+    conditioned on (for imported samples, their own labels). The score is the labeller's confidence
+    in that class."""
 
     min_score: Share = 0.0
-    """Score below which a sample is never kept."""
+    """Discard samples with a lower score."""
 
     min_distance: NonNegativeFloat = 0.0
-    """Near-copies of training images are never kept: samples whose root mean square difference
-    to one of them (pixels in [0, 1]; mirrored ones as well where the data set is mirrored) is
-    below this. 0 keeps all, and no distance is computed."""
+    """Discard near-copies of training images: samples within this root-mean-square pixel difference
+    (pixels in [0, 1]) of one of them, or of its mirror image if the data set is mirrored. 0 keeps
+    all samples and skips the search."""
 
     skip_parts: NonNegativeInt = 0
-    """Parts of the generator's samples that are passed over. A selection that skips what another
-    one draws shares no image with it: a test set of unseen samples (section 6.1, Figure 6)."""
+    """Skip this many parts of the generator's samples, so that two selections share no image. Use
+    it for a test set of unseen samples (section 6.1, Figure 6)."""
 
     seed: NonNegativeInt = 0
-    """Seed of the order of the kept images, which decides nothing else."""
+    """Random seed of the order of the selected images; it does not affect which ones are
+    selected."""

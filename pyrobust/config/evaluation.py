@@ -22,6 +22,8 @@ class ThreatSettings(Settings):
     """The perturbation set."""
 
     norm: Norm
+    """Norm of the perturbation set."""
+
     epsilon: Epsilon
 
     @model_validator(mode="after")
@@ -31,54 +33,55 @@ class ThreatSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """The attacks of AA+MT (appendix A), in the paper's order, on the images still standing."""
+    """The attacks of AA+MT (appendix A), in the paper's order. Each attacks the images that are
+    still classified correctly."""
 
     num_images: PositiveInt | None = None
-    """Test images attacked, the first of the test split; all of them where not given."""
+    """Attack only the first images of the test split. Default: all."""
 
     apgd_ce_steps: PositiveInt = 100
-    """Steps of AutoPGD on cross-entropy."""
+    """Steps of Auto-PGD on cross-entropy."""
 
     apgd_ce_restarts: PositiveInt = 5
-    """Its random starts."""
+    """Random restarts of Auto-PGD on cross-entropy."""
 
     apgd_dlr_steps: PositiveInt = 100
-    """Steps of AutoPGD on the difference of logits ratio."""
+    """Steps of Auto-PGD on the difference of logits ratio (DLR)."""
 
     apgd_dlr_restarts: PositiveInt = 5
-    """Its random starts."""
+    """Random restarts of Auto-PGD on DLR."""
 
     multitargeted_steps: PositiveInt = 200
-    """Steps of the multi-targeted attack on the margin."""
+    """Steps of the MultiTargeted attack on the margin."""
 
     multitargeted_restarts: PositiveInt = 10
-    """Restarts of the multi-targeted attack, for each target unless shared."""
+    """Restarts of the MultiTargeted attack, per target unless they are shared."""
 
     multitargeted_share_restarts: bool = False
-    """Whether restarts are dealt out over the targets instead of repeated for each."""
+    """Distribute the restarts over the targets instead of repeating them for each."""
 
     multitargeted_targets: PositiveInt | None = None
-    """Targets with the largest logits that are tried; all other classes where not given."""
+    """Number of target classes, those with the largest logits first. Default: all other classes."""
 
     autoattack: bool = False
-    """Whether AutoAttack (standard) runs as well; the result is then the worst of both."""
+    """Also run AutoAttack (standard). Robust accuracy is then the lower of the two."""
 
     curve: Epsilons = ()
-    """Further radii at which AA+MT attacks, for a curve of robust accuracy: 4/255,16/255."""
+    """Additional radii for a curve of robust accuracy under AA+MT, such as 4/255,16/255."""
 
     batch_size: PositiveInt = 512
-    """Images attacked together; the state is saved after each stage of a batch."""
+    """Images attacked together. Progress is saved after each stage of a batch."""
 
     pass_size: PositiveInt = 128
-    """Images of every network pass, the last one filled up: an image's result is then the same
-    whatever else is attacked. Another value may change the last bits."""
+    """Images per forward pass; the last one is padded, so that an image's result does not depend on
+    the others. Changing it may change the last bits."""
 
     search: Search = "float32"
-    """How attacks pass through the network: as it is, or faster with bfloat16 products. Points
-    are judged in float32 either way, and where bfloat16 erred, the image is attacked again."""
+    """Precision of the attack's forward and backward passes. bfloat16 is faster; success is always
+    judged in float32, and images that only bfloat16 misclassifies are attacked again."""
 
     seed: NonNegativeInt = 0
-    """Seed of all random starts; they are a function of it and of the number of the image."""
+    """Random seed; the random starts of an image depend only on this and on its index."""
 
 
 def check_curve(settings: EvaluationSettings, norm: str) -> None:
@@ -98,13 +101,13 @@ class LandscapeSettings(Settings):
     """Loss landscapes around test images (Figure 11)."""
 
     num_images: PositiveInt = 2
-    """Images drawn, the first of the test split."""
+    """Number of images, the first of the test split."""
 
     extent: PositiveFloat = 2.0
-    """How far the axes reach to both sides, in epsilon."""
+    """Half-width of the plotted plane, in units of epsilon."""
 
     resolution: Annotated[int, Field(ge=3)] = 41
     """Points along each axis; an odd number puts the image itself on the grid."""
 
     seed: NonNegativeInt = 0
-    """Seed of the attack's start and of the random direction."""
+    """Random seed of the attack's start and of the random direction."""

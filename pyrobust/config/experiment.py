@@ -1,4 +1,4 @@
-"""Settings of a whole experiment, as `config/config.yaml` states them."""
+"""Settings of experiments and of the whole configuration file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -27,80 +27,86 @@ from pyrobust.errors import UserError
 
 def _all_different(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
-        raise ValueError("expected seeds that differ, since a seed gives the same run again")
+        raise ValueError("seeds must be distinct; equal seeds repeat the same run")
     return seeds
 
 
 class ExperimentSettings(Settings):
-    """One robust classifier and all that it stands on; its key names results/<key>.json."""
+    """One robust classifier and everything it depends on; its key names results/<key>.json."""
 
     dataset: Name
-    """A key of `datasets`."""
+    """Data set: a key of `datasets`."""
 
     norm: Norm
+    """Norm of the perturbation set, in training and evaluation."""
+
     epsilon: Epsilon
 
     architecture: Architecture = "wrn-28-10"
     recipe: Literal["gowal21", "wang23"] = "gowal21"
+    """Training recipe: gowal21 (Gowal et al. 2021, the paper) or wang23 (Wang et al. 2023).
+    docs/training.md compares them."""
 
     mixing_factor: Share = 0.3
-    """Alpha of Eq. 3: the share of original images in each batch; 1 uses no generated image."""
+    """Fraction of original images in each batch (alpha in Eq. 3); 1 trains without generated
+    images."""
 
     generator: Name = "gaussian"
-    """A key of `generators`."""
+    """Generative model: a key of `generators`."""
 
     num_samples: PositiveInt = 1_000_000
-    """Generated images that are kept after selection."""
+    """Number of generated images kept by the selection."""
 
     selection: Name = "until_full"
-    """A key of `selections`."""
+    """Selection protocol: a key of `selections`."""
 
     labeller: Name = "wrn-28-10"
-    """A key of `labellers`."""
+    """Classifier that labels the generated images: a key of `labellers`."""
 
     training: dict[str, Any] = Field(default_factory=dict)
-    """Settings of `pyrobust train` that differ from the recipe."""
+    """Training settings that differ from the recipe."""
 
     seeds: Annotated[
         tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_all_different)
     ] = (0, 1)
-    """One training run each; the best by validation is the result (appendix A)."""
+    """One training run per seed; the run with the best validation result is evaluated (appendix
+    A)."""
 
     evaluation: Name = "aa_mt"
-    """A key of `evaluations`."""
+    """Attack: a key of `evaluations`."""
 
     test_runs: Literal["chosen", "all"] = "chosen"
-    """Whether only the chosen run meets the test split, or all runs do (their spread is then in
-    the record; the choice is by validation either way)."""
+    """Evaluate only the chosen run on the test split, or all runs. With all, the record includes
+    their spread; the choice depends on the validation split either way."""
 
     analysis: Name = "labeller"
-    """A key of `analyses`."""
+    """Comparison of generated and original images: a key of `analyses`."""
 
     baseline: Name | None = None
-    """Another experiment that the record compares with, image by image."""
+    """Another experiment for an image-by-image comparison in the record."""
 
 
 class Config(Settings):
-    """The whole of `config/config.yaml`."""
+    """The contents of `config/config.yaml` and `config/targets.yaml`."""
 
     data_root: str = "resources/raw"
-    """Folder that holds one folder of raw files a data set."""
+    """Folder that contains one folder of raw files per data set."""
 
     evaluation_jobs: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Jobs that attack a trained model side by side, each a share of the test images, before one
-    more puts the result together; it is the same for any number."""
+    """Number of parallel jobs that share the test images of an evaluation. It does not change the
+    results."""
 
     search_memory_gb: Annotated[int, Field(ge=1, le=1000)] = 2
-    """GB of memory that the search for neighbours may take (`pyrobust neighbours --memory-gb`). A
-    changed value makes nothing anew: an exact search finds the same with any."""
+    """Memory for the nearest-neighbour search, in GB (`pyrobust neighbours --memory-gb`). It does
+    not change exact results and triggers no rerun."""
 
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""
 
     features_while_labelling: dict[Name, Name] = Field(default={})
-    """Generator → analysis whose features its samples get while they are labelled, such as `{ddpm:
-    labeller}`: each image is read once, which pays for an analysis of most of them (`num_images`).
-    No result changes."""
+    """Generators whose samples get features during labelling, each with the analysis that uses
+    them, such as `{ddpm: labeller}`. Each image is then read only once, which pays off if the
+    analysis uses most of them (`num_images`). It does not change the results."""
 
     datasets: dict[Name, DatasetSettings]
     labellers: dict[Name, LabellerSettings]
@@ -126,7 +132,7 @@ def own_training_keys() -> tuple[str, ...]:
 
 
 def check_config(values: Mapping[str, Any]) -> None:
-    """Check a whole configuration, references between its sections included.
+    """Check a whole configuration, including references between sections.
 
     Raises:
         UserError: names the experiment, the key, its value and what was expected.
@@ -146,7 +152,8 @@ def check_config(values: Mapping[str, Any]) -> None:
             value = getattr(experiment, key)
             if value is not None and value not in section:
                 raise UserError(
-                    f"experiments.{name}.{key} is '{value}', expected one of {', '.join(section)}"
+                    f"experiments.{name}.{key}: unknown name '{value}'; "
+                    f"choose one of: {', '.join(section)}"
                 )
         try:
             check_training(experiment)
@@ -156,29 +163,29 @@ def check_config(values: Mapping[str, Any]) -> None:
             raise UserError(f"experiments.{name}: {error}") from error
     if _PAGE_OF_ALL in config.experiments:
         raise UserError(
-            f"experiments.{_PAGE_OF_ALL} would write results/{_PAGE_OF_ALL}.html, the page that "
-            "compares experiments: rename it"
+            f"experiments.{_PAGE_OF_ALL}: rename it, since results/{_PAGE_OF_ALL}.html is the page "
+            "that compares experiments"
         )
     for name in config.compared:
         if name not in config.experiments:
             raise UserError(
-                f"compared names '{name}', expected keys of experiments: "
+                f"compared: unknown experiment '{name}'; choose from: "
                 f"{', '.join(config.experiments)}"
             )
     for generator, analysis in config.features_while_labelling.items():
         if generator not in config.generators or analysis not in config.analyses:
             raise UserError(
-                f"features_while_labelling has '{generator}: {analysis}', expected a key of "
-                f"generators ({', '.join(config.generators)}) and one of analyses "
+                f"features_while_labelling: invalid entry '{generator}: {analysis}'; expected a "
+                f"key of generators ({', '.join(config.generators)}) and a key of analyses "
                 f"({', '.join(config.analyses)})"
             )
     clash = set(config.generators) & set(config.mixtures)
     if clash:
-        raise UserError(f"'{min(clash)}' is a key of generators and of mixtures: rename one")
+        raise UserError(f"'{min(clash)}' names both a generator and a mixture; rename one of them")
 
 
 def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -> None:
-    """Refuse a baseline whose images or perturbations are others, before anything is trained.
+    """Require a baseline with the same images and perturbation set.
 
     Raises:
         UserError: names the setting in which the two differ.
@@ -186,7 +193,7 @@ def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -
     if experiment.baseline is None:
         return
     if experiment.baseline == name:
-        raise UserError("baseline is the experiment itself, expected another one")
+        raise UserError("baseline is the experiment itself; choose another experiment")
     baseline = config.experiments[experiment.baseline]
     for key, mine, theirs in (
         ("dataset", experiment.dataset, baseline.dataset),
@@ -200,20 +207,20 @@ def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -
     ):
         if mine != theirs:
             raise UserError(
-                f"baseline is '{experiment.baseline}', whose {key} is {theirs} and not {mine}: "
-                "expected an experiment with the same images and perturbations"
+                f"cannot compare with baseline '{experiment.baseline}': its {key} is {theirs} "
+                f"instead of {mine}; choose one with the same images and perturbation set"
             )
 
 
 def check_training(experiment: ExperimentSettings) -> TrainSettings:
-    """Return the settings of `pyrobust train` that an experiment amounts to, without a seed's.
+    """Return the training settings of an experiment, except for the seed.
 
     Raises:
-        UserError: a value does not fit, or is one that the experiment has itself.
+        UserError: a value is invalid, or belongs to the experiment itself.
     """
     for key in experiment.training:
         if key in TrainSettings.model_fields and key not in own_training_keys():
             own = "seeds" if key == "seed" else key
-            raise UserError(f"training.{key} is set, expected {own} of the experiment instead")
+            raise UserError(f"training.{key} is not allowed; set {own} of the experiment instead")
     shared = {key: getattr(experiment, key) for key in _SHARED_WITH_TRAINING}
     return parse_settings(TrainSettings, {**shared, **experiment.training})

@@ -13,24 +13,24 @@ NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 _FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
 _ARCHITECTURE = r"^(wrn-[0-9]{2,4}-[1-9][0-9]{0,2}|resnet-(18|34))$"
 
-# What a pattern asks for, in words.
+# What each pattern requires, for error messages.
 PATTERNS = {
-    NAME: "expected small letters and digits, in groups that one _ or - joins",
-    _FRACTION: "expected a number of 0 or more such as 8/255 or 0.03",
-    _ARCHITECTURE: "expected wrn-DEPTH-WIDTH, resnet-18 or resnet-34",
+    NAME: "use lower-case letters and digits, with single _ or - between them",
+    _FRACTION: "expected a non-negative number such as 8/255 or 0.03",
+    _ARCHITECTURE: "expected wrn-DEPTH-WIDTH such as wrn-28-10, resnet-18 or resnet-34",
 }
 
 Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _spelled_out(value: Any) -> Any:
-    """Return a number that YAML read as the digits that a person would write: 0.00001."""
+    """Return a number that YAML parsed in decimal notation, such as 0.00001 for 1e-5."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return format(decimal.Decimal(repr(value)), "f")
 
 
-# A length in the [0, 1] pixel range as people write it: 8/255, 0.03. YAML reads some as numbers.
+# A length in the [0, 1] pixel range: 8/255, 0.03. YAML parses some of them as numbers.
 Fraction = Annotated[
     str,
     BeforeValidator(_spelled_out),
@@ -43,7 +43,7 @@ Epsilon = Annotated[
     Field(description="Radius of the perturbation set in the [0, 1] pixel range, such as 8/255."),
 ]
 
-# On the command line they stand in one word: 4/255,8/255.
+# On the command line, one comma-separated argument: 4/255,8/255.
 Epsilons = Annotated[
     tuple[Fraction, ...],
     BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
@@ -57,10 +57,10 @@ def parse_wide(architecture: str) -> tuple[int, int] | None:
 
 
 def check_architecture(architecture: str) -> str:
-    """Return the name of a network as it is.
+    """Return the name of a network after checking it.
 
     Raises:
-        ValueError: it stands for none; says what was expected.
+        ValueError: the name is unknown; the message says what was expected.
     """
     if not re.fullmatch(_ARCHITECTURE, architecture):
         raise ValueError(PATTERNS[_ARCHITECTURE])
@@ -74,7 +74,8 @@ Architecture = Annotated[
     str,
     Field(
         pattern=_ARCHITECTURE,
-        description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34.",
+        description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34; all are "
+        "pre-activation networks.",
     ),
     AfterValidator(check_architecture),
 ]
@@ -82,7 +83,7 @@ Architecture = Annotated[
 
 def _of_64_bits(value: int) -> int:
     if value >= 2**63:
-        raise ValueError("expected a number below 2^63, as far as stores and operators count")
+        raise ValueError("must be below 2^63")
     return value
 
 
@@ -94,7 +95,7 @@ NonNegativeFloat = Annotated[float, Field(ge=0)]
 
 
 def parse_epsilon(text: str) -> float:
-    """Return the radius that `text` spells, as in "8/255" or "0.03"."""
+    """Return the radius in `text`, such as "8/255" or "0.03"."""
     if "/" not in text:
         return float(text)
     numerator, denominator = text.split("/")

@@ -35,91 +35,92 @@ def _of_preset(description: str) -> Any:
 
 
 class GeneratorSettings(Settings):
-    """A generative model, fitted on the training split, or published samples."""
+    """A generative model trained on the training split, or published samples."""
 
     type: GeneratorType = "gaussian"
-    """Kind of model; gaussian is the class-conditional Gaussian of section 3.2, ddpm that of Ho et
-    al. 2020, edm that of Karras et al. 2022; imported takes published samples. biggan, vdvae and
-    stylegan2 (with adaptive augmentation) are those of the paper's Table 1."""
+    """gaussian: class-conditional Gaussian (section 3.2); ddpm: Ho et al. 2020; edm: Karras et al.
+    2022; biggan, vdvae, stylegan2 (with adaptive augmentation): as in Table 1 of the paper;
+    imported: published samples."""
 
     preset: Literal["paper", "small", "tiny"] = "paper"
-    """Network and settings to start from, of types that are trained: those of the model's paper,
-    a network for 32×32 images that starts to learn in an hour on two cores (ddpm only), or one
-    that learns 8×8 digits in one to four minutes. A setting given beside it wins."""
+    """Starting point for trained types. paper: the settings of the model's paper; small: a network
+    for 32×32 images that starts to learn within an hour on 2 cores (ddpm only); tiny: a network
+    that learns 8×8 digits in one to four minutes. Individual settings override the preset."""
 
     jitter: NonNegativeFloat = _of_preset(
-        "For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); constant "
-        "pixels need it. Default 1e-06."
+        "For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); needed if "
+        "pixels are constant. Default 1e-06."
     )
 
-    training_steps: PositiveInt = _of_preset("Updates of the weights.")
-    batch_size: PositiveInt = _of_preset("Images of one update, all processes together.")
-    learning_rate: PositiveFloat = _of_preset("Highest learning rate of the generator's network.")
+    training_steps: PositiveInt = _of_preset("Number of optimizer updates.")
+    batch_size: PositiveInt = _of_preset("Images per update, over all processes.")
+    learning_rate: PositiveFloat = _of_preset("Peak learning rate.")
     averaging_decay: Annotated[float, Field(ge=0, lt=1)] = _of_preset(
-        "Decay of the weight average, which is what samples; the ramp is min(decay, (1 + t) / "
-        "(10 + t))."
+        "Decay of the exponential moving average of the weights, which generates the samples; ramp "
+        "min(decay, (1 + t) / (10 + t))."
     )
     precision: Literal["float32", "bfloat16"] = _of_preset(
-        "Of the network's passes, in training and in sampling; weights and losses are float32."
+        "Precision of forward and backward passes in training and sampling; weights and losses are "
+        "float32."
     )
 
-    warmup_steps: NonNegativeInt = _of_preset("Updates over which the learning rate rises.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = _of_preset(
-        "Share of the activations that training drops."
-    )
-    conditional: bool = _of_preset("Whether the network is told the class of an image.")
+    warmup_steps: NonNegativeInt = _of_preset("Updates of linear learning-rate warm-up.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = _of_preset("Dropout rate.")
+    conditional: bool = _of_preset("Condition the network on the class.")
 
     sampler: Literal["ancestral", "ddim", "dpm_solver"] = _of_preset(
-        "For ddpm: ancestral is the paper's, one step for each of training; ddim and dpm_solver "
-        "(DPM-Solver++ of second order, evenly in the logarithm of the signal-to-noise ratio) "
-        "take sampling_steps. It may be changed without training anew."
+        "For ddpm: ancestral is the paper's sampler and takes all 1,000 steps; ddim and dpm_solver "
+        "(second-order DPM-Solver++, uniform in log-SNR) take sampling_steps. Changing it does not "
+        "retrain the network."
     )
     sampling_steps: PositiveInt = _of_preset(
-        "Steps from noise to image: for edm of Heun's method, two network passes each."
+        "Steps from noise to image; edm evaluates the network twice per step (Heun), except in the "
+        "last."
     )
 
-    weight_decay: NonNegativeFloat = _of_preset("Of the weights, apart from the gradient (AdamW).")
-    width: PositiveInt = _of_preset("Channels of the networks.")
+    weight_decay: NonNegativeFloat = _of_preset("Decoupled weight decay (AdamW).")
+    width: PositiveInt = _of_preset("Base number of channels.")
     latent_size: PositiveInt = _of_preset(
-        "Numbers of the latent; of vdvae, channels of each of its latents."
+        "Dimension of the latent vector; for vdvae, channels of each latent."
     )
 
     discriminator_steps: PositiveInt = _of_preset(
-        "Updates of the discriminator to one of the generator, each of batch_size images."
+        "Discriminator updates per generator update, each on its own batch."
     )
     initialization: Literal["normal", "orthogonal"] = _of_preset(
-        "Initial weights: normal of deviation 0.02, or orthogonal."
+        "Weight initialization: normal with standard deviation 0.02, or orthogonal."
     )
 
-    mixtures: PositiveInt = _of_preset("Logistic components of the distribution of a pixel.")
+    mixtures: PositiveInt = _of_preset("Logistic components of each pixel's distribution.")
     encoder_blocks: str = _of_preset(
-        "Blocks from the image down: 32x11 is eleven at 32×32, 32d2 one that halves."
+        "Encoder blocks from the image down: 32x11 is eleven blocks at 32×32, 32d2 downsamples by "
+        "2."
     )
     decoder_blocks: str = _of_preset(
-        "Blocks, each with a latent, up to the image: 1x1 is one at 1×1, 4m1 one at 4×4 that takes "
-        "in the state at 1×1."
+        "Decoder blocks up to the image, each with a latent: 1x1 is one block at 1×1, 4m1 one at "
+        "4×4 that starts from the upsampled 1×1 state."
     )
 
     r1_gamma: NonNegativeFloat = _of_preset("Weight of the R1 penalty.")
     augment_target: Share = _of_preset(
-        "Overfitting (mean sign of the discriminator's scores of real images) that the "
-        "probability of augmentations aims at; with 1 there are none."
+        "Target for the overfitting heuristic (mean sign of the discriminator's output on real "
+        "images) that controls the augmentation probability; 1 disables augmentation."
     )
     augment_images: PositiveInt = _of_preset(
-        "Real images in which that probability can go from 0 to 1."
+        "Real images over which the augmentation probability can rise from 0 to 1."
     )
 
     path: str | None = None
-    """For imported: folder of the .npz files, read in the order of their names. For types that are
-    trained: folder whose weights are taken instead, of another generator of that type; for ddpm
-    also one of diffusers' hub; for vdvae and stylegan2 also a file of published weights that
-    'pyrobust convert' wrote."""
+    """For imported: folder of .npz files, read in alphabetical order. For trained types: pretrained
+    weights to use instead of training, from the folder of another generator of that type. ddpm also
+    accepts a folder in diffusers format; vdvae and stylegan2 also accept a file that 'pyrobust
+    convert' wrote."""
 
     seed: NonNegativeInt = 0
-    """Seed of the fit and of the samples: image i is a function of (weights, seed, i) alone."""
+    """Random seed of training and sampling; image i depends only on the weights, the seed and i."""
 
     part_size: PositiveInt = 100_000
-    """Images that one sampling job makes."""
+    """Images per sampling job."""
 
     @model_validator(mode="before")
     @classmethod
@@ -136,24 +137,24 @@ class GeneratorSettings(Settings):
         presets = PRESETS[self.type]
         if self.preset not in presets:
             raise ValueError(
-                f"preset is {self.preset}, expected {' or '.join(presets)} for type {self.type}"
+                f"type {self.type} has no preset '{self.preset}'; use {' or '.join(presets)}"
             )
         if self.type in _NOT_TRAINED and (self.type == "imported") != (self.path is not None):
             raise ValueError(
-                f"path is {self.path!r} and type is {self.type}, expected a folder of .npz files "
-                "for type imported, one of weights or none for types that are trained, and none "
-                "for gaussian"
+                f"type {self.type} with path {self.path!r}: imported requires a folder of .npz "
+                "files, gaussian takes no path"
             )
         if self.sampler == "ancestral" and self.sampling_steps != _ANCESTRAL_STEPS:
             raise ValueError(
-                f"sampling_steps is {self.sampling_steps}, expected {_ANCESTRAL_STEPS} for the "
-                "ancestral sampler, which takes all steps of training: name another sampler"
+                f"sampling_steps is {self.sampling_steps}, but the ancestral sampler always takes "
+                f"{_ANCESTRAL_STEPS}; use sampler ddim or dpm_solver"
             )
         for key, field in type(self).model_fields.items():
             is_foreign = field.default_factory is not None and key not in presets["paper"]
             if is_foreign and getattr(self, key) is not None:
-                has = ", ".join(presets["paper"]) or "none but those of all types"
-                raise ValueError(f"{key} is no setting of type {self.type}, which has {has}")
+                own = ", ".join(presets["paper"])
+                choose = f"choose one of: {own}" if own else "remove it"
+                raise ValueError(f"type {self.type} has no setting '{key}'; {choose}")
         return self
 
     @property

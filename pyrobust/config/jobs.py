@@ -1,23 +1,23 @@
-"""How the settings cut the work into jobs; the workflow and its plan agree on it."""
+"""How settings divide the work into jobs, for the workflow and for plans."""
 
 import math
 
 from pyrobust.errors import UserError
 
-# A workflow of more would take hours to plan, and schedulers would not take it.
+# Snakemake would take hours to plan more, and schedulers would reject them.
 _MAX_PARTS = 100_000
 
 
 def num_parts(num_samples: int, oversampling: float, part_size: int) -> int:
-    """Return how many sampling jobs a selection starts from; each makes `part_size` images.
+    """Return the number of sampling jobs for a selection, `part_size` images each.
 
     Raises:
-        UserError: there would be too many.
+        UserError: too many.
     """
     count = math.ceil(num_samples * oversampling / part_size)
     if count > _MAX_PARTS:
         raise UserError(
-            f"num_samples is {num_samples}, which takes {count} parts of {part_size} images, "
-            f"expected at most {_MAX_PARTS} parts: raise part_size of the generator"
+            f"num_samples is {num_samples}, which requires {count} parts of {part_size} images, "
+            f"more than the maximum of {_MAX_PARTS}; increase the generator's part_size"
         )
     return count

@@ -1,4 +1,4 @@
-"""Writes the JSON Schema of `config/config.yaml` from the settings models.
+"""Write the JSON Schema of `config/config.yaml` from the settings models.
 
 python -m pyrobust.config.schema > workflow/schemas/config.schema.json
 """
@@ -31,7 +31,7 @@ def _training_schema() -> dict[str, Any]:
         if key in own_training_keys()
     }
     return {
-        "description": "Settings of `pyrobust train` that differ from the recipe.",
+        "description": "Training settings that differ from the recipe.",
         "type": "object",
         "additionalProperties": False,
         "default": {},

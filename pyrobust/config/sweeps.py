@@ -109,20 +109,20 @@ def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise UserError(f"cannot read the sweep {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error}): save it as such") from error
+        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
     if len(kept) < 2:
-        raise UserError(f"{path} has no rows, expected a head and a row for each point")
+        raise UserError(f"{path} has no rows; expected a header and one row per point")
     cells = [(number, [cell.strip() for cell in line.split("\t")]) for number, line in kept]
     head = cells[0][1]
     twice = {key for key in head if head.count(key) > 1}
     if twice:
-        raise UserError(f"{path} has the column '{min(twice)}' twice, expected it once")
+        raise UserError(f"{path}: duplicate column '{min(twice)}'; remove one")
     for number, row in cells[1:]:
         if len(row) != len(head):
             raise UserError(
-                f"{path}, line {number} has {len(row)} cells, expected {len(head)} "
-                "separated by tabs as in the head"
+                f"{path}, line {number}: {len(row)} cells, but the header has {len(head)}; "
+                "separate cells by tabs"
             )
     return [(number, dict(zip(head, row, strict=True))) for number, row in cells[1:]]
 
@@ -134,7 +134,7 @@ def _point(
     base = row.get("experiment", "")
     if base not in config["experiments"]:
         raise UserError(
-            f"{place}: experiment is '{base}', expected a key of experiments in config/config.yaml"
+            f"{place}: unknown experiment '{base}'; use a key of experiments in config/config.yaml"
         )
     try:
         settings = _settings({**config["experiments"][base]}, row)
@@ -193,21 +193,22 @@ def _check_references(
     for key, value, sections in wanted:
         if value is not None and not any(value in config[section] for section in sections):
             raise UserError(
-                f"{place}: {key} is '{value}', expected a key of {' or '.join(sections)} in "
+                f"{place}: unknown {key} '{value}'; use a key of {' or '.join(sections)} in "
                 f"config/ ({', '.join(config[sections[0]])})"
             )
     mixture = config["mixtures"].get(settings["generator"], {})
     for key in ("first", "second"):
         if mixture and mixture[key] not in config["generators"]:
             raise UserError(
-                f"{place}: {key} of the mixture '{settings['generator']}' is '{mixture[key]}', "
-                f"expected a key of generators in config/ ({', '.join(config['generators'])})"
+                f"{place}: mixture '{settings['generator']}' has the unknown generator "
+                f"'{mixture[key]}' ({key}); use a key of generators in config/ "
+                f"({', '.join(config['generators'])})"
             )
     if row.get("tested_on") and not (row.get("test_selection") and row.get("test_samples")):
-        raise UserError(f"{place}: tested_on also needs test_selection and test_samples")
+        raise UserError(f"{place}: tested_on requires test_selection and test_samples")
     count = row.get("test_samples") or "1"
     if not re.fullmatch("[1-9][0-9]*", count):
-        raise UserError(f"{place}: test_samples is '{count}', expected a number of 1 or more")
+        raise UserError(f"{place}: test_samples is '{count}'; expected a positive integer")
 
 
 def _name(base: str, given: Json, settings: Json, experiments: Mapping[str, Json]) -> str:
@@ -250,15 +251,15 @@ def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path)
         for column in (settings.x, *settings.series):
             if column not in known:
                 raise UserError(
-                    f"'{column}' is no column of {path}, expected one of {', '.join(sorted(known))}"
+                    f"{path} has no column '{column}'; choose one of: {', '.join(sorted(known))}"
                 )
     for point in points:
         if settings.show == "curves" and settings.x != _MEASURED:
             _check_x(settings.x, point, path)
         if settings.show != "neighbours" and point["augmentation"]:
             raise UserError(
-                f"{path} names the augmentation '{point['augmentation']}', which only a target "
-                f"that shows neighbours can have, but it shows {settings.show}"
+                f"{path}: augmentation '{point['augmentation']}' requires a target with 'show: "
+                f"neighbours', but this one has 'show: {settings.show}'"
             )
 
 
@@ -268,6 +269,6 @@ def _check_x(column: str, point: Json, path: Path) -> None:
         as_number(value)
     except ValueError as error:
         raise UserError(
-            f"{path}: x is {column}, which is {value!r} at the point "
-            f"'{point['name'] or point['experiment']}', expected a number at every point"
+            f"{path}: the x axis is {column}, but it is {value!r} at the point "
+            f"'{point['name'] or point['experiment']}'; it must be a number at every point"
         ) from error

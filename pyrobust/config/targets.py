@@ -7,58 +7,58 @@ from pyrobust.config.fields import Name, NonNegativeInt, Share
 
 
 class MixtureSettings(Settings):
-    """Selected samples of two generators made one set (section 6.1). A sweep names it in its
-    column `generator`."""
+    """A mixture of the selected samples of two generators (section 6.1). A sweep refers to it in
+    its column `generator`."""
 
     first: Name
-    """A key of `generators`; it fills what the second one leaves."""
+    """First generator, a key of `generators`; it provides the rest of the mixture."""
 
     second: Name
-    """A key of `generators`."""
+    """Second generator, a key of `generators`."""
 
     share: Share
-    """Share of the second generator's samples in the mixture."""
+    """Fraction of the mixture that comes from the second generator."""
 
     second_selection: Name | None = None
-    """A key of `selections` for the second generator; that of the experiment where not given."""
+    """Selection for the second generator, a key of `selections`. Default: that of the
+    experiment."""
 
     classes: NonNegativeInt | None = None
-    """Classes that are taken of the second generator, the first ones; all where not given."""
+    """Take only the first classes of the second generator, this many. Default: all."""
 
 
 class TargetSettings(Settings):
-    """A table or figure: results/paper/<key>.csv, .png and .svg, over the points of a sweep."""
+    """A table or figure over the points of a sweep: results/paper/<key>.csv, .png and .svg."""
 
     title: str
-    """One sentence: what is shown."""
+    """Title of the table or figure, one sentence."""
 
     sweep: Name | None = None
-    """Name of config/sweeps/<sweep>.tsv, a table of points; the key of the target where not
-    given."""
+    """Name of the sweep, config/sweeps/<sweep>.tsv. Default: the key of the target."""
 
     show: Literal["curves", "accuracies", "stages", "neighbours", "landscapes", "samples"]
-    """curves: an accuracy over `x`, a line for each series; accuracies: clean and robust, a row
-    for each point; stages: what each attack leaves; neighbours: complementarity and coverage;
-    landscapes: margins around test images; samples: images by class."""
+    """curves: accuracy over `x`, one line per series; accuracies: clean and robust accuracy, one
+    row per point; stages: robust accuracy after each attack; neighbours: complementarity and
+    coverage; landscapes: margins around test images; samples: images by class."""
 
     x: str = "mixing_factor"
-    """For curves: a column of the sweep or a setting of the experiments that is a number at every
-    point, such as `epsilon` or `training.trades_beta`, or labeller_accuracy."""
+    """Horizontal axis of curves: a column of the sweep, a numeric setting of the experiments such
+    as `epsilon` or `training.trades_beta`, or labeller_accuracy."""
 
     series: tuple[str, ...] = ()
-    """For curves: columns or settings that tell the lines apart."""
+    """Columns or settings that distinguish the lines of curves."""
 
     y: Literal["robust_accuracy", "clean_accuracy"] = "robust_accuracy"
-    """For curves: what is shown over `x`."""
+    """Vertical axis of curves."""
 
     logarithmic: bool = False
-    """For curves: whether `x` is drawn on a logarithmic axis."""
+    """Use a logarithmic horizontal axis for curves."""
 
     trained: bool = True
-    """Whether a classifier is trained at each point; a table of neighbours alone needs none."""
+    """Train a classifier at each point; not needed for a table of neighbours only."""
 
     paper: Name | None = None
-    """Table or figure of the paper whose numbers stand beside ours, such as figure5."""
+    """Table or figure of the paper to compare with, such as figure5."""
 
     @property
     def needs_training(self) -> bool:

@@ -39,82 +39,113 @@ _RECIPES_L2: dict[str, dict[str, Any]] = {"wang23": {"attack_step_size": "25.6/2
 
 
 class TrainSettings(Settings):
-    """TRADES with generated data; the defaults are the authors' own recipe (`gowal21`)."""
+    """Robust training with generated data. The defaults are the paper's recipe (`gowal21`)."""
 
     recipe: Literal["gowal21", "wang23"] = "gowal21"
-    """Named preset; a setting given beside it wins."""
+    """Preset of training settings: gowal21 (the paper) or wang23 (Wang et al. 2023). Individual
+    settings override it."""
 
     architecture: Architecture = "wrn-28-10"
     activation: Literal["silu", "relu"] = "silu"
+    """Activation function of the network."""
+
     norm: Norm = "linf"
+    """Norm of the perturbation set."""
+
     epsilon: Epsilon = "8/255"
 
     mixing_factor: Share = 0.3
-    """Alpha of Eq. 3: the share of original images in each batch; 1 uses no generated image."""
+    """Fraction of original images in each batch (alpha in Eq. 3); 1 trains without generated
+    images."""
 
     epochs: PositiveFloat = 400.0
-    """CIFAR-10-equivalent epochs: one is `epoch_size` images, whatever the data set."""
+    """Epochs of `epoch_size` images each, original and generated together."""
 
     epoch_size: PositiveInt = 50_000
+    """Images per epoch, whatever the size of the data set; 50,000 makes epochs comparable with
+    CIFAR-10."""
+
     batch_size: PositiveInt = 1024
+    """Images per step, over all processes."""
 
     learning_rate: PositiveFloat = 0.1
-    """Rate for batches of up to 256; larger batches scale it by batch_size / 256."""
+    """Peak learning rate for batches of up to 256 images; scaled by batch_size / 256 for larger
+    ones."""
 
     schedule: Literal["cosine", "cyclic"] = "cosine"
-    """cosine: per-step linear warm-up, then to zero; cyclic: one cycle from rate / 25, while the
-    momentum goes from momentum + 0.05 to momentum - 0.05 and back (OneCycleLR)."""
+    """cosine: linear warm-up, then cosine decay to 0, per step. cyclic: one cycle (OneCycleLR) from
+    rate / 25, with momentum between momentum + 0.05 and momentum - 0.05."""
 
     warmup: Share = 0.025
-    """Share of the steps that the learning rate rises."""
+    """Fraction of the steps during which the learning rate rises."""
 
     momentum: Share = 0.9
+    """Nesterov momentum; the midpoint of the cycle with the cyclic schedule."""
+
     weight_decay: NonNegativeFloat = 5e-4
+    """L2 penalty on all parameters outside batch norm."""
 
     averaging_decay: Share = 0.995
-    """Tau of the weight averaging; the ramp is min(tau, (1 + t) / (10 + t))."""
+    """Decay tau of the exponential moving average of the weights; ramp min(tau, (1 + t) / (10 +
+    t))."""
 
     averaging_start: Share = 0.0
-    """Share of the steps before which the average is a plain copy."""
+    """Fraction of the steps before averaging starts; until then the average is a copy of the
+    weights."""
 
     trades_beta: NonNegativeFloat = 6.0
+    """Weight beta of the TRADES regulariser, KL(clean ‖ adversarial)."""
+
     label_smoothing: Share = 0.1
+    """Probability mass spread uniformly over all classes in the targets."""
+
     label_smoothing_on: Literal["generated", "all"] = "generated"
+    """Smooth the labels of generated images only, or of all images."""
 
     attack_optimizer: Literal["adam", "steepest"] = "adam"
-    """adam: rate attack_step_size, a tenth of it in the second half (authors); steepest: steps of
-    attack_step_size along the gradient's sign (sign-PGD), for l2 along the gradient."""
+    """adam: Adam with rate attack_step_size, divided by 10 in the second half (the paper).
+    steepest: steps of attack_step_size along the sign of the gradient (linf) or along the
+    normalised gradient (l2)."""
 
     attack_step_size: Fraction = "0.1"
-    """In the [0, 1] pixel range. wang23: 2/255 for linf, 25.6/255 for l2."""
+    """Step size of the inner attack, in the [0, 1] pixel range. wang23 uses 2/255 for linf and
+    25.6/255 for l2."""
 
     attack_steps: NonNegativeInt = 10
-    """Steps of the inner attack; 0 leaves the random start."""
+    """Steps of the inner attack; 0 uses the random start."""
 
     compiled_attack: bool = False
-    """Whether torch.compile fuses the passes of the inner attack: faster after a minute or two of
-    compiling, equal up to rounding."""
+    """Run the inner attack through torch.compile, which takes a minute or two to compile. Results
+    are equal up to rounding."""
 
     batch_norm_updates: Literal["adversarial", "both"] = "adversarial"
-    """Which passes move the running statistics of batch norm."""
+    """Forward passes that update the running statistics of batch norm: the adversarial one, or
+    clean and adversarial."""
 
     virtual_batch: NonNegativeInt = 0
-    """Images that share batch statistics; 0 is the whole batch of a process. It divides the
-    batch; the authors' machines had 32."""
+    """Images per group that shares batch-norm statistics; must divide the batch size. 0 uses each
+    process's whole batch. The authors' machines used 32."""
 
     emulated_workers: PositiveInt = 1
-    """Times that each original image appears in a batch, as on the authors' machines (4)."""
+    """Copies of each original image in a batch, each augmented and attacked separately; the
+    authors' four workers amount to 4."""
 
     zero_logits: bool = True
-    """Whether the last layer starts at zero."""
+    """Initialise the last layer to zero."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of forward and backward passes up to the penultimate layer; weights, losses and
+    attack state are float32."""
+
     channels_last: bool = True
+    """Use the channels-last memory layout. Results are equal up to rounding."""
 
     validations: PositiveInt = 40
-    """Times that the validation split is attacked (PGD-40) over a run, evenly spread."""
+    """Number of PGD-40 evaluations on the validation split, evenly spaced; the best weights are
+    kept."""
 
     seed: NonNegativeInt = 0
+    """Random seed of initial weights, batches, augmentation and attack starts."""
 
     @model_validator(mode="before")
     @classmethod
@@ -128,8 +159,8 @@ class TrainSettings(Settings):
         check_epsilon(self.norm, self.epsilon)
         if self.virtual_batch and self.batch_size % self.virtual_batch:
             raise ValueError(
-                f"virtual_batch is {self.virtual_batch}, expected a divisor of batch_size, "
-                f"{self.batch_size}"
+                f"virtual_batch is {self.virtual_batch}, but must divide batch_size "
+                f"({self.batch_size})"
             )
         return self
 
@@ -139,22 +170,50 @@ class LabellerSettings(Settings):
 
     architecture: Architecture = "wrn-28-10"
     activation: Literal["silu", "relu"] = "silu"
+    """Activation function of the network."""
+
     epochs: PositiveFloat = 200.0
+    """Epochs of `epoch_size` images each."""
+
     epoch_size: PositiveInt = 50_000
+    """Images per epoch, whatever the size of the data set."""
+
     batch_size: PositiveInt = 128
+    """Images per step, over all processes."""
+
     learning_rate: PositiveFloat = 0.1
+    """Peak learning rate for batches of up to 256 images; scaled by batch_size / 256 for larger
+    ones."""
+
     warmup: Share = 0.025
+    """Fraction of the steps during which the learning rate rises; it then follows a cosine to 0."""
+
     momentum: Share = 0.9
+    """Nesterov momentum."""
+
     weight_decay: NonNegativeFloat = 5e-4
+    """L2 penalty on all parameters outside batch norm."""
+
     averaging_decay: Share = 0.995
+    """Decay tau of the exponential moving average of the weights; ramp min(tau, (1 + t) / (10 +
+    t))."""
+
     label_smoothing: Share = 0.0
+    """Probability mass spread uniformly over all classes in the targets."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of forward and backward passes up to the penultimate layer; weights and losses are
+    float32."""
+
     channels_last: bool = True
+    """Use the channels-last memory layout. Results are equal up to rounding."""
+
     seed: NonNegativeInt = 0
+    """Random seed of initial weights, batches and augmentation."""
 
 
 def check_epsilon(norm: str, epsilon: str) -> None:
-    """Refuse a radius that no pixel range can hold.
+    """Require a radius that fits the pixel range.
 
     Raises:
         ValueError: epsilon is zero or less, or above 1 for linf.
@@ -162,8 +221,8 @@ def check_epsilon(norm: str, epsilon: str) -> None:
     radius = parse_epsilon(epsilon)
     if norm == "linf" and not 0 < radius <= 1:
         raise ValueError(
-            f"epsilon is {epsilon} = {radius:.3g}, expected above 0 and at most 1 for linf, "
-            "since pixels lie in [0, 1]"
+            f"epsilon is {epsilon} = {radius:.3g}, but pixels are in [0, 1]: for linf, use a value "
+            "above 0 and at most 1"
         )
     if norm == "l2" and radius <= 0:
-        raise ValueError(f"epsilon is {epsilon}, expected above 0 for l2")
+        raise ValueError(f"epsilon is {epsilon}, but must be above 0")

@@ -17,10 +17,13 @@ def test_a_preset_fills_in_what_is_not_given() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"training_steps": 5}, "training_steps is no setting of type gaussian, which has jitter"),
-        ({"preset": "tiny"}, "preset is tiny, expected paper for type gaussian"),
-        ({"path": "here"}, "path is 'here' and type is gaussian"),
-        ({"type": "imported", "path": "here", "jitter": 1}, "jitter is no setting of type imp"),
+        ({"training_steps": 5}, "gaussian has no setting 'training_steps'; choose one of: jitter"),
+        ({"preset": "tiny"}, "type gaussian has no preset 'tiny'; use paper"),
+        ({"path": "here"}, "type gaussian with path 'here'"),
+        (
+            {"type": "imported", "path": "here", "jitter": 1},
+            "imported has no setting 'jitter'; remove it",
+        ),
     ],
 )
 def test_a_setting_of_another_type_is_refused(values: dict[str, object], words: str) -> None:

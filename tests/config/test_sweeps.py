@@ -98,19 +98,28 @@ def test_tables_share_their_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("experiment|generator\nbase|ddpm", ["line 2", "generator is 'ddpm'", "gaussian, blurred"]),
-        ("experiment|generator\nbase|lost", ["second of the mixture 'lost' is 'biggan'"]),
-        ("experiment\nbasis", ["line 2", "experiment is 'basis'"]),
+        (
+            "experiment|generator\nbase|ddpm",
+            ["line 2", "unknown generator 'ddpm'", "gaussian, blurred"],
+        ),
+        (
+            "experiment|generator\nbase|lost",
+            ["mixture 'lost' has the unknown generator 'biggan' (second)"],
+        ),
+        ("experiment\nbasis", ["line 2", "unknown experiment 'basis'"]),
         ("experiment|mixing_factor\nbase|1.5", ["line 2", "mixing_factor", "1.5"]),
-        ("experiment|colour\nbase|red", ["'colour' is no setting here"]),
-        ("experiment|training.epohcs\nbase|3", ["'epohcs' is no setting here"]),
-        ("experiment|epsilon\nbase", ["line 2 has 1 cells, expected 2"]),
-        ("experiment|tested_on\nbase|gaussian", ["also needs test_selection"]),
-        ("experiment|augmentation\nbase|mixup", ["only a target that shows neighbours"]),
+        ("experiment|colour\nbase|red", ["unknown setting 'colour'"]),
+        ("experiment|training.epohcs\nbase|3", ["unknown setting 'epohcs'"]),
+        ("experiment|epsilon\nbase", ["line 2: 1 cells, but the header has 2"]),
+        ("experiment|tested_on\nbase|gaussian", ["requires test_selection"]),
+        ("experiment|augmentation\nbase|mixup", ["requires a target with 'show: neighbours'"]),
         ("experiment", ["has no rows"]),
         ("experiment|mixing_factor\nbase|half", ["line 2", "mixing_factor is 'half'"]),
-        ("experiment|mixing_factor|mixing_factor\nbase|0.5|0.6", ["'mixing_factor' twice"]),
-        ("experiment|training.seed\nbase|3", ["line 2: training.seed is set, expected seeds"]),
+        (
+            "experiment|mixing_factor|mixing_factor\nbase|0.5|0.6",
+            ["duplicate column 'mixing_factor'"],
+        ),
+        ("experiment|training.seed\nbase|3", ["line 2: training.seed is not allowed; set seeds"]),
         (
             "experiment|tested_on|test_selection|test_samples\nbase|gaussian|unseen|few",
             ["test_samples is 'few'"],
@@ -150,12 +159,12 @@ def test_a_column_of_numbers_can_be_the_x_axis(tmp_path: Path, x: str, table: st
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        ("architecture", "which is 'wrn-28-10' at the point 'base', expected a number"),
-        ("mixture_classes", "which is None at the point 'base', expected a number"),
-        ("seeds", "which is [0, 1] at the point 'base', expected a number"),
-        ("name", "which is '1/0' at the point '1/0', expected a number"),
-        ("training.epohcs", "'training.epohcs' is no column of"),
-        ("training.epsilon", "'training.epsilon' is no column of"),
+        ("architecture", "it is 'wrn-28-10' at the point 'base'; it must be a number"),
+        ("mixture_classes", "it is None at the point 'base'; it must be a number"),
+        ("seeds", "it is [0, 1] at the point 'base'; it must be a number"),
+        ("name", "it is '1/0' at the point '1/0'; it must be a number"),
+        ("training.epohcs", "has no column 'training.epohcs'"),
+        ("training.epsilon", "has no column 'training.epsilon'"),
     ],
 )
 def test_an_x_axis_that_is_no_number_is_refused_before_anything_is_trained(
@@ -179,7 +188,7 @@ def test_quotes_are_letters_and_a_byte_order_mark_is_none(tmp_path: Path) -> Non
 
 def test_a_table_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_bytes(b"experiment\n\xff\xfe")
-    with pytest.raises(UserError, match=r"t\.tsv is no UTF-8 text .*: save it as such"):
+    with pytest.raises(UserError, match=r"t\.tsv is not UTF-8 text .*; save it as UTF-8"):
         read_sweep(tmp_path / "t.tsv")
 
 

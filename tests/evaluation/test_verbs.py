@@ -258,7 +258,7 @@ def test_shares_killed_at_any_time_end_with_the_same_bytes(
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--epsilon", "300/255", "expected above 0 and at most 1 for linf"),
+        ("--epsilon", "300/255", "use a value above 0 and at most 1"),
         ("--epsilon", "eight", "epsilon is 'eight'"),
         ("--norm", "l1", "norm is 'l1'"),
         ("--model", "nowhere.safetensors", "nowhere.safetensors is missing"),
