@@ -35,11 +35,10 @@ from pyrobust.config.evaluation import EvaluationSettings, Search
 from pyrobust.cost import device_name
 from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
+from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.kernels import exact_kernels
-from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.search import judge_and_search_passes
-from pyrobust.evaluation.stages import Cascade
+from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.files import write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.models import ModelSpec, build_model, initialize, load_model

@@ -28,9 +28,9 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.files import write_json
 from pyrobust.generators.base import Fit
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
-from pyrobust.generators.training import AVERAGE, run_training
+from pyrobust.generators.network_training import AVERAGE, run_training
+from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.loop import Metrics
-from pyrobust.training.processes import joined_processes
 from pyrobust.training.runtime import Runtime
 
 RESULTS = Path(__file__).parent / "results"

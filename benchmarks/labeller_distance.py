@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyrobust.analysis.extractors import make_extractor
-from pyrobust.analysis.frechet import frechet_distance, moments
+from pyrobust.analysis.feature_extractors import make_extractor
+from pyrobust.analysis.fid import frechet_distance, moments
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.data.feature_set import FeatureSet, Rows
 from pyrobust.errors import UserError

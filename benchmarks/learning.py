@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from pyrobust.cost import device_name
 from pyrobust.files import read_json, write_json, write_text
-from pyrobust.reporting.curves import read_log
+from pyrobust.reporting.training_curves import read_log
 
 EXPERIMENT = "cifar10_linf_small"
 MADE_BY = f"snakemake --cores all results/{EXPERIMENT}{{,_no_generated}}.json"

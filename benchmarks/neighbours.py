@@ -145,7 +145,7 @@ def _measure(method: str, task: str, size: int, arguments: argparse.Namespace) -
 
 
 def _ours(queries: Any, points: Any, arguments: argparse.Namespace) -> Callable[[], object]:
-    from pyrobust.analysis.nearest import nearest_neighbours
+    from pyrobust.analysis.exact_search import nearest_neighbours
 
     nearest_neighbours(queries[:2000], points[:2000], 1 << 28)  # loads the libraries
     memory = int(arguments.memory_gb * 1e9)
@@ -196,7 +196,7 @@ _METHODS = {"ours": _ours, "faiss": _faiss, "scikit-learn": _scikit_learn, "prdc
 
 def _vectors(count: int, seed: int) -> Any:
     """Return vectors in a file, like projected features: falling variances, classes apart."""
-    from pyrobust.analysis.scratch import ScratchRows
+    from pyrobust.analysis.neighbours import ScratchRows
 
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(2).standard_normal((10, DIMENSIONS))

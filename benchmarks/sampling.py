@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyrobust.analysis.extractors import make_extractor
-from pyrobust.analysis.frechet import frechet_distance, moments
+from pyrobust.analysis.feature_extractors import make_extractor
+from pyrobust.analysis.fid import frechet_distance, moments
 from pyrobust.config import parse_settings
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.config.generators import PRESETS, GeneratorSettings
@@ -36,9 +36,9 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.files import write_json
 from pyrobust.generators.base import BlockGenerator, GeneratorSpec
 from pyrobust.generators.gaussian import GaussianGenerator
+from pyrobust.generators.network_training import AVERAGE
 from pyrobust.generators.registry import GENERATORS, load_generator
 from pyrobust.generators.trained import TrainedGenerator
-from pyrobust.generators.training import AVERAGE
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = tuple(str(label) for label in range(10))

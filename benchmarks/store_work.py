@@ -60,7 +60,7 @@ def prepare(work: Work) -> None:
     from pyrobust.config.generators import GeneratorSettings
     from pyrobust.data.prepare import make_dataset
     from pyrobust.generators.fitting import fit_generator
-    from pyrobust.generators.labelling import MODEL
+    from pyrobust.generators.pseudo_labels import MODEL
     from pyrobust.models import ModelSpec, build_model, save_model
     from pyrobust.training.runtime import Runtime
 

@@ -37,7 +37,7 @@ def our_write(work: Work) -> Callable[[], object]:
     """Write parts and their pseudo-labels."""
     from pyrobust.data.labels import LabelWriter
     from pyrobust.data.store import SampleStore, StoreWriter
-    from pyrobust.generators.labelling import Labeller
+    from pyrobust.generators.pseudo_labels import Labeller
     from pyrobust.generators.registry import load_generator
 
     origin = load_generator(work.path("generator")).provenance()

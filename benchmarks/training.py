@@ -32,18 +32,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pyrobust.attacks.threat import ThreatModel
-from pyrobust.attacks.trades import TradesAttackSettings
+from pyrobust.attacks.inner_attack import TradesAttackSettings
+from pyrobust.attacks.threat_model import ThreatModel
 from pyrobust.cost import device_name
 from pyrobust.files import write_json
 from pyrobust.models import ImageClassifier, ModelSpec, batch_statistics, logits_in
 from pyrobust.training.batches import BatchPlan
+from pyrobust.training.classifier import new_model
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import Augmentation, Loader
-from pyrobust.training.optimizer import AveragedSgd
-from pyrobust.training.processes import Processes
 from pyrobust.training.schedules import Schedule
-from pyrobust.training.task import new_model
-from pyrobust.training.trades import TradesSettings, TradesStep
+from pyrobust.training.trades_step import TradesSettings, TradesStep
+from pyrobust.training.weight_averaging import AveragedSgd
 
 # A forward pass is short: so many in a row make one measurement.
 FORWARDS = 8

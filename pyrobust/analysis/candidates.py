@@ -1,4 +1,4 @@
-"""Candidates for nearest neighbours, proposed by FAISS in float32.
+"""Candidates for nearest neighbours: proposed in float32, compared in float64.
 
 FAISS brings its own OpenMP, which must not meet a fork: it is imported on first use, by the
 stages that search, and no process of theirs starts others.
@@ -11,6 +11,83 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest point of each query; the lowest index among equals."""
+
+    index: np.ndarray  # (n,) int64, -1 where there is no point
+    squared_distance: np.ndarray  # (n,) float64, infinite where there is no point
+
+    def part(self, rows: slice) -> "Neighbours":
+        """Return a view of some queries."""
+        return Neighbours(self.index[rows], self.squared_distance[rows])
+
+    @property
+    def distance(self) -> np.ndarray:
+        """Euclidean distances, (n,) float64."""
+        result: np.ndarray = np.sqrt(self.squared_distance)
+        return result
+
+
+def squared_distances(queries: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return |queries[i] - points[i]|² in float64; this is the distance that decides."""
+    # In C order, whatever the input: the order of the sum is part of the definition.
+    difference = queries.astype(np.float64, order="C") - points
+    result: np.ndarray = np.square(difference).sum(axis=-1)
+    return result
+
+
+def keep_nearest(
+    found: Neighbours, query: np.ndarray, distance: np.ndarray, index: np.ndarray
+) -> None:
+    """Write the first pair of each query by (distance, index) where it comes before `found`."""
+    order = np.lexsort((index, distance, query))
+    _, firsts = np.unique(query[order], return_index=True)
+    best = order[firsts]
+    query, distance, index = query[best], distance[best], index[best]
+    known, held = found.index[query], found.squared_distance[query]
+    before = (distance < held) | ((distance == held) & (index < known))
+    found.index[query[before]] = index[before]
+    found.squared_distance[query[before]] = distance[before]
+
+
+_ROWS = 1 << 11  # hashed at once: little enough for the caches
+
+
+def distinct_rows(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the next index (or -1) of each distinct row of points (n, d)."""
+    rows = np.ascontiguousarray(points + np.float32(0))  # which makes -0 equal to 0
+    _, group = np.unique(_hashes(rows), return_inverse=True)
+    shared = np.flatnonzero(np.bincount(group)[group] > 1)
+    alone = np.setdiff1d(np.arange(len(rows)), shared, assume_unique=True)
+    if not shared.size:
+        return alone, np.full(len(alone), -1)
+    # Rows of equal hash are compared byte by byte.
+    bytes_of_row = np.dtype((np.void, rows.itemsize * rows.shape[1]))
+    _, firsts, group = np.unique(
+        rows[shared].view(bytes_of_row).ravel(), return_index=True, return_inverse=True
+    )
+    order = np.argsort(group, kind="stable")  # indices stay ascending within a group
+    starts = np.searchsorted(group[order], np.arange(len(firsts)))
+    several = np.bincount(group) > 1
+    second = np.full(len(firsts), -1)
+    second[several] = shared[order[starts[several] + 1]]
+    return np.concatenate([alone, shared[firsts]]), np.concatenate(
+        [np.full(len(alone), -1), second]
+    )
+
+
+def _hashes(rows: np.ndarray) -> np.ndarray:
+    """Return a 64-bit hash of each row of float32 values; equal rows have equal ones."""
+    factors = np.random.SeedSequence(0).generate_state(rows.shape[1], np.uint64) | np.uint64(1)
+    result = np.empty(len(rows), np.uint64)
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        result[part] = rows[part].view(np.uint32).astype(np.uint64) @ factors
+    return result
+
 
 # queries (q, d), k -> approximate squared distances (q, k), ascending, and places (q, k) among
 # the points, -1 where there is none.

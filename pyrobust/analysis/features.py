@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pyrobust.analysis.image_subsets import stratified_subset
 from pyrobust.analysis.part_features import KnownFeatures, in_batches
-from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FeatureWriter

@@ -3,15 +3,17 @@
 import hashlib
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from pyrobust.analysis.algorithm1 import (
+from pyrobust.analysis.candidates import Neighbours, exhaustive, inverted_lists, uses_gpu
+from pyrobust.analysis.complementarity_and_coverage import (
     ORIGINAL_SETS,
     SETS,
     SetNeighbours,
@@ -20,14 +22,9 @@ from pyrobust.analysis.algorithm1 import (
     find_neighbours,
     per_class,
 )
-from pyrobust.analysis.blas import one_blas_thread
-from pyrobust.analysis.candidates import exhaustive, inverted_lists, uses_gpu
-from pyrobust.analysis.found import Neighbours
-from pyrobust.analysis.nearest import nearest_neighbours
-from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca
-from pyrobust.analysis.scratch import ScratchRows
-from pyrobust.analysis.search_state import SearchState
-from pyrobust.analysis.subsets import balanced_subset, stratified_subset
+from pyrobust.analysis.exact_search import SearchState, nearest_neighbours
+from pyrobust.analysis.image_subsets import balanced_subset, stratified_subset
+from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca, one_blas_thread
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FEATURES, FeatureSet, Rows, check_same_space
@@ -35,6 +32,40 @@ from pyrobust.data.selection import class_counts
 from pyrobust.data.store import label_type
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of, write_json
+
+
+class ScratchRows:
+    """Rows that need no memory but for the piece that is read; the file goes with the object.
+
+    Read with plain reads: the pages of a memory map would count as resident.
+
+    Args:
+        blocks: (n, width) float32 each, in order.
+        folder: where the file is made; it has no name there and cannot be left behind.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray], width: int, folder: Path) -> None:
+        count = 0
+        try:
+            self._file = TemporaryFile(dir=folder)  # noqa: SIM115
+            for block in blocks:
+                np.ascontiguousarray(block, np.float32).tofile(self._file)
+                count += len(block)
+        except OSError as error:
+            raise UserError(f"cannot write a temporary file in {folder}: {error}") from error
+        self.shape = (count, width)
+
+    def __getitem__(self, piece: slice) -> np.ndarray:
+        """Return rows in order, (n, width) float32."""
+        first, last, _ = piece.indices(self.shape[0])
+        width = self.shape[1]
+        self._file.seek(4 * width * first)
+        values = np.fromfile(self._file, np.float32, max(0, last - first) * width)
+        return values.reshape(-1, width)
+
 
 # Samples that an approximate search is compared with an exact one on.
 _NUM_CHECKED = 1000

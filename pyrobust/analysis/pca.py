@@ -1,12 +1,27 @@
-"""PCA of features in float64, reproducible: fitted block by block, signs fixed (appendix D)."""
+"""PCA of features in float64, reproducible for any number of threads (appendix D)."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from pyrobust.errors import UserError
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy's matrix routines run on one thread for the block.
+
+    With more they sum in another order, and a result would depend, in its last digits, on the
+    cores that a job was given. Other threads, such as those of FAISS, are for outside the block.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
 
 # Rows that are multiplied at once. Every product has this many (a last block is filled up with
 # zeros), so that equal rows have equal projections wherever they stand.

@@ -28,9 +28,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pyrobust.analysis.candidates import Proposer, Search
-from pyrobust.analysis.distinct import distinct_rows
-from pyrobust.analysis.found import Neighbours, keep_nearest, squared_distances
+from pyrobust.analysis.candidates import (
+    Neighbours,
+    Proposer,
+    Search,
+    distinct_rows,
+    keep_nearest,
+    squared_distances,
+)
 from pyrobust.analysis.sieve import TILE, UNDERFLOW, Sieve, coarsest_type
 from pyrobust.errors import UserError
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.analysis.blas import one_blas_thread
-from pyrobust.analysis.extractors import INCEPTION_SHA256
-from pyrobust.analysis.frechet import frechet_distance, moments
+from pyrobust.analysis.feature_extractors import INCEPTION_SHA256
+from pyrobust.analysis.fid import frechet_distance, moments
+from pyrobust.analysis.image_subsets import stratified_subset
 from pyrobust.analysis.inception_score import inception_score
-from pyrobust.analysis.manifolds import manifold_scores
-from pyrobust.analysis.subsets import stratified_subset
+from pyrobust.analysis.pca import one_blas_thread
+from pyrobust.analysis.precision_recall import manifold_scores
 from pyrobust.config.analysis import QualitySettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FeatureSet, Rows, check_same_space

@@ -1,11 +1,10 @@
 """Attacks on a logits function: pure functions of images, labels, settings and seed."""
 
 from pyrobust.attacks.apgd import ApgdSettings, apgd
-from pyrobust.attacks.ascent import AscentSettings
 from pyrobust.attacks.multitargeted import MultitargetedSettings, multitargeted
-from pyrobust.attacks.passes import FixedPasses, LogitsFn, packed_passes
-from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
-from pyrobust.attacks.threat import ThreatModel
+from pyrobust.attacks.network_passes import FixedPasses, LogitsFn, packed_passes
+from pyrobust.attacks.pgd import AscentSettings, PgdSettings, pgd, pgd40
+from pyrobust.attacks.threat_model import ThreatModel
 
 __all__ = [
     "ApgdSettings",

@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.gradients import (
+from pyrobust.attacks.multitargeted import ranked_targets
+from pyrobust.attacks.network_passes import (
+    LogitsFn,
     Loss,
     LossFn,
     TargetedLoss,
     gradient,
     loss_fn,
 )
-from pyrobust.attacks.passes import LogitsFn
-from pyrobust.attacks.targets import ranked_targets
-from pyrobust.attacks.threat import ThreatModel, is_broken
-from pyrobust.attacks.worst import WorstPoints
+from pyrobust.attacks.threat_model import ThreatModel, WorstPoints, is_broken
 
 # The momentum a of Algorithm 1; the first step has none.
 _MOMENTUM = 0.75

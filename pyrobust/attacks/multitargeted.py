@@ -3,15 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.ascent import AscentSettings, ascend
-from pyrobust.attacks.gradients import loss_fn
-from pyrobust.attacks.passes import LogitsFn
-from pyrobust.attacks.targets import ranked_targets
-from pyrobust.attacks.threat import ThreatModel
-from pyrobust.attacks.worst import WorstPoints
+from pyrobust.attacks.network_passes import LogitsFn, loss_fn
+from pyrobust.attacks.pgd import AscentSettings, ascend
+from pyrobust.attacks.threat_model import ThreatModel, WorstPoints
+
+
+def ranked_targets(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> Tensor:
+    """Return the other classes of each image, the largest logit first, (N, K - 1) int64."""
+    with torch.no_grad():
+        logits = logits_fn(x)
+    # Sorted stably, so that equal logits have one order: that of the classes.
+    order = logits.argsort(dim=1, descending=True, stable=True)
+    others = order != labels[:, None]
+    return order[others].view(len(x), -1)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def features(
     """Pass the images of stores through a network and keep its features."""
     import torch
 
-    from pyrobust.analysis.extractors import make_extractor
+    from pyrobust.analysis.feature_extractors import make_extractor
     from pyrobust.analysis.features import extract_features
     from pyrobust.data.store import SampleStore
 

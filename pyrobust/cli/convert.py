@@ -29,7 +29,7 @@ def convert(
     ),
 ) -> None:
     """Convert a checkpoint: published files to .safetensors, or a classifier's back to .pt."""
-    from pyrobust.generators.published import SUFFIXES, convert_generator
+    from pyrobust.generators.pretrained import SUFFIXES, convert_generator
     from pyrobust.models.convert import convert_checkpoint
 
     if Path(source).suffix in SUFFIXES:

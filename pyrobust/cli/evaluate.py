@@ -20,7 +20,7 @@ from pyrobust.files import exclusive, shared
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.evaluate import Share
-    from pyrobust.evaluation.subject import Subject
+    from pyrobust.evaluation.model_under_test import Subject
 
 Split = Literal["train", "validation", "test"]
 
@@ -117,7 +117,7 @@ def landscape(
     """Map the margin around test images, along an attack and along a random direction."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
-    from pyrobust.evaluation import landscape as landscapes
+    from pyrobust.evaluation import loss_landscape as landscapes
 
     subject = _subject(model, weights, mean, std, dataset, "test", threat)
     landscapes.write_landscape(subject, output, settings)
@@ -164,8 +164,8 @@ def _subject(
 ) -> "Subject":
     import torch
 
-    from pyrobust.evaluation.networks import NetworkSource
-    from pyrobust.evaluation.subject import Subject
+    from pyrobust.evaluation.model_sources import NetworkSource
+    from pyrobust.evaluation.model_under_test import Subject
 
     source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
     device = "cuda" if torch.cuda.is_available() else "cpu"

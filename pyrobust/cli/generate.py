@@ -73,9 +73,9 @@ def label(
     """Give each generated image the labeller's class and confidence."""
     import torch
 
-    from pyrobust.analysis.extractors import make_extractor
+    from pyrobust.analysis.feature_extractors import make_extractor
     from pyrobust.analysis.part_features import PartFeatures
-    from pyrobust.generators.labelling import label_part
+    from pyrobust.generators.pseudo_labels import label_part
 
     device = _device()
     keeper = None
@@ -94,7 +94,7 @@ def distances(
     memory_gb: MemoryGb = 2.0,
 ) -> None:
     """Measure how far each generated image lies from the training images, pixel by pixel."""
-    from pyrobust.analysis.copies import TrainingDistances
+    from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.data.store import SampleStore
 
@@ -124,7 +124,7 @@ def select(
     memory_gb: MemoryGb = 2.0,
 ) -> None:
     """Keep a class-balanced, shuffled set of the labelled images."""
-    from pyrobust.analysis.copies import TrainingDistances
+    from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.generators.selecting import select_parts
 

@@ -74,10 +74,9 @@ def report(
     ] = "",
 ) -> None:
     """Write the record of an experiment, its cost, and its page."""
-    from pyrobust.reporting.experiment import parse_experiment
-    from pyrobust.reporting.origin import Origin, commit_of
+    from pyrobust.reporting.page import Origin, commit_of
     from pyrobust.reporting.report import Outputs, write_report
-    from pyrobust.reporting.stages import GeneratedFolders, StageFolders
+    from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders, parse_experiment
 
     given = (generator, samples, neighbours, quality)
     generated = None

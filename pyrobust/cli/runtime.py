@@ -83,7 +83,7 @@ def _share_out(count: int, device: str) -> None:
         return
     import torch
 
-    from pyrobust.training.launch import run_processes
+    from pyrobust.training.data_parallel import run_processes
 
     num_gpus = torch.cuda.device_count()
     if device != "cpu" and 0 < num_gpus < count:

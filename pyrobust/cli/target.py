@@ -33,8 +33,8 @@ def target(
         raise UserError(f"the settings of target '{name}' are not JSON: {error}") from error
     parsed = parse_settings(TargetSettings, values)
 
-    from pyrobust.reporting.targets.make import Outputs, write_target
-    from pyrobust.reporting.targets.points import parse_points
+    from pyrobust.reporting.paper_figures.make import Outputs, write_target
+    from pyrobust.reporting.paper_figures.points import parse_points
 
     listed = parse_points(points.read_text(encoding="utf-8"))
     write_target(name, parsed, listed, Outputs(table, picture, figure))

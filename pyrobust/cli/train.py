@@ -33,7 +33,7 @@ def train_labeller(
     runtime: "Runtime",
 ) -> None:
     """Train the non-robust classifier that labels generated images."""
-    from pyrobust.training.standard import train_labeller as train
+    from pyrobust.training.train_labeller import train_labeller as train
 
     train(dataset, output, settings, runtime)
 
@@ -51,7 +51,7 @@ def train(
     cuda_graph: CudaGraph = False,
 ) -> None:
     """Train a robust classifier by TRADES on original and generated images."""
-    from pyrobust.training.robust import train_robust
+    from pyrobust.training.train_robust import train_robust
 
     runtime = replace(runtime, cuda_graph=cuda_graph)
     train_robust(dataset, samples, output, settings, runtime)

@@ -1,16 +1,30 @@
-"""Which layout a folder of raw files has."""
+"""Recognise the layout of a folder of raw files."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from pyrobust.data import tinyimagenet
-from pyrobust.data.digits import read_digits
-from pyrobust.data.folder import class_folders, has_images, read_folder
+from pyrobust.data.image_folders import class_folders, has_images, read_folder
 from pyrobust.data.npz import read_npz
 from pyrobust.data.parquet import read_parquet
-from pyrobust.data.raw import RawDataset
+from pyrobust.data.raw import KNOWN, RawDataset, array_split
 from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
 from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+
+
+def read_digits(folder: Path, name: str) -> RawDataset:
+    """Return the digits; the 17 shades 0..16 become round(shade · 255 / 16)."""
+    import sklearn.datasets
+
+    digits = sklearn.datasets.load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    file = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
+    train = array_split(images, digits.target, "scikit-learn's digits")
+    return RawDataset(KNOWN["digits"], train, None, {file.name: sha256_of(file)})
+
 
 LAYOUTS: dict[str, Callable[[Path, str], RawDataset]] = {
     "digits": read_digits,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrobust.data.class_names import CLASSES_FILE, read_class_names
 from pyrobust.data.npz import npz_blocks, npz_image_shape, npz_labels
 from pyrobust.data.permutation import permute
+from pyrobust.data.raw import CLASSES_FILE, read_class_names
 from pyrobust.data.shuffling import Read, ShuffledRows, block_of_shards
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter, check_labels
 from pyrobust.errors import UserError

@@ -8,9 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from pyrobust.data.class_names import find_class_names
-from pyrobust.data.images import RawImage
-from pyrobust.data.raw import RawDataset, RawSplit, hashes
+from pyrobust.data.raw import RawDataset, RawImage, RawSplit, find_class_names, hashes
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrobust.data.class_names import find_class_names
-from pyrobust.data.images import RawImage, decode_image
-from pyrobust.data.raw import RawDataset, RawSplit, hashes
+from pyrobust.data.raw import RawDataset, RawImage, RawSplit, decode_image, find_class_names, hashes
 from pyrobust.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,18 +8,52 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyrobust.config.data import DatasetSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.dataset import DATASET, SPLITS
 from pyrobust.data.detect import LAYOUTS, detect_layout
-from pyrobust.data.images import RawImage, conform
-from pyrobust.data.raw import RawDataset, RawSplit, check_raw
-from pyrobust.data.splits import hold_out
+from pyrobust.data.permutation import permute
+from pyrobust.data.raw import RawDataset, RawImage, RawSplit, check_raw, conform
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.progress import counting
+
+
+def hold_out(labels: np.ndarray, size: int, seed: int, setting: str) -> np.ndarray:
+    """Return a mask of `size` rows with each class in its share of `labels`.
+
+    Every class keeps at least one row that is not held out.
+
+    Args:
+        labels: (N,) classes.
+        setting: name of the setting that `size` comes from, for messages.
+
+    Raises:
+        UserError: there are too few rows.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if size > len(labels) - len(classes):
+        raise UserError(
+            f"{setting} is {size}, expected at most {len(labels) - len(classes)}: "
+            f"there are {len(labels)} images of {len(classes)} classes, and each class keeps one"
+        )
+    held_out = np.zeros(len(labels), dtype=bool)
+    for label, quota in zip(classes, _shares(counts, size), strict=True):
+        rows = np.flatnonzero(labels == label)
+        held_out[rows[permute(np.arange(quota), len(rows), seed, stream=int(label))]] = True
+    return held_out
+
+
+def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Deal `size` out in proportion to `counts` - 1, largest remainders first."""
+    room = counts - 1
+    shares, remainders = np.divmod(room * size, room.sum())
+    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
+    return shares
+
 
 _BLOCK = 500
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrobust.data.images import RawImage, decode_image
-from pyrobust.data.raw import RawDataset, RawSplit, read_bytes
+from pyrobust.data.raw import RawDataset, RawImage, RawSplit, decode_image, read_bytes
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 

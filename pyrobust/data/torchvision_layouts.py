@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.data.class_names import KNOWN
-from pyrobust.data.raw import RawDataset, array_split, hashes
+from pyrobust.data.raw import KNOWN, RawDataset, array_split, hashes
 from pyrobust.errors import UserError
 
 # What a user who has no network puts into the folder.

@@ -2,7 +2,7 @@
 
 from pyrobust.attacks import MultitargetedSettings, ThreatModel
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.evaluation.stages import Cascade, apgd_stage, multitargeted_stage, stage_seed
+from pyrobust.evaluation.attack_stages import Cascade, apgd_stage, multitargeted_stage, stage_seed
 
 
 def aa_mt(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:

@@ -9,7 +9,7 @@ from pyautoattack.square import SquareAttack
 from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
-from pyrobust.evaluation.stages import Cascade, Stage, apgd_stage, stage_seed
+from pyrobust.evaluation.attack_stages import Cascade, Stage, apgd_stage, stage_seed
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _NUM_STEPS = 100

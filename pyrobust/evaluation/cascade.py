@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
-from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.search import searched
-from pyrobust.evaluation.stages import Cascade, Stage
+from pyrobust.evaluation.attack_stages import Cascade, Stage, searched
+from pyrobust.evaluation.outcomes import Outcome
 
 # Rows of a batch -> images (N, C, H, W) in [0, 1] and labels (N,) int64.
 LoadBatch = Callable[[range], tuple[Tensor, Tensor]]

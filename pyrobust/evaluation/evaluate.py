@@ -1,12 +1,16 @@
-"""The robust accuracy of a model, stage by stage and image by image."""
+"""What `evaluation.json` holds (docs/formats.md).
+
+The robust accuracy of a model, stage by stage and image by image.
+"""
 
 import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,21 +19,80 @@ from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
+from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, check_model
-from pyrobust.evaluation.curve import Curve, Radii, attack_radii
+from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
 from pyrobust.evaluation.kernels import exact_kernels
-from pyrobust.evaluation.masking import check_masking, check_square
-from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.rows import write_rows
-from pyrobust.evaluation.search import judge_and_search_passes
-from pyrobust.evaluation.stages import Cascade
-from pyrobust.evaluation.subject import Subject
-from pyrobust.evaluation.summary import summarize
+from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.outcomes import Outcome
+from pyrobust.evaluation.result_rows import write_rows
+from pyrobust.evaluation.robustness_curve import Curve, Radii, attack_radii
 from pyrobust.files import atomic_path, write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.progress import counting
+
+
+def summarize(
+    subject: Subject,
+    settings: EvaluationSettings,
+    attacked: Sequence[tuple[Cascade, Outcome]],
+    curve: Curve | None,
+    checks: Sequence[Check],
+) -> dict[str, Any]:
+    """Return the accuracies stage by stage.
+
+    Args:
+        attacked: AA+MT, and AutoAttack where it ran.
+    """
+    results = [_result(*pair) for pair in attacked]
+    ours, theirs = results[0], results[1] if results[1:] else None
+    notes = [note for pair in attacked for note in _notes(*pair)]
+    clean_correct = attacked[0][1].clean_correct
+    return {
+        "dataset": subject.dataset,
+        "split": subject.split,
+        "subject": subject.identity,
+        **subject.threat_settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
+        "num_images": len(clean_correct),
+        "clean_accuracy": float(clean_correct.mean()),
+        **ours,
+        "autoattack": theirs,
+        "worst": min(result["robust_accuracy"] for result in results),
+        "curve": curve.summary(clean_correct) if curve else [],
+        "checks": [asdict(check) for check in checks],
+        "notes": notes,
+    }
+
+
+def _result(cascade: Cascade, outcome: Outcome) -> dict[str, Any]:
+    """Return the stages of one cascade, and what stands after the last one."""
+    total = len(outcome.broken_by)
+    standing = int(outcome.clean_correct.sum())
+    stages = []
+    for number, stage in enumerate(cascade.stages):
+        standing -= int((outcome.broken_by == number).sum())
+        stages.append(
+            {
+                "name": stage.name,
+                "attack": stage.attack,
+                "seed": stage.seed,
+                "num_standing": standing,
+                "robust_accuracy": standing / total,
+            }
+        )
+    return {"stages": stages, "robust_accuracy": standing / total}
+
+
+def _notes(cascade: Cascade, outcome: Outcome) -> list[str]:
+    refused = [
+        f"{count} points of {stage.name} were refused: they left the ball or [0, 1]"
+        for stage, count in zip(cascade.stages, outcome.refused, strict=True)
+        if count
+    ]
+    return [*cascade.notes, *refused]
+
 
 logger = logging.getLogger(__name__)
 

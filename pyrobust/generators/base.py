@@ -13,8 +13,8 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import Run
-from pyrobust.training.processes import Processes
 from pyrobust.training.runtime import Runtime
 
 GENERATOR = "generator.json"

@@ -12,7 +12,7 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.errors import UserError
 from pyrobust.generators.base import FITTED, MADE_BY, Fit, Generator
 from pyrobust.generators.registry import GENERATORS, load_generator
-from pyrobust.training.processes import joined_processes
+from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.runtime import Runtime
 
 logger = logging.getLogger(__name__)

@@ -1,10 +1,13 @@
-"""The class-conditional Gaussian of section 3.2: one multivariate normal a class.
+"""How many threads this process may keep busy.
+
+The class-conditional Gaussian of section 3.2: one multivariate normal a class.
 
 All sums and products are in float64: with integers they are exact, and images rounded to 8 bits
 do not show the last bits that different processors disagree about.
 """
 
 import math
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +20,16 @@ from threadpoolctl import threadpool_limits
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec, Samples
-from pyrobust.generators.tensors import map_tensors, write_tensors
-from pyrobust.generators.threads import num_threads
+from pyrobust.generators.weights import map_tensors, write_tensors
 from pyrobust.ops import normal
 from pyrobust.progress import counting
+
+
+def num_threads() -> int:
+    """Return OMP_NUM_THREADS, which schedulers set for each job, else the usable processors."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
+
 
 WEIGHTS = "weights.safetensors"
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from pyrobust.errors import UserError
 from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, read_generator_facts
-from pyrobust.generators.biggan.generator import BigGanGenerator
+from pyrobust.generators.biggan.biggan import BigGanGenerator
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
 from pyrobust.generators.diffusion.edm import EdmGenerator
 from pyrobust.generators.gaussian import GaussianGenerator
 from pyrobust.generators.imported import ImportedGenerator
-from pyrobust.generators.stylegan2.generator import StyleGan2Generator
-from pyrobust.generators.vdvae.generator import VdvaeGenerator
+from pyrobust.generators.stylegan2.stylegan2 import StyleGan2Generator
+from pyrobust.generators.vdvae.vdvae import VdvaeGenerator
 
 GENERATORS: dict[str, type[Generator]] = {
     "gaussian": GaussianGenerator,

@@ -21,9 +21,9 @@ from pyrobust.data.selection import (
 from pyrobust.data.shuffling import ShuffledRows, block_of_shards
 from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
 from pyrobust.errors import UserError
-from pyrobust.generators.labelling import Labeller
-from pyrobust.generators.pool import CopyCheck, DistanceMeasure, SamplePool
+from pyrobust.generators.pseudo_labels import Labeller
 from pyrobust.generators.registry import load_generator
+from pyrobust.generators.sample_pool import CopyCheck, DistanceMeasure, SamplePool
 from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)

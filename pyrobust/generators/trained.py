@@ -1,4 +1,7 @@
-"""What the generators have in common whose networks are trained step by step."""
+"""The image sizes that networks are made for.
+
+What the generators have in common whose networks are trained step by step.
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.generators.base import (
     GENERATOR,
@@ -19,10 +23,26 @@ from pyrobust.generators.base import (
     Samples,
     read_generator_facts,
 )
-from pyrobust.generators.published import read_published
-from pyrobust.generators.tensors import map_tensors, read_facts, write_tensors
-from pyrobust.generators.training import AVERAGE, NetworkTraining, passes_in, run_training
+from pyrobust.generators.network_training import AVERAGE, NetworkTraining, passes_in, run_training
+from pyrobust.generators.pretrained import read_published
+from pyrobust.generators.weights import map_tensors, read_facts, write_tensors
 from pyrobust.models.files import load_strictly
+
+
+def square_side(image_shape: ImageShape) -> int:
+    """Return height and width of images that are square, 4 times a power of two, at least 8.
+
+    Raises:
+        UserError: they are not.
+    """
+    height, width, _ = image_shape
+    if height != width or height < 8 or height & (height - 1):
+        raise UserError(
+            f"images are {height}×{width}, expected 8×8, 16×16, 32×32 or another power of two: "
+            "make the data set anew with --image-size"
+        )
+    return height
+
 
 WEIGHTS = "weights.safetensors"
 

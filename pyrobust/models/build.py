@@ -1,9 +1,10 @@
-"""From a spec to a network, and its initial weights."""
+"""From a spec to a network with its initial weights, and to a logits function."""
 
 import math
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrobust.config.fields import parse_wide
 from pyrobust.models.layers import ImageClassifier
@@ -43,3 +44,24 @@ def initialize(model: nn.Module, generator: torch.Generator, zero_logits: bool) 
             layer.reset_parameters()
     if zero_logits and isinstance(model, ImageClassifier):
         model.logits.weight.zero_()
+
+
+LogitsFn = Callable[[Tensor], Tensor]
+
+
+def logits_in(precision: str, model: ImageClassifier) -> LogitsFn:
+    """Return x (N, C, H, W) in [0, 1] -> logits (N, K) in float32.
+
+    Args:
+        precision: float32, or bfloat16 for passes up to the penultimate layer. The last layer,
+            the losses, the weights and the gradient of x stay in float32 either way.
+    """
+    if precision == "float32":
+        return model
+
+    def logits(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            features = model.features(x)
+        return model.logits(features)  # type: ignore[no-any-return]
+
+    return logits

@@ -18,7 +18,7 @@ from torch import Tensor
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path
 from pyrobust.models.layers import ImageClassifier
-from pyrobust.models.registry import Normalization
+from pyrobust.models.published import Normalization
 
 # Outermost first; the averaged weights stand before the others.
 _WRAPPERS = ("model_state_dict", "state_dict")

@@ -12,10 +12,15 @@ from pyrobust.models.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from pyrobust.models.download import download
 from pyrobust.models.files import load_model, load_strictly, save_model
 from pyrobust.models.layers import ImageClassifier
-from pyrobust.models.registry import NORMALIZATION, PUBLISHED, Normalization, published_model
+from pyrobust.models.published import (
+    NORMALIZATION,
+    PUBLISHED,
+    Normalization,
+    download,
+    published_model,
+)
 from pyrobust.models.spec import ModelSpec
 
 

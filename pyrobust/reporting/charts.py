@@ -5,9 +5,8 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from pyrobust.config import parse_epsilon
-from pyrobust.reporting.palette import LIGHT, MARKERS
-from pyrobust.reporting.scores import interval_of
-from pyrobust.reporting.svg import as_svg, drawing, percent_axis
+from pyrobust.reporting.comparison import interval_of
+from pyrobust.reporting.figure_style import LIGHT, MARKERS, as_svg, drawing, percent_axis
 from pyrobust.reporting.wording import norm_name, stage_name
 
 _WIDTH = 4.4

@@ -9,7 +9,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pyrobust.reporting.pictures import data_uri
+from pyrobust.reporting.images import data_uri
 
 _INCHES = 3.4
 _DPI = 180

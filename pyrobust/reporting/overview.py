@@ -10,10 +10,9 @@ from pyrobust.config import parse_epsilon
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_text
 from pyrobust.reporting.charts import accuracy_chart
-from pyrobust.reporting.paper import results_on
-from pyrobust.reporting.robustbench import SNAPSHOT, leaders_on
+from pyrobust.reporting.page import css, environment
+from pyrobust.reporting.published_results import SNAPSHOT, leaders_on, results_on
 from pyrobust.reporting.tables import generated_data
-from pyrobust.reporting.templating import css, environment
 from pyrobust.reporting.wording import architecture_name, generator_kind, norm_name
 
 Record = dict[str, Any]

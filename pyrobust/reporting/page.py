@@ -1,28 +1,93 @@
 """The page of an experiment: one HTML file that needs nothing else."""
 
 import json
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
-from pyrobust.reporting import claims, tables, wording
+from pyrobust.reporting import claims, figure_style, tables, wording
 from pyrobust.reporting.charts import (
     accuracy_chart,
     attack_chart,
     neighbour_chart,
     robustness_curve,
 )
-from pyrobust.reporting.curves import accuracy_curves, generator_curves, loss_curves, read_log
+from pyrobust.reporting.comparison import read_rows
+from pyrobust.reporting.images import class_grid, nearest_originals
 from pyrobust.reporting.landscapes import landscape
-from pyrobust.reporting.origin import Origin
-from pyrobust.reporting.paper import QUALITY
-from pyrobust.reporting.rows import read_rows
-from pyrobust.reporting.samples import class_grid, nearest_originals
-from pyrobust.reporting.stages import Stages
-from pyrobust.reporting.templating import css, environment
+from pyrobust.reporting.published_results import QUALITY
+from pyrobust.reporting.stage_results import Stages
+from pyrobust.reporting.training_curves import (
+    accuracy_curves,
+    generator_curves,
+    loss_curves,
+    read_log,
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What leads to the page again."""
+
+    command: str
+    commit: str | None
+    """None where the code is in no checkout of git."""
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit that a folder with an `__init__.py` was checked out from, and whether
+    tracked files have changed since; None where it is no part of a repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package can lie inside of another project's repository.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}, with changes" if changed else commit
+
+
+def css() -> str:
+    """Return the style sheet of a page, in a light and a dark theme."""
+    style = (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
+    return (
+        f":root {{ {figure_style.as_css(figure_style.LIGHT)} }}\n"
+        "@media screen and (prefers-color-scheme: dark) "
+        f"{{ :root {{ {figure_style.as_css(figure_style.DARK)} }} }}\n{style}"
+    )
+
+
+def environment() -> Environment:
+    """Return the templates, which refuse names that they are not given."""
+    templates = Environment(
+        loader=PackageLoader("pyrobust.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(
+        percent=wording.percent,
+        interval=wording.interval,
+        points=wording.points,
+        points_interval=wording.points_interval,
+        duration=wording.duration,
+        norm_name=wording.norm_name,
+    )
+    return templates
+
 
 # Classes that the chart shows; the table beside it has them all.
 _MAX_CHARTED = 20

@@ -4,10 +4,8 @@ from collections import Counter
 from typing import Any
 
 from pyrobust.evaluation.intervals import wilson_interval
-from pyrobust.reporting.paper import PaperResult, results_on
-from pyrobust.reporting.robustbench import SNAPSHOT, leaders_on
-from pyrobust.reporting.rows import Rows
-from pyrobust.reporting.scores import interval_of
+from pyrobust.reporting.comparison import Rows, interval_of
+from pyrobust.reporting.published_results import SNAPSHOT, PaperResult, leaders_on, results_on
 from pyrobust.reporting.wording import (
     amount,
     architecture_name,

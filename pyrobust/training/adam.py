@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pyrobust.training.processes import Processes
+from pyrobust.training.data_parallel import Processes
 
 _NETWORK, _MOMENTS = "network.", "adam."
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.data.store import SampleStore, label_type
 from pyrobust.training.batches import Batch, BatchPlan
-from pyrobust.training.processes import Processes
+from pyrobust.training.data_parallel import Processes
 
 # Images that are copied to the device at once.
 _BLOCK = 1 << 16

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from pyrobust.errors import UserError
 from pyrobust.progress import Advance, counting
-from pyrobust.training.interruption import Interrupted, Interruption, noting_signals
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.log import JsonLog, open_log
-from pyrobust.training.processes import Processes
-from pyrobust.training.state import StateFolder
+from pyrobust.training.resuming import Interrupted, Interruption, StateFolder, noting_signals
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrobust.analysis.algorithm1 import complementarity, coverage, find_neighbours
 from pyrobust.analysis.augmentations import AUGMENTATIONS, augment_store
+from pyrobust.analysis.complementarity_and_coverage import (
+    complementarity,
+    coverage,
+    find_neighbours,
+)
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from tests.analysis.making import make_store, run_verb

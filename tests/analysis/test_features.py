@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.analysis.extractors import Extractor, make_extractor
+from pyrobust.analysis.feature_extractors import Extractor, make_extractor
 from pyrobust.analysis.features import extract_features
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.data import feature_set

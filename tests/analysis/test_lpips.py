@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrobust.analysis.lpips import PerceptualEmbedding
+from pyrobust.analysis.feature_extractors import PerceptualEmbedding
 from pyrobust.errors import UserError
 
 lpips = pytest.importorskip("lpips", reason="needs the oracle: pip install lpips")

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from pyrobust.analysis import algorithm1, neighbours
-from pyrobust.analysis.algorithm1 import (
+from pyrobust.analysis import complementarity_and_coverage, neighbours
+from pyrobust.analysis.candidates import Neighbours, squared_distances
+from pyrobust.analysis.complementarity_and_coverage import (
     SETS,
     SetNeighbours,
     complementarity,
     coverage,
     per_class,
 )
-from pyrobust.analysis.found import Neighbours, squared_distances
+from pyrobust.analysis.exact_search import SearchState
+from pyrobust.analysis.image_subsets import stratified_subset
 from pyrobust.analysis.neighbours import measure_neighbours
-from pyrobust.analysis.search_state import SearchState
-from pyrobust.analysis.subsets import stratified_subset
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
@@ -102,7 +102,7 @@ def test_the_table_is_written_piece_by_piece(
     settings = NeighbourSettings(whole_sets=True)
     (tmp_path / "whole").mkdir()
     measure_neighbours(sets, tmp_path / "whole", settings, MEMORY)
-    for module in (algorithm1, neighbours):
+    for module in (complementarity_and_coverage, neighbours):
         monkeypatch.setattr(module, "_BLOCK", 300)
     measure_neighbours(sets, tmp_path, settings, MEMORY)
     assert read(tmp_path) == read(tmp_path / "whole")
@@ -114,7 +114,7 @@ def test_the_table_is_written_piece_by_piece(
 def test_table_and_shares_take_few_bytes_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (algorithm1, neighbours):
+    for module in (complementarity_and_coverage, neighbours):
         monkeypatch.setattr(module, "_BLOCK", 1 << 12)
     count = 200_000
     random = np.random.default_rng(0)

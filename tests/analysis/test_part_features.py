@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.analysis.extractors import make_extractor
+from pyrobust.analysis.feature_extractors import make_extractor
 from pyrobust.analysis.features import extract_features
 from pyrobust.analysis.part_features import PartFeatures
 from pyrobust.config.analysis import FeatureSettings
@@ -13,7 +13,7 @@ from pyrobust.data.feature_set import FeatureSet
 from pyrobust.data.labels import LabelStore
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
-from pyrobust.generators.labelling import label_part
+from pyrobust.generators.pseudo_labels import label_part
 from pyrobust.models.extraction import Extractor
 from tests.analysis.making import CLASS_NAMES, make_store, run_verb
 

@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from pyrobust.analysis import point_block
-from pyrobust.analysis.candidates import Proposer, Search, exhaustive
-from pyrobust.analysis.found import squared_distances
-from pyrobust.analysis.nearest import nearest_neighbours
+from pyrobust.analysis.candidates import Proposer, Search, exhaustive, squared_distances
+from pyrobust.analysis.exact_search import nearest_neighbours
 from pyrobust.analysis.point_block import PointBlock
 from pyrobust.analysis.sieve import Sieve
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pyrobust.analysis.extractors import INCEPTION_SHA256
+from pyrobust.analysis.feature_extractors import INCEPTION_SHA256
 from pyrobust.analysis.quality import measure_quality
 from pyrobust.config.analysis import QualitySettings
 from pyrobust.data.feature_set import FeatureSet

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrobust.analysis import nearest
-from pyrobust.analysis.nearest import nearest_neighbours
-from pyrobust.analysis.search_state import SearchState
+from pyrobust.analysis import exact_search
+from pyrobust.analysis.exact_search import SearchState, nearest_neighbours
 
 SMALL_BLOCKS = 1  # bytes: blocks of 1,024 rows
 POINTS = np.random.default_rng(0).standard_normal((3000, 4)).astype(np.float32)
@@ -28,7 +27,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, start: int, state: SearchState) -
     """Search until the block of points that starts there; return where blocks started."""
     starts: list[int] = []
 
-    class Block(nearest.PointBlock):
+    class Block(exact_search.PointBlock):
         def __init__(self, points, first, proposer):
             starts.append(first)
             if first == start:
@@ -36,7 +35,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, start: int, state: SearchState) -
             super().__init__(points, first, proposer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(nearest, "PointBlock", Block)
+        patch.setattr(exact_search, "PointBlock", Block)
         with suppress(Killed):
             search(state)
     return starts

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from pyrobust.analysis import point_block
-from pyrobust.analysis.found import squared_distances
-from pyrobust.analysis.nearest import nearest_neighbours
+from pyrobust.analysis.candidates import squared_distances
+from pyrobust.analysis.exact_search import nearest_neighbours
 from pyrobust.analysis.sieve import TILE, Sieve, coarsest_type
 from pyrobust.errors import UserError
 

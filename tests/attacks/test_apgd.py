@@ -10,7 +10,7 @@ from torch import nn
 from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
 from pyrobust.attacks.apgd import checkpoints
-from pyrobust.attacks.targets import ranked_targets
+from pyrobust.attacks.multitargeted import ranked_targets
 from tests.attacks.networks import Recorder, random_images, smooth_network
 from tests.attacks.public import NORMS, public_walk
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from pyrobust.attacks import AscentSettings, MultitargetedSettings, ThreatModel, multitargeted
-from pyrobust.attacks.targets import ranked_targets
+from pyrobust.attacks.multitargeted import ranked_targets
 from tests.attacks.linear import linear_task
 from tests.attacks.networks import Recorder
 

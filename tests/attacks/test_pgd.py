@@ -16,8 +16,8 @@ from pyrobust.attacks import (
     pgd,
     pgd40,
 )
-from pyrobust.attacks.gradients import gradient, loss_fn
-from pyrobust.attacks.worst import WorstPoints
+from pyrobust.attacks.network_passes import gradient, loss_fn
+from pyrobust.attacks.threat_model import WorstPoints
 from tests.attacks.linear import linear_task
 from tests.attacks.networks import random_images, smooth_network
 

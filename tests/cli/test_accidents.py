@@ -93,7 +93,7 @@ def test_want_of_memory_is_told_in_one_sentence_and_an_old_result_is_not_trusted
     # The limit is set after the imports, whose libraries take gigabytes of addresses.
     code = f"""
 import re, resource, sys
-import pyrobust.training.standard
+import pyrobust.training.train_labeller
 from pyrobust.cli import main
 taken = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
 resource.setrlimit(resource.RLIMIT_AS, (taken + (300 << 20),) * 2)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pyrobust.data.class_order import traded_classes
+from pyrobust.data.labels import traded_classes
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pyrobust.data.images import RawImage, conform, decode_image
+from pyrobust.data.raw import RawImage, conform, decode_image
 from pyrobust.errors import UserError
 
 

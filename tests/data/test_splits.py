@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pyrobust.data.splits import hold_out
+from pyrobust.data.prepare import hold_out
 from pyrobust.errors import UserError
 
 

@@ -10,8 +10,8 @@ from pyrobust.config.data import DatasetSettings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data import Dataset
 from pyrobust.data.prepare import make_dataset
-from pyrobust.evaluation.networks import NetworkSource
-from pyrobust.evaluation.subject import Subject
+from pyrobust.evaluation.model_sources import NetworkSource
+from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.models import ModelSpec, build_model, save_model
 
 SPEC = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.3,), (0.37,))

@@ -10,11 +10,10 @@ import torch
 from pyrobust.attacks import FixedPasses
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.aa_mt import aa_mt
+from pyrobust.evaluation.attack_stages import Cascade, Stage, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.outcome import Outcome
-from pyrobust.evaluation.search import judge_and_search_passes
-from pyrobust.evaluation.stages import Cascade, Stage
-from pyrobust.evaluation.subject import Subject
+from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.outcomes import Outcome
 
 SMALL = EvaluationSettings(
     apgd_ce_steps=6,

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel
+from pyrobust.evaluation.attack_stages import Cascade, apgd_stage
 from pyrobust.evaluation.autoattack import square_stage
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, check_model
-from pyrobust.evaluation.masking import check_masking, check_square
-from pyrobust.evaluation.stages import Cascade, apgd_stage
-from pyrobust.evaluation.subject import Subject
+from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
+from pyrobust.evaluation.model_under_test import Subject
 
 THREAT = ThreatModel("linf", 16 / 255)
 

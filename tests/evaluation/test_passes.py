@@ -5,8 +5,8 @@ import torch
 
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, packed_passes
-from pyrobust.attacks.gradients import gradient
-from pyrobust.evaluation.subject import Subject
+from pyrobust.attacks.network_passes import gradient
+from pyrobust.evaluation.model_under_test import Subject
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 95, 96])

@@ -7,10 +7,10 @@ import torch
 
 from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, FixedPasses, apgd
-from pyrobust.attacks.threat import is_broken
+from pyrobust.attacks.threat_model import is_broken
 from pyrobust.config.evaluation import ThreatSettings
-from pyrobust.evaluation.networks import NetworkSource
-from pyrobust.evaluation.subject import Subject
+from pyrobust.evaluation.model_sources import NetworkSource
+from pyrobust.evaluation.model_under_test import Subject
 from tests.attacks.public import public_walk
 
 NUM_IMAGES = 1000

@@ -21,7 +21,7 @@ from pyrobust.data import Dataset
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.evaluation.evaluate import evaluate
-from pyrobust.evaluation.subject import Subject
+from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.files import read_json
 from pyrobust.models import ModelSpec, build_model, save_model
 
@@ -197,7 +197,7 @@ def test_shares_of_several_jobs_end_with_the_same_bytes(
         invoke("evaluate", *options, *small, "--output", tmp_path / "shared", "--share", share)
     assert not list(tmp_path.glob("shared/*.json"))
     # What is left for the last run is to put the shares together.
-    monkeypatch.setattr("pyrobust.evaluation.stages.apgd", None)
+    monkeypatch.setattr("pyrobust.evaluation.attack_stages.apgd", None)
     invoke("evaluate", *options, *small, "--output", tmp_path / "shared")
     for name in ("evaluation.json", "rows.parquet"):
         shared, whole = (tmp_path / run / name for run in ("shared", "whole"))

@@ -12,7 +12,7 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
 from pyrobust.generators.fitting import fit_generator
-from pyrobust.generators.labelling import MODEL
+from pyrobust.generators.pseudo_labels import MODEL
 from pyrobust.models import ModelSpec, build_model, save_model
 from tests.generators.fits import RUNTIME
 

@@ -7,7 +7,7 @@ import torch
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.generators.base import Fit
-from pyrobust.training.processes import Processes
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.runtime import Runtime
 
 RUNTIME = Runtime(device="cpu", save_steps=5, curves=False)

@@ -3,7 +3,7 @@
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.generators.sizes import square_side
+from pyrobust.generators.trained import square_side
 
 
 @pytest.mark.parametrize("side", [8, 16, 32, 64])

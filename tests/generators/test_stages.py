@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.analysis.copies import TrainingDistances
+from pyrobust.analysis.near_copies import TrainingDistances
 from pyrobust.config import parse_settings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
@@ -18,7 +18,7 @@ from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.generators.fitting import fit_generator
-from pyrobust.generators.labelling import label_part
+from pyrobust.generators.pseudo_labels import label_part
 from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts

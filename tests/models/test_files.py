@@ -16,8 +16,7 @@ from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, load_model, save_model
 from pyrobust.models.checkpoints import architecture_of, read_checkpoint
 from pyrobust.models.convert import convert_checkpoint
-from pyrobust.models.download import download
-from pyrobust.models.registry import PUBLISHED, published_model
+from pyrobust.models.published import PUBLISHED, download, published_model
 
 SPEC = ModelSpec(
     "wrn-10-1", "silu", 10, (32, 32, 3), (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)

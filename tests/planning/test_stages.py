@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pyrobust.analysis.nearest import _block_sizes
+from pyrobust.analysis.exact_search import _block_sizes
 from pyrobust.analysis.neighbours import _NUM_CHECKED
 from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings

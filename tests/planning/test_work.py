@@ -12,12 +12,12 @@ from pyrobust.config.generators import PRESETS, GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.generators.base import GeneratorSpec
 from pyrobust.generators.biggan.networks import DiscriminatorNetwork as BigGanDiscriminator
+from pyrobust.generators.network_training import AVERAGE
 from pyrobust.generators.registry import GENERATORS
 from pyrobust.generators.stylegan2.discriminator import (
     DiscriminatorNetwork as StyleGan2Discriminator,
 )
 from pyrobust.generators.trained import TrainedGenerator
-from pyrobust.generators.training import AVERAGE
 from pyrobust.models import ModelSpec, build_model
 from pyrobust.planning import work
 

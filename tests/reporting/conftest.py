@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.reporting.stages import StageFolders
+from pyrobust.reporting.stage_results import StageFolders
 from tests.reporting.fixtures import make_stages
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.files import write_json
-from pyrobust.reporting.stages import GeneratedFolders, StageFolders
+from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders
 from tests.reporting.fake_images import (
     COUNTS,
     NUM_GENERATED,

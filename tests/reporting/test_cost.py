@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pyrobust.files import write_json
-from pyrobust.reporting.cost import gather_cost
+from pyrobust.reporting.report import gather_cost
 
 
 def cost_file(path: Path, seconds: float, device: str = "cpu") -> Path:

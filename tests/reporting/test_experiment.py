@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.reporting.experiment import differences, parse_experiment
+from pyrobust.reporting.stage_results import differences, parse_experiment
 from tests.reporting.fixtures import experiment_json
 
 

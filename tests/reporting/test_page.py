@@ -11,10 +11,9 @@ import pytest
 
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
-from pyrobust.reporting.experiment import parse_experiment
-from pyrobust.reporting.origin import Origin
+from pyrobust.reporting.page import Origin
 from pyrobust.reporting.report import Outputs, write_report
-from pyrobust.reporting.stages import StageFolders
+from pyrobust.reporting.stage_results import StageFolders, parse_experiment
 from tests.reporting.fixtures import experiment_json
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect"}

@@ -9,10 +9,10 @@ import pytest
 
 from pyrobust.config.base import parse_settings
 from pyrobust.config.targets import TargetSettings
-from pyrobust.reporting.paper import RESULTS
-from pyrobust.reporting.targets.make import Outputs, write_target
-from pyrobust.reporting.targets.points import parse_points
-from pyrobust.reporting.targets.statements import REMARKS, STATEMENTS
+from pyrobust.reporting.paper_figures.make import Outputs, write_target
+from pyrobust.reporting.paper_figures.paper_values import REMARKS, STATEMENTS
+from pyrobust.reporting.paper_figures.points import parse_points
+from pyrobust.reporting.published_results import RESULTS
 from tests.reporting.made_up import load_config, points_of, resolve
 
 CONFIG = load_config()

@@ -7,9 +7,8 @@ import pytest
 
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
-from pyrobust.reporting.experiment import parse_experiment
 from pyrobust.reporting.record import build_record
-from pyrobust.reporting.stages import StageFolders, load_stages
+from pyrobust.reporting.stage_results import StageFolders, load_stages, parse_experiment
 from tests.reporting.fake_images import NUM_NEAR_COPIES
 from tests.reporting.fixtures import experiment_json
 
@@ -146,7 +145,7 @@ def test_autoattack_decides_where_it_is_the_stronger(folders: StageFolders) -> N
 
 
 def test_the_paper_stands_beside_its_own_settings() -> None:
-    from pyrobust.reporting.paper import result_of
+    from pyrobust.reporting.published_results import result_of
 
     found = result_of("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
     assert found is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pyrobust.cli import main
-from pyrobust.reporting.stages import StageFolders
+from pyrobust.reporting.stage_results import StageFolders
 from tests.reporting.fixtures import experiment_json
 
 

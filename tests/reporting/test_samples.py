@@ -10,8 +10,7 @@ import pytest
 
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
-from pyrobust.reporting.pictures import strip
-from pyrobust.reporting.samples import nearest_originals
+from pyrobust.reporting.images import nearest_originals, strip
 
 ROWS = 500_000
 IMAGES = 50

@@ -14,7 +14,7 @@ from pyrobust.cli import app
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
-from pyrobust.reporting.targets.statements import STATEMENTS
+from pyrobust.reporting.paper_figures.paper_values import STATEMENTS
 
 SETTINGS = {
     "dataset": "cifar10", "norm": "linf", "epsilon": "8/255", "architecture": "wrn-28-10",

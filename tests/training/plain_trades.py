@@ -14,9 +14,8 @@ from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.models import ModelSpec, batch_statistics, tracked_statistics
 from pyrobust.models.batch_norm import running_momentum
-from pyrobust.training.inputs import TrainingInputs
-from pyrobust.training.robust import plan_batches
-from pyrobust.training.task import new_model
+from pyrobust.training.classifier import TrainingInputs, new_model
+from pyrobust.training.train_robust import plan_batches
 from tests import reference
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.training.launch import run_processes
+from pyrobust.training.data_parallel import run_processes
 
 # Ends with the status that stands at its rank.
 EXIT = "import os, sys; sys.exit(int(sys.argv[1].split(',')[int(os.environ['RANK'])]))"
@@ -49,7 +49,7 @@ def test_a_process_that_waits_for_one_that_failed_is_killed() -> None:
 
 # Starts two processes of the code in argv[1] and exits as they do.
 PARENT = (
-    "import sys; from pyrobust.training.launch import run_processes; "
+    "import sys; from pyrobust.training.data_parallel import run_processes; "
     "sys.exit(run_processes([sys.executable, '-c', *sys.argv[1:]], 2))"
 )
 

@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from pyrobust.errors import UserError
-from pyrobust.training.interruption import Interrupted
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import LoopSettings, Metrics, Run, remove_state, run_loop
-from pyrobust.training.processes import Processes
+from pyrobust.training.resuming import Interrupted
 
 ONE = Processes(torch.device("cpu"))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyrobust.errors import UserError
-from pyrobust.training.processes import Processes
+from pyrobust.training.data_parallel import Processes
 
 
 def make_processes(world_size: int) -> Processes:

@@ -13,13 +13,12 @@ from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.models import ModelSpec, batch_statistics, build_model
 from pyrobust.models.batch_norm import running_momentum, running_statistics
-from pyrobust.training.inputs import TrainingInputs
+from pyrobust.training.classifier import ClassifierTask, TrainingInputs, new_model
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import target_table
-from pyrobust.training.optimizer import AveragedSgd, decayed_parameters
-from pyrobust.training.processes import Processes
-from pyrobust.training.robust import plan_batches, robust_task, train_robust
 from pyrobust.training.runtime import Runtime
-from pyrobust.training.task import ClassifierTask, new_model
+from pyrobust.training.train_robust import plan_batches, robust_task, train_robust
+from pyrobust.training.weight_averaging import AveragedSgd, decayed_parameters
 from tests.training.plain_trades import PlainTrades
 
 ONE = Processes(torch.device("cpu"))

@@ -1,13 +1,19 @@
-"""DDPM (Ho et al. 2020): a network predicts the noise in an image, step by step.
+"""DDPM (Ho et al. 2020): noise schedule, samplers and generator.
+
+Steps count from 0, the least noise, to T - 1.
+
+Images are float32 in [-1, 1]. Coefficients are computed in float64 from the schedule.
 
 Its weights may also come from a folder of `diffusers` (`path`), such as a copy of
 google/ddpm-cifar10-32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,13 +21,161 @@ from pyrobust import ops
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.generators.base import GENERATOR, Fit, GeneratorSpec
-from pyrobust.generators.diffusion.generator import DiffusionGenerator
-from pyrobust.generators.diffusion.samplers import ancestral, ddim, dpm_solver
-from pyrobust.generators.diffusion.schedule import NoiseSchedule
-from pyrobust.generators.diffusion.training import DiffusionTraining
+from pyrobust.generators.diffusion.diffusion import DiffusionGenerator, DiffusionTraining
 from pyrobust.generators.diffusion.unet import load_unet
+from pyrobust.generators.network_training import AVERAGE
 from pyrobust.generators.trained import to_uint8
-from pyrobust.generators.training import AVERAGE
+
+# Ho et al., section 4.
+STEPS, FIRST_BETA, LAST_BETA = 1000, 1e-4, 0.02
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Variances of the noise that each step adds.
+
+    Attributes:
+        betas: (T,) float64.
+    """
+
+    betas: np.ndarray
+
+    @classmethod
+    def linear(cls, steps: int = STEPS, first: float = FIRST_BETA, last: float = LAST_BETA) -> Self:
+        """Return betas that rise linearly."""
+        return cls(np.linspace(first, last, steps))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return the schedule of a scheduler's configuration in `diffusers`.
+
+        Raises:
+            UserError: the model does not predict ε, or its betas are not linear.
+        """
+        for key, expected in (("beta_schedule", "linear"), ("prediction_type", "epsilon")):
+            if config.get(key, expected) != expected or config.get("trained_betas") is not None:
+                raise UserError(
+                    f"the scheduler's {key} is {config.get(key)!r}, expected {expected!r} (and no "
+                    "trained_betas): this model cannot be sampled here"
+                )
+        return cls.linear(
+            config.get("num_train_timesteps", STEPS),
+            config.get("beta_start", FIRST_BETA),
+            config.get("beta_end", LAST_BETA),
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what `from_config` reads."""
+        return {
+            "num_train_timesteps": len(self.betas),
+            "beta_start": float(self.betas[0]),
+            "beta_end": float(self.betas[-1]),
+            "beta_schedule": "linear",
+            "prediction_type": "epsilon",
+        }
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return len(self.betas)
+
+    @property
+    def alpha_bars(self) -> np.ndarray:
+        """Share of the image's variance that each step keeps, (T,) float64."""
+        return np.asarray(np.cumprod(1 - self.betas))
+
+    @property
+    def half_log_snrs(self) -> np.ndarray:
+        """λ = log(signal / noise) = ½ log(alpha_bar / (1 - alpha_bar)), (T,), falling."""
+        return np.asarray(0.5 * np.log(self.alpha_bars / (1 - self.alpha_bars)))
+
+    def evenly_in_time(self, count: int) -> np.ndarray:
+        """Return at most `count` steps, falling, evenly spread, from T - 1 on."""
+        steps = np.arange(self.num_steps, 0, -self.num_steps / count).round().astype(np.int64) - 1
+        return np.unique(steps.clip(0))[::-1]
+
+    def evenly_in_log_snr(self, count: int) -> np.ndarray:
+        """Return at most `count` steps, falling, from T - 1 to 0: those nearest to an even λ grid.
+
+        Lu et al. found this spacing best for pixels; the network sees no noise level that it was
+        not trained on.
+        """
+        snrs = self.half_log_snrs
+        grid = np.linspace(snrs[-1], snrs[0], count)
+        nearest = np.abs(snrs[None] - grid[:, None]).argmin(axis=1)
+        return np.unique(nearest)[::-1]
+
+
+# (x_t (N, C, H, W), step t) -> prediction of ε, as float32.
+PredictNoise = Callable[[Tensor, int], Tensor]
+
+# step t -> standard normal noise like x_t.
+DrawNoise = Callable[[int], Tensor]
+
+
+def ancestral(
+    predict: PredictNoise, schedule: NoiseSchedule, x: Tensor, draw_noise: DrawNoise
+) -> Tensor:
+    """Return images from noise x by Algorithm 2 of Ho et al., one network pass for each step.
+
+    The variance of step t is beta_t (`fixed_large`), and predicted images are clipped to [-1, 1].
+    """
+    bars = schedule.alpha_bars
+    for t in range(schedule.num_steps - 1, -1, -1):
+        beta, bar = schedule.betas[t], bars[t]
+        bar_before = bars[t - 1] if t else 1.0
+        image = _image(x, predict(x, t), bar).clamp(-1, 1)
+        # Mean of q(x_{t-1} | x_t, x_0), Eq. 7.
+        of_image = np.sqrt(bar_before) * beta / (1 - bar)
+        of_x = np.sqrt(1 - beta) * (1 - bar_before) / (1 - bar)
+        x = float(of_image) * image + float(of_x) * x
+        if t:
+            x = x + float(np.sqrt(beta)) * draw_noise(t)
+    return x
+
+
+def ddim(predict: PredictNoise, schedule: NoiseSchedule, x: Tensor, num_steps: int) -> Tensor:
+    """Return images from noise x by Song et al. 2021 (Eq. 12 with sigma = 0), evenly in time."""
+    bars = schedule.alpha_bars
+    steps = schedule.evenly_in_time(num_steps)
+    for t, after in zip(steps, [*steps[1:], None], strict=True):
+        bar = bars[t]
+        image = _image(x, predict(x, int(t)), bar).clamp(-1, 1)
+        noise = (x - float(np.sqrt(bar)) * image) / float(np.sqrt(1 - bar))
+        bar_after = 1.0 if after is None else bars[after]
+        x = float(np.sqrt(bar_after)) * image + float(np.sqrt(1 - bar_after)) * noise
+    return x
+
+
+def dpm_solver(predict: PredictNoise, schedule: NoiseSchedule, x: Tensor, num_steps: int) -> Tensor:
+    """Return images from noise x by DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2).
+
+    The steps lie evenly in λ, and the last one predicts the image itself.
+    """
+    bars, snrs = schedule.alpha_bars, schedule.half_log_snrs
+    steps = schedule.evenly_in_log_snr(num_steps)
+    image_before: Tensor | None = None
+    for k, t in enumerate(steps):
+        image = _image(x, predict(x, int(t)), bars[t]).clamp(-1, 1)
+        if k == len(steps) - 1:
+            return image
+        after = steps[k + 1]
+        width = snrs[after] - snrs[t]
+        direction = image
+        if image_before is not None:
+            ratio = (snrs[t] - snrs[steps[k - 1]]) / width
+            direction = image + float(1 / (2 * ratio)) * (image - image_before)
+        of_x = np.sqrt((1 - bars[after]) / (1 - bars[t]))
+        of_direction = -np.sqrt(bars[after]) * np.expm1(-width)
+        x = float(of_x) * x + float(of_direction) * direction
+        image_before = image
+    return x
+
+
+def _image(x: Tensor, noise: Tensor, bar: float) -> Tensor:
+    """Return the image that x_t and its noise stand for."""
+    return (x - float(np.sqrt(1 - bar)) * noise) / float(np.sqrt(bar))
+
 
 # Streams of an image's noise in training, and in sampling: the start, and step t at 1 + t.
 _NOISE, _STEP = 0, 1

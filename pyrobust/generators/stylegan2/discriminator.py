@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrobust.generators.stylegan2.layers import Conv, Linear
-from pyrobust.generators.stylegan2.mapping import Mapping
+from pyrobust.generators.stylegan2.synthesis import Mapping
 
 _MAPPING_LAYERS = 8
 _LAST = 4

@@ -5,17 +5,15 @@ import copy
 import pytest
 import torch
 
-from pyrobust.generators.biggan.layers import (
+from pyrobust.generators.biggan.biggan import discriminator_loss, generator_loss
+from pyrobust.generators.biggan.networks import (
+    DiscriminatorNetwork,
+    GeneratorNetwork,
     StandingBatchNorm,
     add_spectral_norm,
     gathered_statistics,
     initialize,
     state_without_spectral_norm,
-)
-from pyrobust.generators.biggan.losses import discriminator_loss, generator_loss
-from pyrobust.generators.biggan.networks import (
-    DiscriminatorNetwork,
-    GeneratorNetwork,
 )
 
 LABELS = torch.arange(12) % 3

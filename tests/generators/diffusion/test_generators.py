@@ -15,16 +15,14 @@ from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.generators import fitting
 from pyrobust.generators.base import Samples
-from pyrobust.generators.diffusion.ddpm import DdpmGenerator
-from pyrobust.generators.diffusion.schedule import NoiseSchedule
-from pyrobust.generators.diffusion.training import DiffusionTraining
+from pyrobust.generators.diffusion.ddpm import DdpmGenerator, NoiseSchedule
+from pyrobust.generators.diffusion.diffusion import DiffusionTraining
 from pyrobust.generators.diffusion.unet import DESIGNS, build_unet, unet_config
 from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.network_training import run_training
 from pyrobust.generators.registry import load_generator
-from pyrobust.generators.sampling import sample_part
+from pyrobust.generators.sampling import SamplingWatch, sample_part
 from pyrobust.generators.trained import TrainedGenerator
-from pyrobust.generators.training import run_training
-from pyrobust.generators.watching import SamplingWatch
 from tests.generators.diffusion.conftest import quick
 from tests.generators.fits import RUNTIME, fit_of
 

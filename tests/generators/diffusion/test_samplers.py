@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyrobust.generators.diffusion import karras
-from pyrobust.generators.diffusion.samplers import ancestral, ddim, dpm_solver
-from pyrobust.generators.diffusion.schedule import NoiseSchedule
+from pyrobust.generators.diffusion import edm
+from pyrobust.generators.diffusion.ddpm import NoiseSchedule, ancestral, ddim, dpm_solver
 
 LINEAR = NoiseSchedule.linear()
 MEAN, SPREAD = 0.3, 0.1
@@ -106,12 +105,12 @@ def test_ddim_is_that_of_the_scheduler() -> None:
 
 
 def test_noise_levels_of_karras_are_those_of_the_paper() -> None:
-    sigmas = karras.sampling_sigmas(18)
+    sigmas = edm.sampling_sigmas(18)
     assert len(sigmas) == 19
     assert sigmas[[0, 1, 2, 16, 17, 18]] == pytest.approx(
         [80.0, 57.586, 40.786, 0.007528, 0.002, 0.0], rel=1e-3
     )
-    assert karras.sampling_sigmas(1).tolist() == pytest.approx([80.0, 0.0])
+    assert edm.sampling_sigmas(1).tolist() == pytest.approx([80.0, 0.0])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,7 @@ def test_preconditioning_in_numbers(
     sigma: float, weight: float, skip: float, out: float, c_in: float
 ) -> None:
     level = torch.tensor([sigma], dtype=torch.float64)
-    assert karras.loss_weight(level).item() == pytest.approx(weight, rel=1e-6)
+    assert edm.loss_weight(level).item() == pytest.approx(weight, rel=1e-6)
     seen: list[Tensor] = []
 
     def network(x: Tensor, noise_level: Tensor) -> Tensor:
@@ -134,7 +133,7 @@ def test_preconditioning_in_numbers(
         return torch.ones_like(x)
 
     x = torch.full((1, 1, 1, 1), 2.0, dtype=torch.float64)
-    image = karras.preconditioned(network)(x, level)
+    image = edm.preconditioned(network)(x, level)
     assert image.item() == pytest.approx(2 * skip + out, rel=1e-5)
     assert seen[0].item() == pytest.approx(2 * c_in, rel=1e-5)
     assert seen[1].item() == pytest.approx(np.log(sigma) / 4)
@@ -147,13 +146,13 @@ def test_the_loss_of_a_network_that_predicts_zero_is_one_at_every_level() -> Non
         images = 0.5 * torch.randn(50_000, 1, 1, 1, generator=generator, dtype=torch.float64)
         levels = torch.full((50_000,), sigma, dtype=torch.float64)
         noisy = images + sigma * torch.randn(images.shape, generator=generator).double()
-        denoised = karras.preconditioned(lambda x, level: torch.zeros_like(x))(noisy, levels)
+        denoised = edm.preconditioned(lambda x, level: torch.zeros_like(x))(noisy, levels)
         error = (denoised - images).square().mean()
-        assert (karras.loss_weight(levels[:1]) * error).item() == pytest.approx(1, abs=0.03)
+        assert (edm.loss_weight(levels[:1]) * error).item() == pytest.approx(1, abs=0.03)
 
 
 def test_training_levels_are_log_normal() -> None:
-    sigmas = karras.training_sigmas(torch.tensor([-1.0, 0.0, 2.0]))
+    sigmas = edm.training_sigmas(torch.tensor([-1.0, 0.0, 2.0]))
     assert sigmas.tolist() == pytest.approx([0.0907180, 0.3011942, 3.3201169], rel=1e-5)
 
 
@@ -166,9 +165,7 @@ def test_heun_follows_the_flow_with_second_order() -> None:
     x = noise(0)
     deviation = np.sqrt(SPREAD**2 + 80**2)
     exact = MEAN + (80 * x - MEAN) * float(SPREAD / deviation)
-    errors = [
-        (karras.heun(best_image, x, count) - exact).abs().max().item() for count in (18, 36, 72)
-    ]
+    errors = [(edm.heun(best_image, x, count) - exact).abs().max().item() for count in (18, 36, 72)]
     assert errors[0] < 0.05
     assert 2.5 < errors[0] / errors[1] < 8
     assert 2.5 < errors[1] / errors[2] < 8
@@ -181,5 +178,5 @@ def test_heun_takes_two_passes_a_step_but_the_last() -> None:
         calls.append(1)
         return best_image(x, sigma)
 
-    karras.heun(denoise, noise(0, 2), 18)
+    edm.heun(denoise, noise(0, 2), 18)
     assert len(calls) == 35

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.generators.diffusion.schedule import NoiseSchedule
+from pyrobust.generators.diffusion.ddpm import NoiseSchedule
 
 LINEAR = NoiseSchedule.linear()
 

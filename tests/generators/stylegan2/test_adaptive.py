@@ -9,8 +9,8 @@ from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.generators.registry import GENERATORS
-from pyrobust.generators.stylegan2 import training
-from pyrobust.generators.stylegan2.adaptive import AdaptiveProbability
+from pyrobust.generators.stylegan2 import stylegan2
+from pyrobust.generators.stylegan2.adaptive_augmentation import AdaptiveProbability
 from tests.generators.fits import fit_of
 
 
@@ -60,7 +60,7 @@ def test_a_target_of_one_augments_nothing(
         seen.append(p.item())
         return images
 
-    monkeypatch.setattr(training, "augment", augment)
+    monkeypatch.setattr(stylegan2, "augment", augment)
     small = {"width": 8, "latent_size": 4, "batch_size": 8, "augment_target": target}
     settings = parse_settings(
         GeneratorSettings, {"type": "stylegan2", "preset": "tiny", "augment_images": 100, **small}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyrobust.generators.stylegan2 import augment as module
-from pyrobust.generators.stylegan2.augment import NUM_NORMALS, NUM_UNIFORMS, augment
+from pyrobust.generators.stylegan2 import adaptive_augmentation as module
+from pyrobust.generators.stylegan2.adaptive_augmentation import NUM_NORMALS, NUM_UNIFORMS, augment
 
 
 def draws(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:

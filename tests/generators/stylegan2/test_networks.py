@@ -7,14 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork, batch_deviation
-from pyrobust.generators.stylegan2.filters import BINOMIAL, enlarge, shrink, smooth
 from pyrobust.generators.stylegan2.layers import (
+    BINOMIAL,
     Linear,
+    enlarge,
     leaky_relu,
     modulated_conv,
     normalize_second_moment,
+    shrink,
+    smooth,
 )
-from pyrobust.generators.stylegan2.losses import discriminator_loss, generator_loss, r1_penalty
+from pyrobust.generators.stylegan2.stylegan2 import discriminator_loss, generator_loss, r1_penalty
 from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
 
 

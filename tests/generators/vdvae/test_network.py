@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from pyrobust.errors import UserError
-from pyrobust.generators.vdvae.ladder import Stage, parse_stages
-from pyrobust.generators.vdvae.network import Vdvae, gaussian_kl
+from pyrobust.generators.vdvae.network import Stage, Vdvae, gaussian_kl, parse_stages
 
 CIFAR_ENCODER = "32x11,32d2,16x6,16d2,8x6,8d2,4x3,4d4,1x3"
 CIFAR_DECODER = "1x1,4m1,4x2,8m4,8x5,16m8,16x10,32m16,32x21"

@@ -1,0 +1,214 @@
+"""Feature extractors by name: the labeller, FID-Inception, LPIPS.
+
+LPIPS (Zhang et al. 2018) compares the channels of five layers of VGG-16, each scaled to unit
+length at every position, with weights w_l, and averages over the H_l × W_l positions. So
+
+    phi_l(x) = unit(vgg_l(x)) * sqrt(w_l / (H_l W_l))   gives   |phi(x) - phi(y)|² = LPIPS(x, y).
+
+Images of 32×32 have 124,928 values, the number that the paper states for Table 4.
+
+Each takes uint8 images in batches of one fixed size, so that the features of an image depend on
+neither the shard, the store nor the number of images around it.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pyrobust.config.analysis import ExtractorSettings
+from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+from pyrobust.models.extraction import Compute, Extractor, classifier_extractor
+from pyrobust.models.files import load_strictly
+
+# VGG-16's convolutions by the layer of LPIPS that they end in: relu1_2, 2_2, 3_3, 4_3, 5_3.
+_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+# Mean and standard deviation of ImageNet for pixels in [-1, 1], as LPIPS 0.1 rounds them.
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+_EPSILON = 1e-10
+
+
+class PerceptualEmbedding(nn.Module):
+    """VGG-16 with LPIPS's linear weights, as an embedding.
+
+    Args:
+        trunk: state dict of torchvision's vgg16, or of its `features` alone.
+        linear: LPIPS's weights of each stage, `lin{l}.model.1.weight` of shape (1, C_l, 1, 1).
+
+    Raises:
+        UserError: lists the missing, the unexpected and the misshapen keys of `trunk`.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, trunk: Mapping[str, Tensor], linear: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*_layers())
+        convolutions = {
+            key: value for key, value in trunk.items() if not key.startswith("classifier")
+        }
+        load_strictly(self, convolutions, "the weights of VGG-16")
+        weights = [linear[f"lin{stage}.model.1.weight"] for stage in range(len(_STAGES))]
+        for stage, weight in enumerate(weights):
+            self.register_buffer(f"weight_{stage}", weight.detach().reshape(-1, 1, 1))
+        self.register_buffer("shift", torch.tensor(_SHIFT).view(-1, 1, 1))
+        self.register_buffer("scale", torch.tensor(_SCALE).view(-1, 1, 1))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, 3, H, W) in [0, 1], H and W at least 16, to (N, D)."""
+        out = (2 * x - 1 - self.shift) / self.scale
+        stages: list[Tensor] = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                stages.append(self._embedded(out, len(stages)))
+            out = layer(out)
+        stages.append(self._embedded(out, len(stages)))
+        return torch.cat(stages, dim=1)
+
+    def _embedded(self, out: Tensor, stage: int) -> Tensor:
+        """Map (N, C, H, W) to (N, C * H * W)."""
+        length = out.square().sum(dim=1, keepdim=True).sqrt()
+        weight = self.get_buffer(f"weight_{stage}")
+        positions = out.shape[2] * out.shape[3]
+        return (out / (length + _EPSILON) * (weight / positions).sqrt()).flatten(1)
+
+
+def _layers() -> list[nn.Module]:
+    """Return VGG-16's convolutions in torchvision's order, without the last pooling."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for stage, widths in enumerate(_STAGES):
+        if stage:
+            layers.append(nn.MaxPool2d(2))
+        for width in widths:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+    return layers
+
+
+# The one Inception of published FIDs, of 2015-12-05, as torch-fidelity and pytorch-fid ship it.
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth"
+)
+# VGG-16 of torchvision (IMAGENET1K_V1) and LPIPS 0.1's linear weights.
+VGG_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+LINEAR_URL = (
+    "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth"
+)
+_VGG_SIDE = 16
+
+
+def make_extractor(
+    settings: ExtractorSettings, labeller: Path | None, device: torch.device
+) -> Extractor:
+    """Build the extractor that the settings name.
+
+    Args:
+        labeller: folder that `pyrobust train-labeller` wrote; only `labeller` needs it.
+
+    Raises:
+        UserError: a file is missing or is not the expected one.
+    """
+    if settings.extractor == "labeller":
+        return _labeller(labeller, device)
+    if settings.extractor == "inception":
+        return _inception(settings.weights, device)
+    return _lpips(settings.weights, settings.linear_weights, device)
+
+
+def _labeller(folder: Path | None, device: torch.device) -> Extractor:
+    if folder is None:
+        raise UserError("the extractor is labeller: name its folder with --labeller DIR")
+    extractor, spec = classifier_extractor(folder / "model.safetensors", device)
+    height, width, channels = spec.image_shape
+
+    def compute(images: Tensor) -> tuple[Tensor, Tensor | None]:
+        if images.shape[1:] != (channels, height, width):
+            raise UserError(
+                f"the labeller of {folder} is for images of {height}×{width}×{channels}, the store "
+                f"holds {images.shape[2]}×{images.shape[3]}×{images.shape[1]}: "
+                "name the labeller of its data set"
+            )
+        return extractor.compute(images)
+
+    return replace(extractor, compute=compute)
+
+
+def _inception(weights: str | None, device: torch.device) -> Extractor:
+    path = _checked("inception", "--weights", weights, INCEPTION_SHA256, INCEPTION_URL)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return Extractor("inception", INCEPTION_SHA256, 64, device, inception_compute(state, device))
+
+
+def inception_compute(state: dict[str, Tensor], device: torch.device) -> Compute:
+    """Return FID-Inception with the given weights: 2,048 features and unbiased logits.
+
+    The resize is TensorFlow 1's bilinear one, which published FIDs stand on.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    # The class would load its file with a full unpickler: it is given a copy that we made.
+    copy = io.BytesIO()
+    torch.save(state, copy)
+    copy.seek(0)
+    network = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=copy
+    ).to(device)
+
+    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = network(_rgb(images))
+        return features, logits
+
+    return compute
+
+
+def _lpips(weights: str | None, linear_weights: str | None, device: torch.device) -> Extractor:
+    trunk = _checked("lpips", "--weights", weights, VGG_SHA256, VGG_URL)
+    linear = _checked("lpips", "--linear-weights", linear_weights, LINEAR_SHA256, LINEAR_URL)
+    embedding = PerceptualEmbedding(
+        torch.load(trunk, map_location="cpu", weights_only=True),
+        torch.load(linear, map_location="cpu", weights_only=True),
+    ).to(device)
+
+    def compute(images: Tensor) -> tuple[Tensor, None]:
+        if min(images.shape[2:]) < _VGG_SIDE:
+            raise UserError(
+                f"the store holds images of {images.shape[2]}×{images.shape[3]}, expected at least "
+                f"{_VGG_SIDE}×{_VGG_SIDE} for lpips: its network halves them four times"
+            )
+        return embedding(_rgb(images).float() / 255), None
+
+    return Extractor("lpips", VGG_SHA256, 64, device, compute)
+
+
+def _checked(extractor: str, option: str, path: str | None, sha256: str, url: str) -> Path:
+    """Return the path of a weights file after comparing its hash."""
+    if path is None or not Path(path).is_file():
+        told = "no file is named" if path is None else f"{path} is missing"
+        raise UserError(
+            f"the extractor {extractor} needs {option} FILE, but {told}: download {url}"
+        )
+    found = sha256_of(Path(path))
+    if found != sha256:
+        raise UserError(
+            f"{path} has the SHA-256 {found}, expected {sha256}: download it again from {url}"
+        )
+    return Path(path)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    """Return (B, 3, H, W); the one channel of grey images is repeated."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

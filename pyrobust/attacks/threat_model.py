@@ -1,0 +1,71 @@
+"""The perturbation set, and the worst points an attack has found in it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyrobust.config.fields import Norm
+
+# Points are stored in float32, so that a distance may exceed epsilon by rounding alone: by half a
+# unit in the last place of each pixel. This is a four-thousandth of a grey level.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The ball of radius `epsilon` around an image, inside [0, 1]."""
+
+    norm: Norm
+    epsilon: float
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return the norm of each perturbation, (N,) float64, computed in float64."""
+        delta = (x_adv.double() - x.double()).flatten(1)
+        return delta.abs().amax(1) if self.norm == "linf" else delta.square().sum(1).sqrt()
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return which points are allowed, (N,) bool: in the ball and in [0, 1], and finite."""
+        pixels = x_adv.flatten(1)
+        # A comparison with NaN is False, so a point that is not finite is never allowed.
+        in_box = ((pixels >= 0) & (pixels <= 1)).all(1)
+        return in_box & (self.distance(x_adv, x) <= self.epsilon + TOLERANCE)
+
+
+def is_broken(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return which images are misclassified, (N,) bool."""
+    return torch.ne(logits.argmax(1), labels)
+
+
+class WorstPoints:
+    """For each image its worst point: a misclassified one, else that of the highest loss.
+
+    Args:
+        x: (N, C, H, W), the images themselves, about which nothing is known yet.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.x_adv = x.clone()
+        self.loss = x.new_full((len(x),), -torch.inf)
+        self.broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def update(self, rows: Tensor, x_adv: Tensor, loss: Tensor, broken: Tensor) -> None:
+        """Keep the points of images `rows` that are worse than what is known.
+
+        Args:
+            rows: (n,) int64, each once.
+            x_adv: (n, C, H, W).
+            loss: (n,).
+            broken: (n,) bool, which points are misclassified.
+        """
+        known = self.broken[rows]
+        worse = (broken & ~known) | ((broken == known) & (loss > self.loss[rows]))
+        better = torch.nonzero(worse)[:, 0]
+        rows = rows[better]
+        self.x_adv[rows] = x_adv[better]
+        self.loss[rows] = loss[better]
+        self.broken[rows] = broken[better]
+
+    def standing(self) -> Tensor:
+        """Return the rows of the images without a misclassified point, ascending."""
+        return torch.nonzero(~self.broken).flatten()

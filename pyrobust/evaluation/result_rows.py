@@ -1,0 +1,55 @@
+"""One Parquet row for each attacked image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pyrobust.evaluation.attack_stages import Cascade
+from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.robustness_curve import Curve
+from pyrobust.files import atomic_path
+
+
+def write_rows(
+    path: Path,
+    labels: NDArray[np.int64],
+    attacked: Sequence[tuple[Cascade, Outcome]],
+    curve: Curve | None,
+) -> None:
+    """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
+
+    Args:
+        attacked: AA+MT, of which most columns tell, and cascades of which only the column
+            `broken_by_<cascade>` tells.
+        curve: of which the column `broken_at` tells.
+    """
+    cascade, outcome = attacked[0]
+    columns = {
+        "image": pa.array(np.arange(len(labels))),
+        "label": pa.array(labels),
+        "clean_prediction": pa.array(outcome.clean_prediction),
+        "clean_correct": pa.array(outcome.clean_correct),
+        "broken_by": _stage_names(cascade, outcome),
+        "adversarial_prediction": pa.array(outcome.adversarial_prediction),
+        "margin": pa.array(outcome.margin),
+        "perturbation_norm": pa.array(outcome.perturbation_norm),
+    }
+    for other, its_outcome in attacked[1:]:
+        columns[f"broken_by_{other.name}"] = _stage_names(other, its_outcome)
+    if curve:
+        columns["broken_at"] = _names(curve.radii.epsilons, curve.broken_at)
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def _stage_names(cascade: Cascade, outcome: Outcome) -> pa.Array:
+    return _names([stage.name for stage in cascade.stages], outcome.broken_by)
+
+
+def _names(names: Sequence[str], places: NDArray[np.int64]) -> pa.Array:
+    found = [None if place == UNBROKEN else names[place] for place in places]
+    return pa.array(found, type=pa.string())

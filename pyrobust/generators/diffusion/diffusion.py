@@ -1,0 +1,95 @@
+"""What all diffusion models share: training by denoising, and sampling by blocks."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrobust.generators.base import Fit, GeneratorSpec
+from pyrobust.generators.diffusion.unet import DESIGNS, UnetConfig, build_unet, unet_config
+from pyrobust.generators.network_training import NetworkTraining
+from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.training.adam import AdamUpdate
+
+
+class DiffusionTraining(NetworkTraining):
+    """Trains a network to see the image in a noisy one.
+
+    Args:
+        max_norm: gradients are shortened to this norm; None leaves them.
+    """
+
+    def __init__(self, fit: Fit, network: nn.Module, max_norm: float | None) -> None:
+        super().__init__(fit, network)
+        self.network = network.train()
+        self._adam = AdamUpdate(network, fit.processes)
+        self._max_norm = max_norm
+        self.parts["adam"] = self._adam
+
+    @abstractmethod
+    def losses(self, images: Tensor, labels: Tensor, positions: Tensor, step: int) -> Tensor:
+        """Return the loss of each image, (B,) float32.
+
+        Args:
+            images: (B, C, H, W) in [-1, 1].
+            labels: (B,) int64.
+            positions: (B,) of the images in the whole batch.
+        """
+
+    def learning_rate(self, step: int) -> float:
+        """Return the rate: it rises linearly over the first `warmup_steps`, then stays."""
+        share = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
+        return share * self.settings.learning_rate
+
+    def update(self, step: int) -> Tensor:
+        """Make update `step` and return the mean loss."""
+        batch = self.loader.batch(step)
+        loss = self.losses(2 * batch.x - 1, batch.labels, batch.positions, step).mean()
+        torch.autograd.backward(loss)
+        metrics = loss.detach()[None]
+        self.processes.average_([metrics])
+        self._adam.step(self.learning_rate(step), self._max_norm)
+        self.average.update(self.averaging_decay(step))
+        return metrics
+
+
+class DiffusionGenerator(TrainedGenerator):
+    """A diffusion model; its facts hold `unet`, the configuration of the network.
+
+    It is the one of the preset unless the weights were published by others.
+    """
+
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        weights: Mapping[str, Tensor],
+        sha256: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(spec, weights, sha256, facts or {"unet": self.unet_config(spec)})
+
+    @classmethod
+    def unet_config(cls, spec: GeneratorSpec) -> UnetConfig:
+        """Return the configuration of the network that the settings ask for."""
+        settings = spec.settings
+        num_classes = len(spec.class_names) if settings.conditional else None
+        return unet_config(
+            DESIGNS[settings.preset], spec.image_shape, settings.dropout, num_classes
+        )
+
+    @classmethod
+    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
+        """Return the network of the preset."""
+        return build_unet(cls.unet_config(spec))
+
+    def make_network(self) -> nn.Module:
+        """Return the network of the facts."""
+        return build_unet(self.facts["unet"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        height, width, channels = self.spec.image_shape
+        return channels, height, width

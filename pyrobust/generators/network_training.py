@@ -1,0 +1,210 @@
+"""Training of a generator's networks by the project's one loop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyrobust import ops
+from pyrobust.errors import UserError
+from pyrobust.generators.base import Fit
+from pyrobust.training.batches import BatchPlan
+from pyrobust.training.loader import Augmentation, Loader
+from pyrobust.training.loop import Metrics, Run, run_loop
+from pyrobust.training.weight_averaging import WeightAverage
+
+# Lines that the log of a run has at most, and the fewest steps that one averages over.
+_LOG_LINES, _LOG_STEPS = 2000, 10
+
+# First stream of the training's noise: samples draw from the lower ones of the same seed.
+_TRAINING_STREAM = 1 << 31
+
+AVERAGE, LIVE = "average.", "live."
+
+# Measures the averaged network; None if it was stopped on the way.
+Measure = Callable[[nn.Module, Callable[[], bool]], Metrics | None]
+
+
+class HasState(Protocol):
+    """A part of a training that has tensors of its own, such as `AdamUpdate`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on."""
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+
+
+class NetworkTraining(ABC):
+    """What a type trains, as a task of the loop; a type gives `update`, and its parts.
+
+    A step depends on its number and the state alone: batches come from `loader` by number, noise
+    from `normal` and `uniform`, and torch's own generator (dropout) is seeded before each step.
+
+    Args:
+        network: the network that samples, on the device; its weights are averaged.
+
+    Attributes:
+        parts: all that has a state, by name; a type adds its optimisers.
+        average: the averaged weights of the network that samples.
+    """
+
+    metric_names: Sequence[str] = ("loss",)
+
+    max_loss: float = 1e4
+    """A loss above it is lost."""
+
+    mirrors: bool = True
+    """Whether images of a data set that may be mirrored are, at random."""
+
+    measure: Measure | None = None
+    """What validates the averaged network while it learns, if anything does."""
+
+    def __init__(self, fit: Fit, network: nn.Module) -> None:
+        self.fit, self.settings = fit, fit.settings
+        self.processes = fit.processes
+        self.average = WeightAverage(network)
+        self.parts: dict[str, HasState] = {"average": self.average}
+        count = self.settings.images_per_step
+        if count % self.processes.world_size:
+            raise UserError(
+                f"{self.processes.world_size} processes cannot share batches of {count}: "
+                "expected a divisor"
+            )
+        train = fit.dataset.train
+        self.loader = Loader(
+            BatchPlan(count, 1.0, train.count, 0, self.settings.seed),
+            train,
+            None,
+            Augmentation(padding=0, flip=self.mirrors and fit.dataset.flip),
+            smoothing=(0.0, 0.0),
+            processes=self.processes,
+            resident_bytes=fit.runtime.resident_mb << 20,
+            channels_last=False,
+        )
+
+    @abstractmethod
+    def update(self, step: int) -> Tensor:
+        """Make update `step`, `self.average` included, and return the metrics of the batch.
+
+        The metrics are means over all processes, (len(metric_names),) float32, the loss first.
+        """
+
+    def normal(self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0) -> Tensor:
+        """Return standard normal noise (B, *shape) that no other image of the training gets.
+
+        Args:
+            positions: of the images in the whole batch of this step, as a `TrainingBatch` has them.
+            stream: tells apart the noises of one image.
+        """
+        ids = self._noise_ids(positions, step)
+        return ops.normal(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
+
+    def uniform(
+        self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0
+    ) -> Tensor:
+        """Return noise uniform in [0, 1), as `normal` does."""
+        ids = self._noise_ids(positions, step)
+        return ops.uniform(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the highest learning rate of update `step`."""
+        return self.settings.learning_rate
+
+    def averaging_decay(self, step: int) -> float:
+        """Return the decay of the weight average after update `step`."""
+        return ops.averaging_ramp(step, self.settings.averaging_decay)
+
+    def passes(self) -> AbstractContextManager[object]:
+        """Return a context in which networks compute in the precision of the settings."""
+        return passes_in(self.settings.precision, self.processes.device)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the averaged and the live weights of the network that samples, on the host."""
+        networks = {AVERAGE: self.average.network, LIVE: self.average.live}
+        return {
+            f"{prefix}{name}": value.detach().cpu().clone()
+            for prefix, network in networks.items()
+            for name, value in network.state_dict().items()
+        }
+
+    def step(self, step: int) -> Tensor:
+        """Make update `step` (from 0)."""
+        # Dropout draws from torch's own generator; a resumed run must draw the same.
+        torch.manual_seed(_seed_of(self.settings.seed, step, self.processes.rank))
+        return self.update(step)
+
+    def log_facts(self, step: int) -> Metrics:
+        """Return what else a line of the log holds after `step` updates."""
+        images = step * self.settings.images_per_step
+        return {
+            "epoch": images / self.fit.dataset.train.count,
+            "learning_rate": self.learning_rate(step),
+        }
+
+    def _noise_ids(self, positions: Tensor, step: int) -> Tensor:
+        return positions + step * self.settings.images_per_step
+
+    def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
+        """Measure the averaged network; None if `stopping` turned true on the way."""
+        assert self.measure is not None
+        return self.measure(self.average.network, stopping)
+
+    def keep(self) -> None:  # noqa: B027 - not for types to override
+        """Keep nothing: the weights at the end are the result, whatever was measured."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors of all parts."""
+        return {
+            f"{part}.{name}": value
+            for part, owner in self.parts.items()
+            for name, value in owner.state().items()
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        for part, owner in self.parts.items():
+            mine = {
+                name.removeprefix(f"{part}."): value
+                for name, value in tensors.items()
+                if name.startswith(f"{part}.")
+            }
+            owner.load_state(mine)
+
+
+def run_training(training: NetworkTraining, validations: int = 0) -> Run:
+    """Train to the end, from where a killed run stands.
+
+    Args:
+        validations: times that `training.measure` is asked, evenly spread.
+
+    Raises:
+        UserError: the loss is not finite or diverges; the last good state is kept.
+        Interrupted: a scheduler asked for it; the state is saved.
+    """
+    fit, settings = training.fit, training.settings
+    total = settings.training_steps
+    loop_settings = replace(
+        fit.runtime.loop_settings(total, settings.images_per_step, validations),
+        best_by="step",
+        log_steps=max(_LOG_STEPS, total // _LOG_LINES),
+        max_loss=training.max_loss,
+    )
+    identity = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
+    description = f"fit {settings.type}"
+    return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
+
+
+def _seed_of(*numbers: int) -> int:
+    """Return a seed for torch's generator that mixes non-negative numbers of any size."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def passes_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which networks compute in float32 or bfloat16."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,0 +1,121 @@
+"""Pretrained weights from other projects, converted to this project's format.
+
+Parameters have the same names. Beside them a public network holds buffers: filters, which are
+compared with ours, and what only other ways of sampling use (fixed noise, the mean style).
+
+What is read: the network pickles of StyleGAN2-ADA (`.pkl`) and the state dicts of the VDVAE
+(`.th`). Neither is run.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pyrobust.errors import UserError
+from pyrobust.generators.network_pickle import read_network_pickle
+from pyrobust.generators.stylegan2.layers import BINOMIAL
+from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
+from pyrobust.models.checkpoints import read_checkpoint
+from pyrobust.models.files import load_strictly
+from pyrobust.tensors import read_tensors, write_tensors
+
+_FILTER = re.compile(r"synthesis\.b\d+\.(conv[01]\.)?resample_filter")
+_UNUSED = re.compile(r"synthesis\.b\d+\.conv[01]\.noise_const|mapping\.w_avg")
+
+
+def published_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Return the parameters of a class-conditional generator.
+
+    Args:
+        state: all its tensors by their public names.
+        source: where they come from, for messages.
+
+    Raises:
+        UserError: the generator is of another architecture; lists missing and unexpected keys.
+    """
+    taps = torch.tensor(BINOMIAL)
+    parameters = {}
+    for name, value in state.items():
+        if _FILTER.fullmatch(name):
+            if value.shape != (4, 4) or not torch.allclose(value.float(), torch.outer(taps, taps)):
+                raise UserError(f"{source} enlarges by another filter than 1 3 3 1 (its {name})")
+        elif not _UNUSED.fullmatch(name):
+            parameters[name] = value.float()
+    load_strictly(_network_of(parameters, source), parameters, source)
+    return parameters
+
+
+def _network_of(state: Mapping[str, Tensor], source: str) -> GeneratorNetwork:
+    """Return a network of the sizes that the tensors tell."""
+    try:
+        channels = state["synthesis.b4.torgb.weight"].shape[0]
+        width = state["synthesis.b4.const"].shape[0]
+        latent_size, num_classes = state["mapping.embed.weight"].shape
+    except KeyError as error:
+        raise UserError(
+            f"{source} is no class-conditional StyleGAN2 ({error} is missing); its keys begin with "
+            f"{', '.join(list(state)[:3])}"
+        ) from error
+    sides = [int(found[1]) for name in state if (found := re.match(r"synthesis\.b(\d+)\.", name))]
+    layers = sum(1 for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name))
+    with torch.device("meta"):
+        network = GeneratorNetwork(max(sides), channels, num_classes, latent_size, width, layers)
+    return network.to_empty(device="cpu")
+
+
+# Suffixes of files that hold a generator and no classifier.
+SUFFIXES = (".pkl", ".th")
+
+# The network of a pickle that samples: that of the averaged weights.
+_SAMPLING = "G_ema"
+
+_FORMAT = {"format": "pyrobust-generator-weights", "version": 1}
+
+
+def convert_generator(source: Path, target: Path) -> None:
+    """Write the weights of a published generator as safetensors.
+
+    Raises:
+        UserError: the file is missing, would run code, or holds no generator that is known here;
+            or the target has another suffix.
+    """
+    if target.suffix != ".safetensors":
+        raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors")
+    if source.suffix == ".pkl":
+        networks = read_network_pickle(source)
+        if _SAMPLING not in networks:
+            raise UserError(f"{source} holds {', '.join(networks)}, expected {_SAMPLING}")
+        kind, state = "stylegan2", published_state(networks[_SAMPLING], str(source))
+    else:
+        kind, state = "vdvae", read_checkpoint(source)
+        if "decoder.out_net.out_conv.weight" not in state:
+            raise UserError(
+                f"{source} holds no VDVAE; its keys begin with {', '.join(list(state)[:3])}"
+            )
+    write_tensors(target, state, {**_FORMAT, "type": kind})
+
+
+def read_published(path: Path, kind: str, network: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict that `convert_generator` wrote, after a strict look at its keys.
+
+    Args:
+        kind: type that the generator must have.
+        network: which the weights must fit.
+
+    Raises:
+        UserError: the file is none of these, or lists keys that are missing or unexpected.
+    """
+    state, facts = read_tensors(path, f"'pyrobust convert IN {path.name}' writes it")
+    expected = {**_FORMAT, "type": kind}
+    found = {key: facts.get(key) for key in expected}
+    if found != expected:
+        raise UserError(
+            f"{path} holds {found}, expected {expected}: 'pyrobust convert' writes it from a "
+            "published file"
+        )
+    with torch.no_grad():
+        load_strictly(network, state, str(path))
+    return state

@@ -1,0 +1,234 @@
+"""Adaptive discriminator augmentation, ADA (Karras et al. 2020).
+
+Each transformation happens to an image with probability p. As long as p stays below about 0.8 a
+generator cannot hide in them: its own images have to be those of the data (section 2.1).
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pyrobust.generators.stylegan2.layers import enlarge, shrink
+
+# Random numbers that one image takes.
+NUM_UNIFORMS = 21
+NUM_NORMALS = 7
+
+_TRANSLATION = 0.125  # of the side: range of whole-pixel shifts, deviation of others
+_LOG_SCALE = 0.2 * math.log(2)
+_BRIGHTNESS = 0.2
+_LOG_CONTRAST = 0.5 * math.log(2)
+_LOG_SATURATION = math.log(2)
+
+# The low-pass filter of the symlet with six vanishing moments (Daubechies 1992, table 6.3), over
+# the root of 2: shrinking what it enlarged gives back every pixel.
+_SYMLET = tuple(
+    tap / math.sqrt(2)
+    for tap in (
+        0.015404109327027373,
+        0.0034907120842174702,
+        -0.11799011114819057,
+        -0.048311742585633,
+        0.4910559419267466,
+        0.787641141030194,
+        0.3379294217276218,
+        -0.07263752278646252,
+        -0.021060292512300564,
+        0.04472490177066578,
+        0.0017677118642428036,
+        -0.007800708325034148,
+    )
+)
+
+# Pixels beyond the border that the filter reaches to.
+_MARGIN = len(_SYMLET) // 4
+
+# The filter is not quite symmetric: pixels of the finer image lie this far behind their place.
+_LATENESS = sum(number * tap for number, tap in enumerate(_SYMLET)) - (len(_SYMLET) - 1) / 2
+
+
+def augment(images: Tensor, p: Tensor, uniforms: Tensor, normals: Tensor) -> Tensor:
+    """Return randomly transformed images; differentiable in the images, twice.
+
+    Args:
+        images: (N, C, H, W) in [-1, 1], C 1 or 3.
+        p: (), probability of each transformation.
+        uniforms: (N, NUM_UNIFORMS) in [0, 1); normals: (N, NUM_NORMALS).
+    """
+    uniform, normal = iter(uniforms.unbind(1)), iter(normals.unbind(1))
+    geometry = _geometry(images.shape[2:], p, uniform, normal)
+    colour = _colour(p, uniform, normal)
+    return _recolour(_transform(images, geometry), colour)
+
+
+def _geometry(
+    side: torch.Size, p: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor]
+) -> Tensor:
+    """Return the map from places of the result to places of the image, (N, 3, 3).
+
+    Both are in units where the image reaches from -1 to 1.
+    """
+    height, width = side
+
+    def happens(probability: Tensor = p) -> Tensor:
+        return next(uniform) < probability
+
+    def whole(extent: int) -> Tensor:
+        return 2 / extent * torch.round((2 * next(uniform) - 1) * _TRANSLATION * extent)
+
+    def angle() -> Tensor:
+        return (2 * next(uniform) - 1) * math.pi
+
+    # Two rotations around the stretch: together they happen with probability p.
+    p_rotation = 1 - torch.sqrt(1 - p)
+    flip = torch.where(happens(), 1 - 2 * torch.floor(2 * next(uniform)), 1.0)
+    turn = torch.where(happens(), math.pi / 2 * torch.floor(4 * next(uniform)), 0.0)
+    shift_happens = happens()
+    shift = [torch.where(shift_happens, whole(extent), 0.0) for extent in (width, height)]
+    scale = torch.where(happens(), torch.exp(_LOG_SCALE * next(normal)), 1.0)
+    before = torch.where(happens(p_rotation), angle(), 0.0)
+    stretch = torch.where(happens(), torch.exp(_LOG_SCALE * next(normal)), 1.0)
+    after = torch.where(happens(p_rotation), angle(), 0.0)
+    fraction_happens = happens()
+    fraction = [
+        torch.where(fraction_happens, 2 * _TRANSLATION * next(normal), 0.0) for _ in range(2)
+    ]
+    ones = torch.ones_like(flip)
+    maps = (
+        _scaling(flip, ones),
+        _rotation(turn),
+        _translation(*shift),
+        _scaling(scale, scale),
+        _rotation(before),
+        _scaling(stretch, 1 / stretch),
+        _rotation(after),
+        _translation(*fraction),
+    )
+    return reduce(torch.matmul, maps)
+
+
+def _scaling(x: Tensor, y: Tensor) -> Tensor:
+    return torch.diag_embed(torch.stack([x, y, torch.ones_like(x)], 1))
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    rows = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1)
+    return rows.reshape(-1, 3, 3)
+
+
+def _translation(x: Tensor, y: Tensor) -> Tensor:
+    result = torch.eye(3, dtype=x.dtype, device=x.device).repeat(len(x), 1, 1)
+    result[:, 0, 2], result[:, 1, 2] = x, y
+    return result
+
+
+def _transform(images: Tensor, geometry: Tensor) -> Tensor:
+    """Resample at twice the resolution, where bilinear interpolation blurs little."""
+    extents = images.shape[:1:-1]  # width, height: grids name x before y
+    # Beyond its border the image goes on as a mirror shows it, as far as that may be seen.
+    width_border, height_border = (min(side - 1, side // 2 + _MARGIN) for side in extents)
+    padding = (width_border, width_border, height_border, height_border)
+    fine = enlarge(F.pad(images, padding, mode="reflect"), _SYMLET)
+    x, y = (_places(side, images) for side in extents)
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    result = torch.stack([columns, rows, torch.ones_like(rows)], -1)
+    source = torch.einsum("nij,hwj->nhwi", geometry[:, :2], result)
+    # From units of the image to units of `fine`.
+    borders = (width_border, height_border)
+    shrunk = [side / (side + 2 * border) for side, border in zip(extents, borders, strict=True)]
+    late = [_LATENESS / (side + 2 * border) for side, border in zip(extents, borders, strict=True)]
+    grid = source * source.new_tensor(shrunk) + source.new_tensor(late)
+    moved = F.grid_sample(fine, grid, padding_mode="reflection", align_corners=False)
+    return shrink(moved, _SYMLET)[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+
+
+def _places(side: int, like: Tensor) -> Tensor:
+    """Return where the pixels of the finer result lie, in units of the image, with a margin."""
+    pixels = torch.arange(-2 * _MARGIN, 2 * (side + _MARGIN), dtype=like.dtype, device=like.device)
+    return (pixels + 0.5 - _LATENESS) / side - 1
+
+
+def _colour(p: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor]) -> Tensor:
+    """Return the map of colours, (N, 3, 4): a matrix and an offset."""
+
+    def happens() -> Tensor:
+        return next(uniform) < p
+
+    def full(values: Tensor) -> Tensor:
+        return values[:, None, None]
+
+    brightness = torch.where(happens(), _BRIGHTNESS * next(normal), 0.0)
+    contrast = torch.where(happens(), torch.exp(_LOG_CONTRAST * next(normal)), 1.0)
+    flip = torch.where(happens(), torch.floor(2 * next(uniform)), 0.0)
+    hue = torch.where(happens(), (2 * next(uniform) - 1) * math.pi, 0.0)
+    saturation = torch.where(happens(), torch.exp(_LOG_SATURATION * next(normal)), 1.0)
+
+    identity = torch.eye(3, dtype=hue.dtype, device=hue.device)
+    grey = torch.full_like(identity, 1 / 3)  # v v^T, onto the axis of grey
+    # Rodrigues' rotation about that axis: its cross product is v × c.
+    cross = (identity.roll(1, 0) - identity.roll(1, 1)) / math.sqrt(3)
+    turned = full(torch.cos(hue)) * (identity - grey) + full(torch.sin(hue)) * cross
+    matrix = full(contrast) * (grey * full(1 - 2 * flip) + full(saturation) * turned)
+    offset = (brightness * contrast * (1 - 2 * flip))[:, None, None].expand(-1, 3, 1)
+    return torch.cat([matrix, offset], 2)
+
+
+def _recolour(images: Tensor, colour: Tensor) -> Tensor:
+    matrix, offset = colour[..., :3], colour[..., 3:]
+    if images.shape[1] == 1:
+        # Grey stays grey: all that is left of the matrix is what it does along that axis.
+        matrix, offset = matrix.sum((1, 2))[:, None, None] / 3, offset[:, :1]
+    return torch.baddbmm(offset, matrix, images.flatten(2)).view_as(images)
+
+
+# Updates between two moves.
+_INTERVAL = 4
+
+
+class AdaptiveProbability:
+    """Moves p so that the mean sign of the scores of real images, r_t, stays near a target.
+
+    r_t is 0 where the discriminator is at a loss and 1 where it knows every training image.
+
+    Args:
+        target: of r_t.
+        images: real images in which p may go from 0 to 1.
+
+    Attributes:
+        p: () float32.
+    """
+
+    def __init__(self, target: float, images: int, device: torch.device) -> None:
+        self._target, self._images = target, images
+        self.p = torch.zeros((), device=device)
+        self._signs = torch.zeros((), device=device)
+
+    def update(self, step: int, real_scores: Tensor, batch_size: int) -> None:
+        """Take in the scores of update `step`, averaged over the processes.
+
+        Args:
+            real_scores: (), the mean sign of the scores of the batch.
+            batch_size: real images of an update, all processes together.
+        """
+        self._signs += real_scores
+        if (step + 1) % _INTERVAL:
+            return
+        direction = torch.sign(self._signs / _INTERVAL - self._target)
+        self.p = (self.p + direction * batch_size * _INTERVAL / self._images).clamp(0, 1)
+        self._signs = torch.zeros_like(self._signs)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return p and the signs since its last move."""
+        return {"p": self.p, "signs": self._signs}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        self.p, self._signs = (
+            tensors[name].to(self.p.device, copy=True) for name in ("p", "signs")
+        )

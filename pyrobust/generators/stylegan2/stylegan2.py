@@ -1,0 +1,189 @@
+"""StyleGAN2 with ADA: its losses, training and sampling."""
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pyrobust import ops
+from pyrobust.generators.base import Fit, GeneratorSpec
+from pyrobust.generators.network_training import NetworkTraining
+from pyrobust.generators.stylegan2.adaptive_augmentation import (
+    NUM_NORMALS,
+    NUM_UNIFORMS,
+    AdaptiveProbability,
+    augment,
+)
+from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork
+from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
+from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
+from pyrobust.training.adam import AdamUpdate
+from pyrobust.training.loader import TrainingBatch
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return -E[log sigmoid(D(real))] - E[log(1 - sigmoid(D(fake)))]; scores are (N,)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Return -E[log sigmoid(D(fake))]; scores are (N,)."""
+    return F.softplus(-fake).mean()
+
+
+def r1_penalty(scores_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return half the mean squared norm of the scores' gradient at real images.
+
+    Args:
+        scores_of: images to scores (N,).
+        images: (N, C, H, W).
+    """
+    images = images.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(scores_of(images).sum(), images, create_graph=True)
+    return 0.5 * gradient.square().sum((1, 2, 3)).mean()
+
+
+_BETAS = (0.0, 0.99)
+
+# The penalty is taken in every 16th update, with 16 times its weight, as an update of its own. Its
+# Adam then moves by (k + 1) / k as often, which rate and betas make good (StyleGAN2, appendix B).
+_PENALTY_INTERVAL = 16
+_LAZY = _PENALTY_INTERVAL / (_PENALTY_INTERVAL + 1)
+
+# Streams of the noise: latents and maps of either network's fakes, and augmentations.
+_FOR_DISCRIMINATOR, _FOR_GENERATOR, _OF_REAL, _OF_FAKE, _OF_GENERATED, _OF_PENALTY = range(6)
+
+
+class StyleGan2Training(NetworkTraining):
+    """Non-saturating loss, lazy R1, and augmentations that follow the overfitting.
+
+    Fakes are asked to be of the classes of the real images beside them. There is neither a path
+    length penalty nor a mixing of styles for CIFAR.
+    """
+
+    metric_names = ("discriminator_loss", "generator_loss", "overfitting", "augment_probability")
+    mirrors = False
+
+    def __init__(
+        self, fit: Fit, network: GeneratorNetwork, discriminator: DiscriminatorNetwork
+    ) -> None:
+        super().__init__(fit, network)
+        self._generator, self._discriminator = network, discriminator
+        self._generator_update = AdamUpdate(network, fit.processes, _BETAS)
+        lazy_betas = (_BETAS[0] ** _LAZY, _BETAS[1] ** _LAZY)
+        self._discriminator_update = AdamUpdate(discriminator, fit.processes, lazy_betas)
+        self._adaptive = AdaptiveProbability(
+            self.settings.augment_target, self.settings.augment_images, fit.processes.device
+        )
+        # The probability never leaves 0 where the target cannot be exceeded.
+        self._augments = self.settings.augment_target < 1
+        self.parts["generator"] = self._generator_update
+        self.parts["discriminator"] = self._discriminator_update
+        self.parts["augment"] = self._adaptive
+
+    def update(self, step: int) -> Tensor:
+        """Make update `step`: the discriminator's, its penalty where due, the generator's."""
+        batch, p = self.loader.batch(step), self._adaptive.p
+        self._discriminator.requires_grad_(True)
+        of_discriminator, overfitting = self._update_discriminator(step, batch)
+        if step % _PENALTY_INTERVAL == 0:
+            self._penalize(step, batch)
+        self._discriminator.requires_grad_(False)
+        of_generator = self._update_generator(step, batch)
+        self.average.update(self.averaging_decay(step))
+        metrics = torch.stack([of_discriminator, of_generator, overfitting, p])
+        self.processes.average_([metrics])
+        self._adaptive.update(step, metrics[2], self.settings.batch_size)
+        return metrics
+
+    def _update_discriminator(self, step: int, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the mean sign of the scores of real images."""
+        with self.passes():
+            with torch.no_grad():
+                fake = self._fakes(step, batch, _FOR_DISCRIMINATOR)
+            # Two passes: the deviation over a group is of real images, or of fakes, alone.
+            of_real = self._score(_scaled(batch.x), step, batch, _OF_REAL)
+            of_fake = self._score(fake, step, batch, _OF_FAKE)
+        loss = discriminator_loss(of_real, of_fake)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+        return loss.detach(), of_real.detach().sign().mean()
+
+    def _penalize(self, step: int, batch: TrainingBatch) -> None:
+        penalty = r1_penalty(lambda x: self._score(x, step, batch, _OF_PENALTY), _scaled(batch.x))
+        weighted = self.settings.r1_gamma * _PENALTY_INTERVAL * penalty
+        weighted.backward()  # type: ignore[no-untyped-call]
+        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+
+    def _update_generator(self, step: int, batch: TrainingBatch) -> Tensor:
+        with self.passes():
+            fake = self._fakes(step, batch, _FOR_GENERATOR)
+            loss = generator_loss(self._score(fake, step, batch, _OF_GENERATED))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._generator_update.step(self.learning_rate(step))
+        return loss.detach()
+
+    def _fakes(self, step: int, batch: TrainingBatch, stream: int) -> Tensor:
+        normals = self.normal(batch.positions, step, (self._generator.num_normals,), stream)
+        images: Tensor = self._generator(normals, batch.labels).float()
+        return images
+
+    def _score(self, images: Tensor, step: int, batch: TrainingBatch, stream: int) -> Tensor:
+        """Return the scores (N,) float32 of augmented images of the batch's classes."""
+        seen = self._augmented(images, step, batch, stream) if self._augments else images
+        scores: Tensor = self._discriminator(seen, batch.labels).float()
+        return scores
+
+    def _augmented(self, images: Tensor, step: int, batch: TrainingBatch, stream: int) -> Tensor:
+        uniforms = self.uniform(batch.positions, step, (NUM_UNIFORMS,), stream)
+        normals = self.normal(batch.positions, step, (NUM_NORMALS,), stream)
+        with torch.autocast(images.device.type, enabled=False):
+            return augment(images, self._adaptive.p, uniforms, normals)
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """Return images in [0, 1] as the networks take them, in [-1, 1]."""
+    return 2 * x - 1
+
+
+# Layers of the mapping network and images that share a minibatch deviation, for CIFAR.
+_MAPPING_LAYERS = 2
+_GROUP_SIZE = 32
+
+
+class StyleGan2Generator(TrainedGenerator):
+    """Class-conditional samples without truncation, each with noise of its own."""
+
+    conditional = True
+
+    @classmethod
+    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
+        """Return the generator network."""
+        settings = spec.settings
+        return GeneratorNetwork(
+            square_side(spec.image_shape),
+            spec.image_shape[2],
+            len(spec.class_names),
+            settings.latent_size,
+            settings.width,
+            _MAPPING_LAYERS,
+        )
+
+    @classmethod
+    def training(cls, fit: Fit, network: nn.Module) -> NetworkTraining:
+        """Return the training against a discriminator of the same width."""
+        spec, device = fit.spec, fit.processes.device
+        height, _, channels = spec.image_shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.settings.seed)
+            discriminator = DiscriminatorNetwork(
+                height, channels, len(spec.class_names), spec.settings.width, _GROUP_SIZE
+            )
+        return StyleGan2Training(fit, cast(GeneratorNetwork, network), discriminator.to(device))
+
+    def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
+        """Return images (N, C, H, W) uint8 of the classes."""
+        network = cast(GeneratorNetwork, self.network)
+        return to_uint8(network(ops.normal(ids, (network.num_normals,), seed), classes))

@@ -1,0 +1,128 @@
+"""From the points of a target to its table, its picture and its figure."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from pyrobust.config.targets import TargetSettings
+from pyrobust.files import atomic_path, write_text
+from pyrobust.reporting.figure_style import LIGHT, STYLE, drawing
+from pyrobust.reporting.paper_figures import bar_charts, image_figures, line_charts
+from pyrobust.reporting.paper_figures.paper_values import published, stages_of
+from pyrobust.reporting.paper_figures.points import Point, Row, accuracies, describe, neighbours
+
+_DPI = 200
+_PANEL = 2.3
+_CHARACTERS = 13.5  # of a title that fit into an inch
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The three files of a target."""
+
+    table: Path
+    picture: Path
+    figure: Path
+
+
+def write_target(
+    name: str, settings: TargetSettings, points: Sequence[Point], outputs: Outputs
+) -> None:
+    """Write CSV, PNG and SVG; equal inputs give equal files.
+
+    Raises:
+        UserError: a file of a stage is missing or does not belong to its point.
+    """
+    match settings.show:
+        case "landscapes":
+            rows = [row for point in points for row in image_figures.landscape_rows(point)]
+        case "samples":
+            rows = [row for point in points for row in image_figures.sample_rows(point)]
+        case _:
+            rows = [_row(settings, point) for point in points]
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = _draw(settings, points, rows)
+        for path, options in (
+            (outputs.picture, {"dpi": _DPI, "metadata": {"Software": None}}),
+            (outputs.figure, {"metadata": {"Date": None}}),
+        ):
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, facecolor=LIGHT["page"], **options)
+    if settings.show == "curves":
+        rows += line_charts.paper_rows(settings, points, rows)
+    write_text(outputs.table, as_csv(rows))
+
+
+def _row(settings: TargetSettings, point: Point) -> Row:
+    """Return one line of the table: the point, our numbers, the paper's."""
+    row = describe(point)
+    stages: dict[str, float] = {}
+    if settings.show == "neighbours":
+        row |= neighbours(point)
+    if "evaluation" in point.files:
+        row |= accuracies(point)
+        stages = row.pop("stages")
+    x = None
+    if settings.show == "curves":
+        x = line_charts.x_of(settings, point, row)
+        shown = (settings.x, *settings.series)
+        row |= {key: point.value(key) for key in shown if key not in row}
+    found = published(settings.paper, point, x)
+    if settings.show == "stages":
+        row |= {f"after_{key}": value for key, value in stages.items()}
+        row |= {f"paper_after_{key}": v for key, v in stages_of(settings.paper, point).items()}
+    if found is not None:
+        row |= {f"paper_{key}": value for key, value in found.values.items()}
+        row["paper_source"] = found.source
+    return row
+
+
+def _draw(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> Figure:
+    match settings.show:
+        case "curves":
+            with drawing(*line_charts.SIZE) as (figure, (axes,)):
+                line_charts.draw_curves(figure, axes, settings, points, rows)
+        case "accuracies":
+            with drawing(6, bar_charts.height_of(rows)) as (figure, (axes,)):
+                bar_charts.draw_accuracies(figure, axes, rows)
+        case "stages":
+            with drawing(9, bar_charts.height_of(rows) + 0.3) as (figure, (axes,)):
+                bar_charts.draw_stages(figure, axes, rows)
+        case "neighbours":
+            with drawing(9.4, bar_charts.height_of(rows) + 0.15, (3, 3, 2.6)) as (figure, panels):
+                bar_charts.draw_neighbours(figure, panels, rows)
+        case "landscapes":
+            figure = Figure(figsize=(7, 3.2 * len(points)), layout="constrained")
+            image_figures.draw_landscapes(figure, points)
+        case "samples":
+            width = _PANEL * len(points)
+            with drawing(width, _PANEL + 0.3, [1] * len(points)) as (figure, panels):
+                image_figures.draw_samples(figure, panels, points)
+    title = fill(settings.title, round(_CHARACTERS * figure.get_figwidth()))
+    figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
+    return figure
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV; columns in the order of their first appearance, the paper's last."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns.sort(key=lambda key: key.startswith("paper_"))
+    text = StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as it is written; numbers with the digits that a measurement has."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else value

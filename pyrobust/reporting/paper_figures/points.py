@@ -1,0 +1,151 @@
+"""Points of a target: an experiment of a sweep, with the files of the stages it stands on."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyrobust.config.columns import value_of
+from pyrobust.errors import UserError
+from pyrobust.files import read_json
+from pyrobust.reporting.comparison import interval_of, scores_of
+from pyrobust.reporting.departures import attack_departures
+from pyrobust.reporting.stage_results import read_evaluations
+
+Row = dict[str, Any]
+
+SETTINGS = (
+    "dataset",
+    "norm",
+    "epsilon",
+    "architecture",
+    "generator",
+    "selection",
+    "num_samples",
+    "mixing_factor",
+    "labeller",
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of a sweep."""
+
+    experiment: str
+    kind: str
+    """Kind of generative model."""
+    settings: dict[str, Any]
+    columns: dict[str, Any]
+    """What the table says of the point and not of the experiment."""
+    files: dict[str, str | list[str]]
+
+    def value(self, key: str) -> Any:
+        """Return a column of the sweep, a setting of the experiment or its training, or the
+        kind."""
+        kind = None if self.columns["augmentation"] else self.kind
+        return value_of(self.settings, {**self.columns, "kind": kind}, key)
+
+    @property
+    def name(self) -> str:
+        """How the point is called."""
+        return str(self.columns["name"] or self.experiment)
+
+
+def parse_points(text: str) -> list[Point]:
+    """Read points from JSON, as the workflow hands them over.
+
+    Raises:
+        UserError: the text is no JSON, or an entry lacks a key.
+    """
+    points = []
+    try:
+        for entry in json.loads(text):
+            own = {key: entry.pop(key) for key in ("experiment", "kind", "settings", "files")}
+            points.append(Point(**own, columns=entry))
+    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"--points is not what the workflow hands over ({error!r}): rule list_points writes "
+            "results/paper/<target>.points.json"
+        ) from error
+    return points
+
+
+def describe(point: Point) -> Row:
+    """Return what the point is; settings of generated data only where some are used."""
+    row: Row = {"name": point.name, "experiment": point.experiment}
+    row |= {key: point.settings[key] for key in SETTINGS}
+    if point.columns["augmentation"]:
+        row |= {"generator": point.columns["augmentation"], "mixing_factor": None}
+    elif point.settings["mixing_factor"] == 1:
+        row |= {"generator": None, "selection": None, "num_samples": 0}
+    for key in ("mixture_share", "mixture_classes", "tested_on"):
+        row[key] = point.columns[key]
+    return row
+
+
+def accuracies(point: Point) -> Row:
+    """Return clean and robust accuracy of the chosen run, and the labeller's on clean images.
+
+    Raises:
+        UserError: a file is missing, or was made for another perturbation set.
+    """
+    files = point.files
+    listed = [files["evaluation"]] if isinstance(files["evaluation"], str) else files["evaluation"]
+    folders = tuple(Path(file).parent for file in listed)
+    choice = Path(str(files["choice"])).parent
+    if len(folders) == 1:
+        summary = read_json(folders[0] / "evaluation.json", "pyrobust evaluate")
+    else:
+        seed, evaluations = read_evaluations(choice, folders)
+        summary = evaluations[seed].summary
+    _check_threat(point, summary, folders[0])
+    scores = scores_of(summary)
+    labeller = read_json(Path(str(files["labeller"])), "pyrobust train-labeller")
+    num_images = scores["num_images"]
+    row: Row = {"labeller_accuracy": labeller["test_accuracy"], "num_images": num_images}
+    for key in ("clean", "robust"):
+        row[f"{key}_accuracy"] = scores[f"{key}_accuracy"]
+        row[f"{key}_low"], row[f"{key}_high"] = interval_of(scores[f"{key}_accuracy"], num_images)
+    # Whether all images were met only the split tells; steps and restarts are in the settings.
+    departures = attack_departures(summary["settings"], num_images, num_images)
+    return row | {"departures": "; ".join(departures), "stages": _stages(scores)}
+
+
+def _stages(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Return what each stage of each cascade leaves, by name."""
+    stages = {
+        f"{cascade}_{stage['name']}".replace("-", "_"): stage["robust_accuracy"]
+        for cascade in ("aa_mt", "autoattack")
+        if scores[cascade]
+        for stage in scores[cascade]["stages"]
+    }
+    return {"clean": scores["clean_accuracy"], **stages}
+
+
+def _check_threat(point: Point, summary: Mapping[str, Any], folder: Path) -> None:
+    for key in ("norm", "epsilon"):
+        if summary[key] != point.settings[key]:
+            raise UserError(
+                f"{folder} was evaluated with {key} {summary[key]}, but the experiment "
+                f"'{point.experiment}' has {point.settings[key]}: delete the folder and run "
+                "snakemake again"
+            )
+
+
+def neighbours(point: Point) -> Row:
+    """Return complementarity, coverage, Inception score and FID of the samples."""
+    found = read_json(Path(str(point.files["neighbours"])), "pyrobust neighbours")
+    quality = read_json(Path(str(point.files["quality"])), "pyrobust quality")
+    row: Row = {f"complementarity_{key}": value for key, value in found["complementarity"].items()}
+    row |= {f"coverage_{key}": value for key, value in found["coverage"].items()}
+    score = quality["inception_score"]
+    return row | {
+        "neighbour_images": found["num_samples"],
+        "neighbour_features": found["extractor"],
+        "inception_score": score["mean"],
+        "inception_score_std": score["std"],
+        "fid": quality["fid"],
+        "quality_images": quality["num_images"],
+        "quality_features": quality["extractor"],
+    }

@@ -1,0 +1,224 @@
+"""Published numbers to compare with: the paper's, and RobustBench's leaders."""
+
+from dataclasses import dataclass, field
+
+# Tables 2 and 3: stages of AutoAttack in the order of its cascade.
+_AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
+
+ONE_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class PaperResult:
+    """One model of the paper; accuracies are fractions, None where no table prints them."""
+
+    dataset: str
+    norm: str
+    epsilon: str
+    architecture: str
+    generator: str | None
+    num_samples: int
+    robust_accuracy: float
+    source: str
+    clean_accuracy: float | None = None
+    aa_mt: float | None = None
+    autoattack_stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PaperQuality:
+    """Inception metrics of a generator's selected CIFAR-10 samples (Table 4; section 5)."""
+
+    fid: float
+    inception_score: float
+
+
+def _model(
+    task: tuple[str, str, str],
+    architecture: str,
+    generator: str | None,
+    clean: float | None,
+    robust: float,
+    source: str,
+    aa_mt: float | None = None,
+    stages: tuple[float, ...] = (),
+    num_samples: int = ONE_MILLION,
+) -> PaperResult:
+    """Return a model whose accuracies are given in percent, as the paper prints them."""
+    dataset, norm, epsilon = task
+    return PaperResult(
+        dataset=dataset,
+        norm=norm,
+        epsilon=epsilon,
+        architecture=architecture,
+        generator=generator,
+        num_samples=num_samples if generator else 0,
+        clean_accuracy=None if clean is None else fraction(clean),
+        robust_accuracy=fraction(robust),
+        aa_mt=None if aa_mt is None else fraction(aa_mt),
+        autoattack_stages=dict(zip(_AUTOATTACK, map(fraction, stages), strict=False)),
+        source=source,
+    )
+
+
+def fraction(percent: float) -> float:
+    """Return the share that the paper prints in percent."""
+    return round(percent / 100, 6)
+
+
+_CIFAR10_LINF = ("cifar10", "linf", "8/255")
+_CIFAR10_L2 = ("cifar10", "l2", "128/255")
+_CIFAR100_LINF = ("cifar100", "linf", "8/255")
+_SVHN_LINF = ("svhn", "linf", "8/255")
+_TINYIMAGENET_LINF = ("tinyimagenet", "linf", "8/255")
+_WITHOUT_DATA = "section 6, no generated data"
+_BOTH = "Tables 2 and 3"
+# Section 6.2: its samples were restricted to the 200 classes.
+DDPM_OF_TINYIMAGENET = "a DDPM of ImageNet's images"
+
+RESULTS: tuple[PaperResult, ...] = (
+    _model(_CIFAR10_LINF, "resnet-18", None, None, 50.64, _WITHOUT_DATA),
+    _model(_CIFAR10_LINF, "wrn-28-10", None, None, 54.44, "section 6, mean of ten runs, ±0.39"),
+    _model(_CIFAR10_LINF, "wrn-70-16", None, 85.29, 57.14, "Table 2 (Gowal et al. 2020)"),
+    _model(_CIFAR10_LINF, "wrn-28-10", "gaussian", None, 55.37, "section 3.2: +0.93 over 54.44%"),
+    _model(_CIFAR10_LINF, "wrn-28-10", "stylegan2", None, 58.17, "section 6.2: +3.73 over 54.44%"),
+    _model(
+        _CIFAR10_LINF, "wrn-28-10", "ddpm", 85.97, 60.73, _BOTH, 60.73, (63.53, 60.73, 60.73, 60.73)
+    ),
+    _model(
+        _CIFAR10_LINF, "wrn-70-16", "ddpm", 86.94, 63.58, _BOTH, 63.58, (65.95, 63.62, 63.62, 63.62)
+    ),
+    _model(
+        _CIFAR10_LINF,
+        "wrn-70-16",
+        "ddpm",
+        88.74,
+        66.10,
+        "Tables 2 and 3, 2000 epochs",
+        66.10,
+        (68.46, 66.13, 66.11, 66.11),
+        num_samples=100 * ONE_MILLION,
+    ),
+    _model(_CIFAR10_L2, "wrn-70-16", None, 90.90, 74.50, "Table 2 (Gowal et al. 2020)"),
+    _model(
+        _CIFAR10_L2, "wrn-28-10", "ddpm", 90.24, 77.37, _BOTH, 77.37, (78.13, 77.44, 77.44, 77.44)
+    ),
+    _model(
+        _CIFAR10_L2,
+        "wrn-70-16",
+        "ddpm",
+        90.83,
+        78.31,
+        "Tables 2 and 3 (clean 90.83% in the one, 90.93% in the other)",
+        78.31,
+        (78.97, 78.39, 78.39, 78.39),
+    ),
+    _model(_CIFAR100_LINF, "wrn-70-16", None, 60.86, 30.03, "Table 2 (Gowal et al. 2020)"),
+    _model(
+        _CIFAR100_LINF,
+        "wrn-28-10",
+        "ddpm",
+        59.18,
+        30.81,
+        _BOTH,
+        31.23,
+        (34.47, 30.81, 30.81, 30.81),
+    ),
+    _model(
+        _CIFAR100_LINF,
+        "wrn-70-16",
+        "ddpm",
+        60.46,
+        33.49,
+        _BOTH,
+        33.93,
+        (36.27, 33.49, 33.49, 33.49),
+    ),
+    _model(_SVHN_LINF, "wrn-28-10", None, 92.87, 56.83, "Table 2"),
+    _model(_SVHN_LINF, "wrn-28-10", "ddpm", 94.15, 60.90, "Table 2"),
+    _model(_TINYIMAGENET_LINF, "wrn-28-10", None, 51.56, 21.56, "Table 2"),
+    _model(
+        _TINYIMAGENET_LINF, "wrn-28-10", "ddpm", 60.95, 26.66, f"Table 2, {DDPM_OF_TINYIMAGENET}"
+    ),
+)
+
+QUALITY: dict[tuple[str, str], PaperQuality] = {
+    ("cifar10", "gaussian"): PaperQuality(117.62, 3.64),
+    ("cifar10", "vdvae"): PaperQuality(26.44, 6.88),
+    ("cifar10", "biggan"): PaperQuality(13.78, 9.73),
+    ("cifar10", "stylegan2"): PaperQuality(2.57, 10.07),
+    ("cifar10", "ddpm"): PaperQuality(3.15, 9.50),
+}
+
+
+def results_on(dataset: str, norm: str, epsilon: str) -> list[PaperResult]:
+    """Return the paper's models for one perturbation set of one data set, weakest first."""
+    task = (dataset, norm, epsilon)
+    return sorted(
+        (r for r in RESULTS if (r.dataset, r.norm, r.epsilon) == task),
+        key=lambda result: result.robust_accuracy,
+    )
+
+
+def result_of(
+    dataset: str,
+    norm: str,
+    epsilon: str,
+    architecture: str,
+    generator: str | None,
+    num_samples: int,
+) -> PaperResult | None:
+    """Return the paper's model of the same task, architecture and generated data, if any.
+
+    Args:
+        generator: kind of generative model; None where no generated image is used.
+        num_samples: generated images; 0 where `generator` is None.
+    """
+    for result in results_on(dataset, norm, epsilon):
+        if (result.architecture, result.generator, result.num_samples) == (
+            architecture,
+            generator,
+            num_samples,
+        ):
+            return result
+    return None
+
+
+SNAPSHOT = "2025-03-31"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the leaderboard; accuracies are fractions, robust accuracy by AutoAttack."""
+
+    model: str
+    architecture: str
+    clean_accuracy: float
+    robust_accuracy: float
+    data: str
+
+
+# RobustBench's l2 board has radius 0.5, that is 127.5/255.
+LEADERS: dict[tuple[str, str, str], tuple[Entry, ...]] = {
+    ("cifar10", "linf", "8/255"): (
+        Entry("Bartoldson2024", "wrn-94-16", 0.9368, 0.7371, "300M generated"),
+        Entry("Wang2023", "wrn-70-16", 0.9325, 0.7069, "50M generated"),
+        Entry("Wang2023", "wrn-28-10", 0.9244, 0.6731, "20M generated"),
+        Entry("Gowal2021", "wrn-28-10", 0.8750, 0.6338, "100M generated"),
+    ),
+    ("cifar10", "l2", "128/255"): (
+        Entry("Wang2023", "wrn-70-16", 0.9554, 0.8497, "50M generated"),
+        Entry("Wang2023", "wrn-28-10", 0.9516, 0.8368, "50M generated"),
+        Entry("Rebuffi2021", "wrn-28-10", 0.9179, 0.7880, "1M generated"),
+    ),
+    ("cifar100", "linf", "8/255"): (
+        Entry("Wang2023", "wrn-70-16", 0.7522, 0.4266, "50M generated"),
+        Entry("Wang2023", "wrn-28-10", 0.7258, 0.3877, "50M generated"),
+        Entry("Rebuffi2021", "wrn-70-16", 0.6356, 0.3464, "1M generated"),
+    ),
+}
+
+
+def leaders_on(dataset: str, norm: str, epsilon: str) -> tuple[Entry, ...]:
+    """Return the leading entries of one task; none where RobustBench has no board."""
+    return LEADERS.get((dataset, norm, epsilon), ())

@@ -1,0 +1,151 @@
+"""The inputs of a classifier's training, and its task in the training loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
+from pyrobust.models import ImageClassifier, ModelSpec, build_model, initialize
+from pyrobust.training.loader import Augmentation
+from pyrobust.training.loop import Metrics
+from pyrobust.training.weight_averaging import AveragedSgd
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """A data set and, where they are used, generated samples."""
+
+    dataset: Dataset
+    generated: SampleStore | None
+
+    @classmethod
+    def open(cls, dataset: Path, samples: Path | None = None) -> Self:
+        """Open both.
+
+        Raises:
+            UserError: one is missing, or they do not fit each other.
+        """
+        inputs = cls(Dataset.open(dataset), None if samples is None else SampleStore.open(samples))
+        inputs._check()
+        return inputs
+
+    def _check(self) -> None:
+        if self.generated is None:
+            return
+        if not self.generated.labelled:
+            raise UserError(
+                f"{self.generated.path} has no labels: give samples that 'pyrobust select' wrote"
+            )
+        for what, theirs, ours in (
+            ("image shape", self.generated.image_shape, self.dataset.image_shape),
+            ("classes", self.generated.class_names, self.dataset.class_names),
+        ):
+            if theirs != ours:
+                raise UserError(
+                    f"the samples of {self.generated.path} have the {what} {theirs}, expected "
+                    f"{ours} as in {self.dataset.path}: give samples of the same data set"
+                )
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Crop and flip of training images, original and generated."""
+        return Augmentation(self.dataset.crop_padding, self.dataset.flip)
+
+    def spec(self, architecture: str, activation: str) -> ModelSpec:
+        """Return the specification of a network for these images."""
+        dataset = self.dataset
+        return ModelSpec(
+            architecture,
+            activation,
+            dataset.num_classes,
+            dataset.image_shape,
+            dataset.mean,
+            dataset.std,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the hashes of all images as JSON values."""
+        return {
+            "dataset": self.dataset.sha256,
+            "samples": self.generated.sha256 if self.generated is not None else None,
+        }
+
+
+# Measures a model; None if it was stopped on the way.
+Validation = Callable[[ImageClassifier, Callable[[], bool]], Metrics | None]
+
+_KEPT = "kept."
+
+
+class ClassifierTask:
+    """Trains with `step`, validates the averaged weights and keeps the best of them.
+
+    Args:
+        step: makes update t and returns its metrics.
+        log_facts: what a log line says beside the metrics after t updates.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[int], Tensor],
+        metric_names: Sequence[str],
+        log_facts: Callable[[int], Metrics],
+        optimizer: AveragedSgd,
+        validation: Validation | None = None,
+    ) -> None:
+        self.step, self.metric_names, self.log_facts = step, metric_names, log_facts
+        self._optimizer, self._validation = optimizer, validation
+        self._kept: dict[str, Tensor] = {}
+
+    def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
+        """Measure the averaged weights; None if `stopping` turned true on the way."""
+        assert self._validation is not None
+        return self._validation(self.averaged_model(), stopping)
+
+    def keep(self) -> None:
+        """Keep a copy of the averaged weights."""
+        state = self.averaged_model().state_dict()
+        self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def averaged_model(self) -> ImageClassifier:
+        """Return the averaged weights with the live running statistics, in evaluation mode."""
+        self._optimizer.refresh_statistics()
+        return self._optimizer.averaged
+
+    def kept(self) -> dict[str, Tensor]:
+        """Return the state dict that was kept last."""
+        return self._kept
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all tensors that the next step depends on, and those kept."""
+        return {
+            **self._optimizer.state(),
+            **{f"{_KEPT}{name}": value for name, value in self._kept.items()},
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` returned."""
+        self._optimizer.load_state(tensors)
+        self._kept = {
+            name.removeprefix(_KEPT): value
+            for name, value in tensors.items()
+            if name.startswith(_KEPT)
+        }
+
+
+def new_model(
+    spec: ModelSpec, seed: int, zero_logits: bool, channels_last: bool, device: torch.device
+) -> ImageClassifier:
+    """Return a network with the initial weights of `seed`, the same on every device."""
+    model = build_model(spec)
+    initialize(model, torch.Generator().manual_seed(seed), zero_logits)
+    model.to(device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

@@ -1,0 +1,208 @@
+"""Data parallelism: one process per device, started by `--processes` or by torchrun.
+
+Each process takes its slice of every batch, and gradients, running statistics and metrics are
+averaged in one all-reduce a step. Schedule, composition and order of the batches do not depend
+on the number of processes. Batch norm uses the statistics of the slice (or of virtual batches
+within it): with a virtual batch that divides the slice, the number of processes does not matter
+up to rounding.
+
+On one machine pyrobust starts the processes itself, since torchrun answers SIGTERM with a
+traceback and status 1, dies of SIGUSR1 and leaves its processes behind. Across machines, use
+torchrun.
+"""
+
+import ctypes
+import math
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pyrobust.errors import UserError
+from pyrobust.files import exclusive
+from pyrobust.training.resuming import EXIT_RESUMABLE, STOP_SIGNALS
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def normalized_together(self, batch_size: int, virtual_batch: int = 0) -> int:
+        """Return the images that share batch statistics when each process takes its slice.
+
+        Args:
+            virtual_batch: images that share them whatever the slice; 0 is the whole slice.
+
+        Raises:
+            UserError: the slices, or the virtual batches within one, would not be equal.
+        """
+        if batch_size % (self.world_size * max(1, virtual_batch)):
+            within = f" in virtual batches of {virtual_batch}" if virtual_batch else ""
+            raise UserError(
+                f"{self.world_size} processes cannot share batches of {batch_size}{within}: "
+                "expected a divisor"
+            )
+        return virtual_batch or batch_size // self.world_size
+
+    @contextmanager
+    def holding(self, folder: Path) -> Iterator[None]:
+        """Hold `folder` for this run: all wait until nobody else works there.
+
+        A process that did not wait could read a state that is then written over.
+        """
+        with exclusive(folder) if self.is_main else nullcontext():
+            self.any(False)  # returns once all are here
+            yield
+
+    @contextmanager
+    def writing(self, folder: Path, result: str) -> Iterator[None]:
+        """Hold `folder` for this run and remove an old `result`, which says that a run is over."""
+        with self.holding(folder):
+            if self.is_main:
+                (folder / result).unlink(missing_ok=True)
+            yield
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace float32 tensors by their mean over all processes."""
+        if self.world_size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of `values` over all processes."""
+        if self.world_size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Return whether any process holds True."""
+        if self.world_size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
+
+
+@contextmanager
+def joined_processes(device: str) -> Iterator[Processes]:
+    """Join the other processes of the run for the block, or stand alone where there are none.
+
+    Args:
+        device: auto, cpu or cuda.
+
+    Raises:
+        UserError: cuda is asked for and there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is '{device}', expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is 'cuda', but torch finds no GPU: use --device cpu")
+    mine = torch.device("cpu")
+    if device != "cpu" and torch.cuda.is_available():
+        mine = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(mine)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes(mine)
+        return
+    backend = "nccl" if mine.type == "cuda" else "gloo"
+    # NCCL must know whose device is whose; the others wait while the first process writes files.
+    bound = mine if mine.type == "cuda" else None
+    dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
+    try:
+        yield Processes(mine, dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+# Seconds that processes have to end by themselves once another one has failed.
+_GRACE = 15.0
+_POLL = 0.1
+
+# prctl's option to get a signal when the parent dies, from linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+
+def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> int:
+    """Run `command` in `count` processes that `joined_processes` joins; return the exit status.
+
+    It is 0 where all succeed, 75 where they were asked to stop, else that of one that failed (128
+    and its number for a signal). SIGTERM and SIGUSR1 are passed on. No process outlives this one.
+
+    Args:
+        grace: seconds until the others are killed after one has failed.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    end_with_parent = _end_with_parent()
+    try:
+        for rank in range(count):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            environment = {**os.environ, **meeting, **own}
+            processes.append(subprocess.Popen(command, env=environment, preexec_fn=end_with_parent))
+        return _status(processes, grace)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _status(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> int:
+    """Wait until all have ended, or `grace` seconds from the first failure on."""
+    deadline = math.inf
+    while True:
+        ended = [code for process in processes if (code := process.poll()) is not None]
+        failures = [code for code in ended if code not in (0, EXIT_RESUMABLE)]
+        if len(ended) == len(processes) or time.monotonic() > deadline:
+            break
+        if failures:
+            deadline = min(deadline, time.monotonic() + grace)
+        time.sleep(_POLL)
+    status = failures[0] if failures else EXIT_RESUMABLE if EXIT_RESUMABLE in ended else 0
+    return 128 - status if status < 0 else status
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+    return port
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """Return what a new process runs first, so that it is killed when its parent dies."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "prctl"):
+        return None  # not Linux
+    return lambda: library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

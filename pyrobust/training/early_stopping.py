@@ -1,0 +1,79 @@
+"""Clean and robust accuracy on the validation split, for early stopping (appendix A)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pyrobust import ops
+from pyrobust.attacks import FixedPasses, LogitsFn
+from pyrobust.attacks.pgd import PgdSettings, pgd
+from pyrobust.data.store import SampleStore
+from pyrobust.models import ImageClassifier
+from pyrobust.training.data_parallel import Processes
+from pyrobust.training.loop import Metrics
+
+# Images of a pass. Fewer and fewer images stand during an attack; in passes of one size an image's
+# result does not depend on the others, and cuDNN looks for its fastest kernels once.
+_PASS_SIZE = 64
+
+
+class RobustValidation:
+    """Attacks every image of a store by PGD and counts what stands.
+
+    Args:
+        batch_size: images attacked at once; several processes share the images out.
+    """
+
+    def __init__(
+        self,
+        store: SampleStore,
+        attack: PgdSettings,
+        batch_size: int,
+        seed: int,
+        processes: Processes,
+    ) -> None:
+        device = processes.device
+        self._images = torch.from_numpy(store.images()).to(device)
+        self._labels = torch.from_numpy(store.labels()).to(device)
+        self._attack, self._batch_size, self._seed = attack, batch_size, seed
+        self._processes = processes
+
+    def __call__(
+        self, model: ImageClassifier, stopping: Callable[[], bool] = lambda: False
+    ) -> Metrics | None:
+        """Return `clean_accuracy` and `robust_accuracy`; None if `stopping` turned true."""
+
+        def logits(x: Tensor) -> Tensor:
+            if stopping():
+                raise _StoppedError
+            return model(x)  # type: ignore[no-any-return]
+
+        processes, count = self._processes, len(self._labels)
+        # Images that are right, images that are right under attack, processes that stopped.
+        totals = torch.zeros(3, device=processes.device)
+        mine = torch.arange(count, device=totals.device)[processes.rank :: processes.world_size]
+        try:
+            for start in range(0, len(mine), self._batch_size):
+                ids = mine[start : start + self._batch_size]
+                totals[:2] += self._count_correct(FixedPasses(logits, _PASS_SIZE), ids)
+        except _StoppedError:
+            totals[2] += 1
+        clean, robust, stopped = processes.sum(totals).tolist()
+        if stopped:
+            return None
+        return {"clean_accuracy": clean / count, "robust_accuracy": robust / count}
+
+    def _count_correct(self, logits_fn: LogitsFn, ids: Tensor) -> Tensor:
+        x = ops.gather_augment(self._images, ids, ids, seed=0, epoch=0, padding=0, flip=False)
+        labels = self._labels[ids]
+        x_adv = pgd(logits_fn, x, labels, ids, self._attack, self._seed)
+        with torch.no_grad():
+            clean = logits_fn(x).argmax(1) == labels
+            # An image that is wrong without an attack does not stand under it.
+            robust = clean & (logits_fn(x_adv).argmax(1) == labels)
+        return torch.stack([clean.sum(), robust.sum()])
+
+
+class _StoppedError(Exception):
+    """The run was asked to stop."""

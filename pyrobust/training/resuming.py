@@ -1,0 +1,132 @@
+"""What happens when a run is killed: signals, and the state it resumes from.
+
+It lies under `state/<hash of all that the result depends on>/`, so a run with other settings never
+continues it. It is removed when the run ends.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch import Tensor
+
+from pyrobust.files import read_json, write_json
+from pyrobust.tensors import read_tensors, write_tensors
+
+# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Slurm and Snakemake's retries do.
+EXIT_RESUMABLE = 75
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(SystemExit):
+    """The run was asked to stop and saved its state; the exit status is 75."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_RESUMABLE)
+
+
+@dataclass
+class Interruption:
+    """Whether a signal has come."""
+
+    requested: bool = False
+
+
+@contextmanager
+def noting_signals() -> Iterator[Interruption]:
+    """Note SIGTERM and SIGUSR1 (Slurm's warning before pre-emption) instead of dying of them."""
+    interruption = Interruption()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interruption.requested = True
+
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """Tensors by name, and JSON values such as the step."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+class StateFolder:
+    """The state of one run.
+
+    Args:
+        folder: folder of the run's results.
+        identity: JSON values that name all that the result depends on: settings, inputs.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self._all = folder / "state"
+        self._identity = json.loads(json.dumps(identity))
+        text = json.dumps(self._identity, sort_keys=True)
+        self.path = self._all / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._file = self.path / "state.safetensors"
+
+    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Replace the saved state."""
+        identity = self.path / "identity.json"
+        if not identity.is_file():
+            write_json(identity, self._identity)
+        write_tensors(self._file, tensors, facts)
+
+    def load(self) -> SavedState | None:
+        """Return the saved state; None if there is none for this identity.
+
+        A state of another identity is not used, and a line says in which keys it differs.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        if not self._file.is_file():
+            self._tell_of_others()
+            return None
+        return SavedState(*read_tensors(self._file, f"remove {self._all} to start anew"))
+
+    def remove(self) -> None:
+        """Remove the states of this folder, those of other settings included."""
+        shutil.rmtree(self._all, ignore_errors=True)
+
+    def _tell_of_others(self) -> None:
+        for other in sorted(self._all.glob("*/identity.json")):
+            identity = read_json(other, "pyrobust train")
+            told = ", ".join(_differences(identity, self._identity))
+            logger.info(
+                "%s belongs to other settings and is not resumed: %s", other.parent.name, told
+            )
+
+
+def _differences(theirs: Any, ours: Any) -> Iterator[str]:
+    """Yield "key: theirs -> ours" for every key in which two JSON values differ."""
+    left, right = dict(_flatten(theirs)), dict(_flatten(ours))
+    for key in sorted(left.keys() | right.keys()):
+        if left.get(key) != right.get(key):
+            yield f"{key}: {left.get(key)} there, {right.get(key)} here"
+
+
+def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)

@@ -1,0 +1,78 @@
+"""Validation: PGD-40 on every image, shared among processes, stopped within a pass."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyrobust import ops
+from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
+from pyrobust.attacks.threat_model import ThreatModel
+from pyrobust.config.data import DatasetSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.models import ImageClassifier
+from pyrobust.training.classifier import TrainingInputs, new_model
+from pyrobust.training.data_parallel import Processes
+from pyrobust.training.early_stopping import RobustValidation
+
+ATTACK = pgd40(ThreatModel("linf", 0.01))
+CPU = torch.device("cpu")
+
+
+class Share(Processes):
+    """One of several processes, whose sums are its own part."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        return values
+
+
+@pytest.fixture(scope="module")
+def model(digits: Path) -> ImageClassifier:
+    spec = TrainingInputs.open(digits).spec("wrn-10-1", "silu")
+    return new_model(spec, 0, zero_logits=False, channels_last=True, device=CPU)
+
+
+def make_validation(
+    digits: Path, processes: Processes, batch_size: int = 25, attack: PgdSettings = ATTACK
+) -> RobustValidation:
+    return RobustValidation(Dataset.open(digits).validation, attack, batch_size, 3, processes)
+
+
+def test_it_counts_the_images_that_stand_after_forty_steps(
+    digits: Path, model: ImageClassifier
+) -> None:
+    assert (ATTACK.ascent.num_steps, ATTACK.loss, ATTACK.num_restarts) == (40, "margin", 1)
+    assert DatasetSettings(layout="digits").validation_size == 1024
+    store = Dataset.open(digits).validation
+    ids = torch.arange(store.count)
+    labels = torch.from_numpy(store.labels())
+    x = ops.gather_augment(torch.from_numpy(store.images()), ids, ids, 0, 0, 0, False)
+    stands = model(x).argmax(1) == labels
+    x_adv = pgd(model, x, labels, ids, ATTACK, seed=3)
+    metrics = make_validation(digits, Processes(CPU))(model)
+    assert metrics is not None
+    assert metrics["clean_accuracy"] == pytest.approx(stands.float().mean().item())
+    robust = stands & (model(x_adv).argmax(1) == labels)
+    assert metrics["robust_accuracy"] == pytest.approx(robust.float().mean().item())
+
+
+@pytest.mark.parametrize("world_size", [3, 64])
+def test_processes_share_the_images_and_find_the_same(
+    world_size: int, digits: Path, model: ImageClassifier
+) -> None:
+    whole = make_validation(digits, Processes(CPU))(model)
+    parts = [
+        make_validation(digits, Share(CPU, rank, world_size))(model) for rank in range(world_size)
+    ]
+    assert whole is not None
+    for name, value in whole.items():
+        assert sum(part[name] for part in parts if part) == pytest.approx(value)
+
+
+def test_it_stops_between_two_passes(digits: Path, model: ImageClassifier) -> None:
+    asked = itertools.count()
+    validation = make_validation(digits, Processes(CPU))
+    assert validation(model, lambda: next(asked) == 5) is None
+    assert next(asked) == 6
