@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pyrobust.analysis.lpips_weights import LPIPS_SOURCE, TRUNK_SHA256, read_lpips
 from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
@@ -101,13 +102,6 @@ INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth"
 )
-# VGG-16 of torchvision (IMAGENET1K_V1) and LPIPS 0.1's linear weights.
-VGG_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
-VGG_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
-LINEAR_URL = (
-    "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/vgg.pth"
-)
 _VGG_SIDE = 16
 
 
@@ -176,11 +170,14 @@ def inception_compute(state: dict[str, Tensor], device: torch.device) -> Compute
 
 
 def _lpips(weights: str | None, linear_weights: str | None, device: torch.device) -> Extractor:
-    trunk = _checked("lpips", "--weights", weights, VGG_SHA256, VGG_URL)
-    linear = _checked("lpips", "--linear-weights", linear_weights, LINEAR_SHA256, LINEAR_URL)
+    trunk = _named("lpips", "--weights", weights, LPIPS_SOURCE)
+    linear = None
+    if linear_weights is not None:
+        linear = _named("lpips", "--linear-weights", linear_weights, LPIPS_SOURCE)
+    tensors = read_lpips(trunk, linear)
     embedding = PerceptualEmbedding(
-        torch.load(trunk, map_location="cpu", weights_only=True),
-        torch.load(linear, map_location="cpu", weights_only=True),
+        {key: value for key, value in tensors.items() if key.startswith("features.")},
+        {key: value for key, value in tensors.items() if key.startswith("lin")},
     ).to(device)
 
     def compute(images: Tensor) -> tuple[Tensor, None]:
@@ -191,21 +188,25 @@ def _lpips(weights: str | None, linear_weights: str | None, device: torch.device
             )
         return embedding(_rgb(images).float() / 255), None
 
-    return Extractor("lpips", VGG_SHA256, 64, device, compute)
+    return Extractor("lpips", TRUNK_SHA256, 64, device, compute)
 
 
 def _checked(extractor: str, option: str, path: str | None, sha256: str, url: str) -> Path:
     """Return the path of a weights file after comparing its hash."""
-    if path is None or not Path(path).is_file():
-        told = "no file is named" if path is None else f"{path} is missing"
-        raise UserError(
-            f"the extractor {extractor} needs {option} FILE, but {told}: download {url}"
-        )
-    found = sha256_of(Path(path))
+    named = _named(extractor, option, path, f"download {url}")
+    found = sha256_of(named)
     if found != sha256:
         raise UserError(
-            f"{path} has the SHA-256 {found}, expected {sha256}: download it again from {url}"
+            f"{named} has the SHA-256 {found}, expected {sha256}: download it again from {url}"
         )
+    return named
+
+
+def _named(extractor: str, option: str, path: str | None, mended_by: str) -> Path:
+    """Return the path of a file that an extractor needs, if it is there."""
+    if path is None or not Path(path).is_file():
+        found = "no file is named" if path is None else f"{path} is missing"
+        raise UserError(f"the extractor {extractor} needs {option} FILE, but {found}: {mended_by}")
     return Path(path)
 
 

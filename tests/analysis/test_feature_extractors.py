@@ -38,7 +38,8 @@ def test_features_do_not_depend_on_the_images_around(labeller: Path) -> None:
     [
         ({}, "name its folder with --labeller DIR"),
         ({"extractor": "inception"}, "inception needs --weights FILE, but no file is named"),
-        ({"extractor": "lpips", "weights": "absent.pth"}, "absent.pth is missing: download https"),
+        ({"extractor": "inception", "weights": "no.pth"}, "no.pth is missing: download https"),
+        ({"extractor": "lpips", "weights": "no.pth"}, "no.pth is missing: 'pyrobust convert vgg16"),
     ],
 )
 def test_a_missing_file_is_named(settings: dict[str, str], message: str) -> None:
