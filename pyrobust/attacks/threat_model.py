@@ -33,8 +33,12 @@ class ThreatModel:
 
 
 def is_broken(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return which images are misclassified, (N,) bool."""
-    return torch.ne(logits.argmax(1), labels)
+    """Return which images are misclassified, (N,) bool.
+
+    Logits that are not finite predict nothing, so their image is misclassified whatever its label:
+    argmax would otherwise return the class of a NaN.
+    """
+    return torch.ne(logits.argmax(1), labels) | ~logits.isfinite().all(1)
 
 
 class WorstPoints:

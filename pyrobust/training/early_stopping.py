@@ -8,6 +8,7 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.attacks.pgd import PgdSettings, pgd
+from pyrobust.attacks.threat_model import is_broken
 from pyrobust.data.store import SampleStore
 from pyrobust.models import ImageClassifier
 from pyrobust.training.data_parallel import Processes
@@ -69,9 +70,9 @@ class RobustValidation:
         labels = self._labels[ids]
         x_adv = pgd(logits_fn, x, labels, ids, self._attack, self._seed)
         with torch.no_grad():
-            clean = logits_fn(x).argmax(1) == labels
+            clean = ~is_broken(logits_fn(x), labels)
             # An image that is wrong without an attack does not stand under it.
-            robust = clean & (logits_fn(x_adv).argmax(1) == labels)
+            robust = clean & ~is_broken(logits_fn(x_adv), labels)
         return torch.stack([clean.sum(), robust.sum()])
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks.inner_attack import TradesAttackSettings, make_ascent, trades_start
+from pyrobust.attacks.threat_model import is_broken
 from pyrobust.models import ImageClassifier, batch_statistics, logits_in, tracked_statistics
 from pyrobust.models.batch_norm import running_momentum, running_statistics
 from pyrobust.training.data_parallel import Processes
@@ -126,7 +127,7 @@ class TradesStep:
                 (clean_loss + beta * robust_loss).mean(),
                 clean_loss.mean(),
                 robust_loss.mean(),
-                (clean.argmax(1) == labels).float().mean(),
-                (adversarial.argmax(1) == labels).float().mean(),
+                (~is_broken(clean, labels)).float().mean(),
+                (~is_broken(adversarial, labels)).float().mean(),
             ]
         )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
+from pyrobust.attacks.threat_model import is_broken
 from pyrobust.config.training import LabellerSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.store import SampleStore
@@ -101,7 +102,7 @@ class CrossEntropyStep:
             logits = self._logits(batch.x)
         loss, grad_logits = ops.cross_entropy(logits.detach(), batch.target_probs)
         torch.autograd.backward(logits, grad_logits.div_(len(logits)))
-        correct = (logits.detach().argmax(1) == batch.labels).float()
+        correct = (~is_broken(logits.detach(), batch.labels)).float()
         metrics = torch.stack([loss.mean(), correct.mean()])
         self._processes.average_([*self._optimizer.gradients(), *self._statistics, metrics])
         self._optimizer.step(
@@ -115,13 +116,12 @@ class CrossEntropyStep:
 @torch.no_grad()
 def accuracy(model: ImageClassifier, store: SampleStore, device: torch.device) -> float:
     """Return the share of the store's images that `model` classifies rightly."""
-    labels, correct = store.labels(), 0
+    labels, correct = torch.from_numpy(store.labels()).to(device), 0
     for first, images in store.blocks(256):
         block = torch.from_numpy(images).to(device)
         ids = torch.arange(len(block), device=device)
         x = ops.gather_augment(block, ids, ids, seed=0, epoch=0, padding=0, flip=False)
-        predicted = model(x).argmax(1).cpu().numpy()
-        correct += int((predicted == labels[first : first + len(block)]).sum())
+        correct += int((~is_broken(model(x), labels[first : first + len(block)])).sum())
     return correct / store.count
 
 

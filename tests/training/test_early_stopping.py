@@ -16,6 +16,7 @@ from pyrobust.models import ImageClassifier
 from pyrobust.training.classifier import TrainingInputs, new_model
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.early_stopping import RobustValidation
+from pyrobust.training.train_labeller import accuracy
 
 ATTACK = pgd40(ThreatModel("linf", 0.01))
 CPU = torch.device("cpu")
@@ -76,3 +77,15 @@ def test_it_stops_between_two_passes(digits: Path, model: ImageClassifier) -> No
     validation = make_validation(digits, Processes(CPU))
     assert validation(model, lambda: next(asked) == 5) is None
     assert next(asked) == 6
+
+
+def test_logits_that_are_not_finite_are_neither_correct_nor_robust(digits: Path) -> None:
+    class Nan(ImageClassifier):
+        def forward(self, x: Tensor) -> Tensor:
+            """Return what argmax reads as class 0."""
+            return (x.sum((1, 2, 3)) * float("nan"))[:, None].expand(-1, 10)
+
+    metrics = make_validation(digits, Processes(CPU))(Nan((0.5,), (0.5,)))
+    assert metrics == {"clean_accuracy": 0.0, "robust_accuracy": 0.0}
+    store = Dataset.open(digits).validation
+    assert accuracy(Nan((0.5,), (0.5,)), store, CPU) == 0
