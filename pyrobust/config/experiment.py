@@ -83,7 +83,9 @@ class ExperimentSettings(Settings):
     """Comparison of generated and original images: a key of `analyses`."""
 
     baseline: Name | None = None
-    """Another experiment for an image-by-image comparison in the record."""
+    """Another experiment to compare with, which differs in generated data for example. The record
+    states the effect over all runs (at least three seeds each, with `test_runs: all`) and compares
+    the two chosen models image by image."""
 
 
 class Config(Settings):
@@ -185,7 +187,7 @@ def check_config(values: Mapping[str, Any]) -> None:
 
 
 def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -> None:
-    """Require a baseline with the same images and perturbation set.
+    """Require a baseline that was measured in the same way.
 
     Raises:
         UserError: names the setting in which the two differ.
@@ -195,20 +197,50 @@ def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -
     if experiment.baseline == name:
         raise UserError("baseline is the experiment itself; choose another experiment")
     baseline = config.experiments[experiment.baseline]
-    for key, mine, theirs in (
-        ("dataset", experiment.dataset, baseline.dataset),
-        ("norm", experiment.norm, baseline.norm),
-        ("epsilon", parse_epsilon(experiment.epsilon), parse_epsilon(baseline.epsilon)),
-        (
-            "num_images of the evaluation",
-            config.evaluations[experiment.evaluation].num_images,
-            config.evaluations[baseline.evaluation].num_images,
-        ),
-    ):
-        if mine != theirs:
+    check_comparable(
+        (name, experiment, config.evaluations[experiment.evaluation]),
+        (experiment.baseline, baseline, config.evaluations[baseline.evaluation]),
+    )
+
+
+# Settings of an evaluation that change no outcome of AA+MT.
+_NOT_OF_THE_ATTACK = {"autoattack", "curve", "batch_size"}
+
+Compared = tuple[str, ExperimentSettings, EvaluationSettings]
+
+
+def check_comparable(first: Compared, second: Compared) -> None:
+    """Require that two experiments were measured in the same way.
+
+    Both need the same test images and perturbation set, the same AA+MT, as many training runs,
+    and the same `test_runs`. One may also run AutoAttack; the two are then compared by AA+MT.
+
+    Args:
+        first: name and settings of an experiment, and those of its evaluation.
+        second: the same of its baseline.
+
+    Raises:
+        UserError: names the setting in which the two differ.
+    """
+    (name, mine, attack), (other, theirs, their_attack) = first, second
+    values = [
+        ("dataset", mine.dataset, theirs.dataset),
+        ("norm", mine.norm, theirs.norm),
+        ("epsilon", parse_epsilon(mine.epsilon), parse_epsilon(theirs.epsilon)),
+        ("number of seeds", len(mine.seeds), len(theirs.seeds)),
+        ("test_runs", mine.test_runs, theirs.test_runs),
+    ]
+    values += [
+        (f"{key} of the evaluation", getattr(attack, key), getattr(their_attack, key))
+        for key in EvaluationSettings.model_fields
+        if key not in _NOT_OF_THE_ATTACK
+    ]
+    for key, ours, other_value in values:
+        if ours != other_value:
             raise UserError(
-                f"cannot compare with baseline '{experiment.baseline}': its {key} is {theirs} "
-                f"instead of {mine}; choose one with the same images and perturbation set"
+                f"cannot compare '{name}' with baseline '{other}': its {key} is {other_value} "
+                f"instead of {ours}; both need the same images, perturbation set, attack, number "
+                "of seeds and test_runs"
             )
 
 

@@ -1,10 +1,12 @@
-"""95 % intervals of an accuracy and of the difference of two accuracies on the same images."""
+"""95 % intervals over images (one accuracy, two models on the same images) and over runs."""
 
 import math
-from statistics import NormalDist
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, stdev, variance
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -55,3 +57,38 @@ def paired_difference(
         max(-1.0, difference - half),
         min(1.0, difference + half),
     )
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % t interval of the mean of independent runs.
+
+    None where it does not exist: a single run, or runs that all agree, hold no information on the
+    variance between runs.
+    """
+    count = len(values)
+    if count < 2 or not (deviation := stdev(values)):
+        return None
+    return _t_interval(fmean(values), deviation / math.sqrt(count), count - 1)
+
+
+def welch_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of mean(first) - mean(second) (Welch 1947).
+
+    Each entry is one independent run. The two variances may differ; the degrees of freedom are
+    those of Welch and Satterthwaite. None where it does not exist: fewer than two runs on either
+    side, or no variance on both.
+    """
+    if min(len(first), len(second)) < 2:
+        return None
+    errors = [variance(values) / len(values) for values in (first, second)]
+    if not any(errors):
+        return None
+    freedom = sum(errors) ** 2 / sum(
+        error**2 / (len(values) - 1) for error, values in zip(errors, (first, second), strict=True)
+    )
+    return _t_interval(fmean(first) - fmean(second), math.sqrt(sum(errors)), freedom)
+
+
+def _t_interval(centre: float, error: float, freedom: float) -> tuple[float, float]:
+    half = float(stdtrit(freedom, 0.975)) * error
+    return centre - half, centre + half

@@ -5,7 +5,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from pyrobust.config import parse_epsilon
-from pyrobust.reporting.comparison import interval_of
+from pyrobust.reporting.accuracies import interval_of
 from pyrobust.reporting.figure_style import LIGHT, MARKERS, as_svg, drawing, percent_axis
 from pyrobust.reporting.wording import norm_name, stage_name
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pyrobust.reporting.effects import MIN_RUNS
 from pyrobust.reporting.wording import (
     architecture_name,
     generator_kind,
@@ -10,7 +11,7 @@ from pyrobust.reporting.wording import (
     norm_name,
     percent,
     points,
-    points_interval,
+    unsigned_points,
 )
 
 Record = dict[str, Any]
@@ -28,60 +29,116 @@ _PROTOCOLS = {
 
 
 def headline(record: Record) -> str:
-    """Return the result in one sentence."""
+    """Return the accuracies of the chosen run in one sentence."""
     settings, n = record["settings"], record["num_images"]
     model = architecture_name(settings["architecture"])
     clean, robust = (percent(record[f"{key}_accuracy"], n) for key in ("clean", "robust"))
     return (
-        f"A {model} classifies {clean} of {n:,} {record['dataset']['name']} test images correctly, "
-        f"and {robust} ({interval(record['robust_interval'], n)}, 95% interval) under the worst "
-        f"perturbation found inside the {norm_name(settings['norm'])} ball of radius "
-        f"{settings['epsilon']}."
+        f"{_article(model)} {model} classifies {clean} of {n:,} {record['dataset']['name']} test "
+        f"images correctly, and {robust} ({interval(record['robust_interval'], n)}, 95% interval) "
+        f"under attack in the {norm_name(settings['norm'])} ball of radius {settings['epsilon']}."
     )
 
 
-def gain(record: Record) -> str:
-    """Return what the comparison with the baseline shows."""
+def effect(record: Record) -> str:
+    """Return what the comparison with the baseline shows; with few runs, only of two models."""
     baseline = record["baseline"]
+    if baseline["effect"] is None:
+        return _two_models(record)
     n = baseline["num_images"]
-    robust = baseline["robust_accuracy"]
-    found = f"{points(robust['difference'], n)} points {points_interval(robust['interval'], n)}"
-    clean = baseline["clean_accuracy"]
-    and_clean = (
-        f" Clean accuracy changes by {points(clean['difference'], n)} points "
-        f"{points_interval(clean['interval'], n)}."
+    robust, clean = (baseline["effect"][f"{key}_accuracy"] for key in ("robust", "clean"))
+    clean_text = (
+        ""
+        if clean is None
+        else (
+            f" Clean accuracy changes by {points(clean['difference'], n)} points "
+            f"(95% CI {points(clean['interval'][0], n)} to {points(clean['interval'][1], n)})."
+        )
     )
-    cause = _cause(record)
     low, high = robust["interval"]
-    if low > 0:
-        return f"{cause} raised robust accuracy by {found}.{and_clean}"
-    if high < 0:
-        return f"{cause} did not help: robust accuracy fell by {found}.{and_clean}"
+    cause, difference = _cause(record), robust["difference"]
+    size = f"{unsigned_points(difference, n)} points"
+    if low > 0 or high < 0:
+        verb = "raises" if low > 0 else "lowers"
+        bounds = sorted(abs(bound) for bound in (low, high))
+        low_text, high_text = (unsigned_points(bound, n) for bound in bounds)
+        found = f"{cause} {verb} robust accuracy by {size} (95% CI {low_text} to {high_text})"
+    else:
+        found = (
+            f"{cause} has no measurable effect: the difference in robust accuracy is "
+            f"{points(difference, n)} points (95% CI {points(low, n)} to {points(high, n)})"
+        )
+    mine, theirs = (
+        f"{percent(arm['mean'], n)} (sd {unsigned_points(arm['std'], n)})"
+        for arm in (robust["experiment"], robust["baseline"])
+    )
     return (
-        f"{cause} made no difference to robust accuracy that {n:,} images can show: {found}."
-        f"{and_clean}"
+        f"{found}. Mean over {robust['experiment']['num_runs']} training runs: {mine}; baseline "
+        f"{baseline['experiment']}, {robust['baseline']['num_runs']} runs: {theirs}.{clean_text}"
+    )
+
+
+def effect_basis(record: Record) -> str:
+    """Return what the interval of the effect covers, or what an effect would take."""
+    baseline = record["baseline"]
+    attack = "AA+MT" if baseline["attack"] == "aa_mt" else "the lower of AA+MT and AutoAttack"
+    if baseline["effect"] is None:
+        return (
+            "Training noise alone can produce such a difference, so it is no evidence about "
+            f"{_subject(record)}. For an effect with an interval, train at least {MIN_RUNS} seeds "
+            f"of both experiments and evaluate all of them (seeds, test_runs: all); {attack} on "
+            "both sides."
+        )
+    return (
+        "Difference of means over seeds with Welch's interval, which covers the randomness of "
+        f"training. All runs were attacked by {attack} on the same "
+        f"{baseline['num_images']:,} test images; the interval does not cover the choice of these "
+        "images."
     )
 
 
 def effect_name(record: Record) -> str:
     """Return what the difference from the baseline measures."""
-    return "Effect of generated data" if _is_about_data(record) else "Against the baseline"
+    if record["baseline"]["effect"] is None:
+        return "Chosen models: this − baseline"
+    return "Effect of generated data" if is_about_data(record) else "Difference from baseline"
 
 
-def _is_about_data(record: Record) -> bool:
+def is_about_data(record: Record) -> bool:
     """Return whether the baseline differs in generated data and in nothing else."""
     baseline = record["baseline"]
     return baseline["differs_in"] == ["mixing_factor"] and not baseline["uses_generated"]
 
 
+def _two_models(record: Record) -> str:
+    """Return the difference of the two chosen models on these images."""
+    baseline = record["baseline"]
+    n, robust = baseline["num_images"], baseline["robust_accuracy"]
+    low, high = (points(bound, n) for bound in robust["interval"])
+    return (
+        f"The chosen model and that of {baseline['experiment']} differ by "
+        f"{points(robust['difference'], n)} points in robust accuracy on these {n:,} images (95% "
+        f"CI {low} to {high}, paired by image)."
+    )
+
+
+def _subject(record: Record) -> str:
+    return "generated data" if is_about_data(record) else "the settings that differ"
+
+
 def _cause(record: Record) -> str:
     """Name what differs between the experiment and its baseline."""
     baseline = record["baseline"]
-    if _is_about_data(record):
+    if is_about_data(record):
         return "Generated data"
     if not baseline["differs_in"]:
-        return "Another draw of the same settings"
-    return f"What differs from {baseline['experiment']} ({', '.join(baseline['differs_in'])})"
+        return "Repeating the training with other seeds"
+    return f"The change from {baseline['experiment']} ({', '.join(baseline['differs_in'])})"
+
+
+def _article(noun: str) -> str:
+    """Return the article of a model's name as it is spoken: an EDM, a DDPM, a WRN-28-10."""
+    return "An" if noun[0] in "AEIO" else "A"
 
 
 def labeller_under_attack(record: Record) -> str:
@@ -114,8 +171,8 @@ def _origin(settings: dict[str, Any]) -> str:
     """Return where generated images come from."""
     model = generator_name(generator_kind(settings))
     if settings["type"] == "imported":
-        return f"Samples of {model} were brought along"
-    return f"A {model} learned the training images"
+        return f"Samples of {model} were imported"
+    return f"{_article(model)} {model} was trained on the training images"
 
 
 def steps_in_words(record: Record) -> list[str]:

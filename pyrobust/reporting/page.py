@@ -13,13 +13,13 @@ from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.reporting import claims, figure_style, tables, wording
+from pyrobust.reporting.accuracies import read_rows
 from pyrobust.reporting.charts import (
     accuracy_chart,
     attack_chart,
     neighbour_chart,
     robustness_curve,
 )
-from pyrobust.reporting.comparison import read_rows
 from pyrobust.reporting.images import class_grid, nearest_originals
 from pyrobust.reporting.landscapes import landscape
 from pyrobust.reporting.published_results import QUALITY
@@ -83,6 +83,7 @@ def environment() -> Environment:
         interval=wording.interval,
         points=wording.points,
         points_interval=wording.points_interval,
+        unsigned_points=wording.unsigned_points,
         duration=wording.duration,
         norm_name=wording.norm_name,
     )
@@ -102,7 +103,7 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
         UserError: a file that the page shows is missing or damaged.
     """
     class_names = stages.dataset["class_names"]
-    classes = tables.class_rows(read_rows(stages.chosen), class_names)
+    classes = tables.class_rows(read_rows(stages.tested.chosen), class_names)
     return (
         environment()
         .get_template("page.html.j2")

@@ -1,6 +1,5 @@
 """The record of an experiment: everything that was measured, and nothing of where or when."""
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
-from pyrobust.reporting.comparison import compare, interval_of, scores_of
+from pyrobust.reporting.accuracies import interval_of, scores_of
 from pyrobust.reporting.departures import attack_departures, training_departures
+from pyrobust.reporting.effects import arm_of, compare
 from pyrobust.reporting.published_results import PaperResult, result_of
 from pyrobust.reporting.stage_results import Evaluation, Experiment, Stages
 from pyrobust.reporting.wording import generator_kind
@@ -19,7 +19,7 @@ _OF_TRAINING = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
 _OF_THREAT = ("norm", "epsilon")
 
 
-def check_agreement(experiment: Experiment, stages: Stages) -> None:
+def check_agreement(experiment: Experiment, stages: Stages, baseline: Experiment | None) -> None:
     """Refuse stages that other settings made: a record must not mix two experiments.
 
     Raises:
@@ -29,10 +29,19 @@ def check_agreement(experiment: Experiment, stages: Stages) -> None:
     given = {**_some(stated, _OF_TRAINING), **experiment.settings.training}
     training = parse_settings(TrainSettings, given).model_dump(mode="json", exclude={"seed"})
     folders = dict(zip(stages.runs, stages.folders.runs, strict=True))
+    seeds = experiment.settings.seeds
+    if set(stages.runs) != set(seeds):
+        raise UserError(
+            f"the runs have the seeds {sorted(stages.runs)}, but the experiment has "
+            f"{sorted(seeds)}: give the folder of each run"
+        )
     for seed, run in stages.runs.items():
         _check(folders[seed], run["settings"], training, "pyrobust train")
-    for evaluation in (*stages.evaluations.values(), stages.labeller_evaluation):
+    for evaluation in (*stages.tested.evaluations.values(), stages.labeller_evaluation):
         _check_evaluation(evaluation, experiment)
+    if baseline and stages.baseline:
+        for evaluation in stages.baseline.evaluations.values():
+            _check_attack(evaluation, baseline)
     _check(
         stages.folders.landscape,
         stages.landscape,
@@ -43,9 +52,13 @@ def check_agreement(experiment: Experiment, stages: Stages) -> None:
 
 def _check_evaluation(evaluation: Evaluation, experiment: Experiment) -> None:
     threat = _some(experiment.as_json(), _OF_THREAT)
-    folder, summary = evaluation.folder, evaluation.summary
-    _check(folder, summary, threat, "pyrobust evaluate")
-    _check(folder, summary["settings"], experiment.sections["evaluation"], "pyrobust evaluate")
+    _check(evaluation.folder, evaluation.summary, threat, "pyrobust evaluate")
+    _check_attack(evaluation, experiment)
+
+
+def _check_attack(evaluation: Evaluation, experiment: Experiment) -> None:
+    found, stated = evaluation.summary["settings"], experiment.sections["evaluation"]
+    _check(evaluation.folder, found, stated, "pyrobust evaluate")
 
 
 def _some(settings: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
@@ -73,9 +86,9 @@ def build_record(
     Raises:
         UserError: the stages disagree with the experiment, each other or the baseline.
     """
-    check_agreement(experiment, stages)
-    scores = scores_of(stages.chosen.summary)
-    training = dict(stages.runs[stages.chosen_seed]["settings"])
+    check_agreement(experiment, stages, baseline)
+    scores = scores_of(stages.tested.chosen.summary)
+    training = dict(stages.runs[stages.tested.chosen_seed]["settings"])
     training.pop("seed")
     paper = _paper_result(experiment)
     num_test = stages.dataset["counts"]["test"]
@@ -92,17 +105,17 @@ def build_record(
             experiment.sections["evaluation"], scores["num_images"], num_test
         ),
         "training_departures": training_departures(training),
-        "chosen_seed": stages.chosen_seed,
+        "chosen_seed": stages.tested.chosen_seed,
         "runs": [_run(stages, seed) for seed in sorted(stages.runs)],
         "spread": _spread(stages),
         "labeller": _labeller(stages),
         "generator": _generator(stages),
         "baseline": baseline
         and stages.baseline
-        and compare(experiment, stages.chosen, baseline, stages.baseline),
+        and compare(experiment, stages.tested, baseline, stages.baseline),
         "paper": paper and asdict(paper),
-        "checks": stages.chosen.summary["checks"],
-        "notes": stages.chosen.summary["notes"],
+        "checks": stages.tested.chosen.summary["checks"],
+        "notes": stages.tested.chosen.summary["notes"],
     }
 
 
@@ -122,10 +135,10 @@ def _paper_result(experiment: Experiment) -> PaperResult | None:
 def _run(stages: Stages, seed: int) -> dict[str, Any]:
     """Return one training run; its test scores only where it met the test split."""
     training = stages.runs[seed]
-    evaluation = stages.evaluations.get(seed)
+    evaluation = stages.tested.evaluations.get(seed)
     return {
         "seed": seed,
-        "chosen": seed == stages.chosen_seed,
+        "chosen": seed == stages.tested.chosen_seed,
         **{
             key: training[key]
             for key in ("steps", "best_step", "validation", "num_original", "num_generated")
@@ -136,18 +149,13 @@ def _run(stages: Stages, seed: int) -> dict[str, Any]:
 
 def _spread(stages: Stages) -> dict[str, Any] | None:
     """Return the spread over the runs, if all of several met the test split."""
-    if len(stages.runs) < 2 or set(stages.runs) != set(stages.evaluations):
+    if len(stages.runs) < 2 or set(stages.runs) != set(stages.tested.evaluations):
         return None
     keys = {"clean_accuracy": "clean_accuracy", "robust_accuracy": "worst"}
     spread: dict[str, Any] = {"num_runs": len(stages.runs)}
     for name, key in keys.items():
-        values = [stages.evaluations[seed].summary[key] for seed in sorted(stages.runs)]
-        spread[name] = {
-            "mean": statistics.fmean(values),
-            "std": statistics.stdev(values),
-            "min": min(values),
-            "max": max(values),
-        }
+        values = [stages.tested.evaluations[seed].summary[key] for seed in sorted(stages.runs)]
+        spread[name] = {**arm_of(values), "min": min(values), "max": max(values)}
     return spread
 
 

@@ -37,6 +37,11 @@ class Experiment:
         """Whether any generated image meets the training."""
         return self.settings.mixing_factor < 1
 
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """Settings of the attack."""
+        return parse_settings(EvaluationSettings, self.sections["evaluation"])
+
     def as_json(self) -> dict[str, Any]:
         """Return the settings with those of each section in place of its name."""
         values = self.settings.model_dump(mode="json")
@@ -74,19 +79,6 @@ def parse_experiment(name: str, text: str) -> Experiment:
         names[key] = section["name"]
         sections[key] = parse_settings(model, given).model_dump(mode="json")
     return Experiment(name, parse_settings(ExperimentSettings, {**values, **names}), sections)
-
-
-def differences(first: Experiment, second: Experiment) -> list[str]:
-    """Return the names of the settings in which two experiments differ.
-
-    Settings that change no model do not count, nor does where generated images would come from
-    if one of the two uses none.
-    """
-    no_matter = {"seeds", "test_runs", "baseline", "analysis"}
-    if not (first.uses_generated and second.uses_generated):
-        no_matter |= {"generator", "num_samples", "selection", "labeller"}
-    one, other = first.as_json(), second.as_json()
-    return sorted(key for key in one if key not in no_matter and one[key] != other[key])
 
 
 Json = dict[str, Any]
@@ -130,6 +122,20 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """The runs of one experiment that were attacked on the test split."""
+
+    chosen_seed: int
+    evaluations: dict[int, Evaluation]
+    """By seed; the chosen run is among them."""
+
+    @property
+    def chosen(self) -> Evaluation:
+        """The evaluation of the run that validation chose."""
+        return self.evaluations[self.chosen_seed]
+
+
+@dataclass(frozen=True)
 class Generated:
     """JSON of the stages that make and measure generated images."""
 
@@ -150,17 +156,10 @@ class Stages:
     labeller_evaluation: Evaluation
     runs: dict[int, Json]
     """`training.json` of each run, by seed."""
-    chosen_seed: int
-    evaluations: dict[int, Evaluation]
-    """Of the runs that met the test split, by seed; the chosen run is among them."""
+    tested: Arm
     landscape: Json
     generated: Generated | None
-    baseline: Evaluation | None
-
-    @property
-    def chosen(self) -> Evaluation:
-        """The evaluation of the chosen run."""
-        return self.evaluations[self.chosen_seed]
+    baseline: Arm | None
 
 
 def load_stages(folders: StageFolders) -> Stages:
@@ -171,19 +170,16 @@ def load_stages(folders: StageFolders) -> Stages:
             evaluated.
     """
     runs = [read_json(run / "training.json", "pyrobust train") for run in folders.runs]
-    chosen_seed, evaluations = read_evaluations(folders.choice, folders.evaluations)
     baseline = None
     if folders.baseline_choice is not None:
-        seed, of_baseline = read_evaluations(folders.baseline_choice, folders.baseline_evaluations)
-        baseline = of_baseline[seed]
+        baseline = read_arm(folders.baseline_choice, folders.baseline_evaluations)
     return Stages(
         folders=folders,
         dataset=read_json(folders.dataset / "dataset.json", "pyrobust dataset"),
         labeller=read_json(folders.labeller / "labeller.json", "pyrobust train-labeller"),
         labeller_evaluation=_evaluation(folders.labeller_evaluation),
         runs={run["settings"]["seed"]: run for run in runs},
-        chosen_seed=chosen_seed,
-        evaluations=evaluations,
+        tested=read_arm(folders.choice, folders.evaluations),
         landscape=read_json(folders.landscape / "landscape.json", "pyrobust landscape"),
         generated=_generated(folders.generated) if folders.generated else None,
         baseline=baseline,
@@ -203,8 +199,12 @@ def _evaluation(folder: Path) -> Evaluation:
     return Evaluation(folder, read_json(folder / "evaluation.json", "pyrobust evaluate"))
 
 
-def read_evaluations(choice: Path, folders: tuple[Path, ...]) -> tuple[int, dict[int, Evaluation]]:
-    """Return the chosen seed, and the evaluations by seed."""
+def read_arm(choice: Path, folders: tuple[Path, ...]) -> Arm:
+    """Read the choice among the runs of an experiment, and the evaluations of those tested.
+
+    Raises:
+        UserError: a file is missing, or the chosen run was not evaluated.
+    """
     chosen = int(read_json(choice / "choice.json", "pyrobust choose")["chosen_seed"])
     by_seed = {_seed_of(folder, chosen): _evaluation(folder) for folder in folders}
     if chosen not in by_seed:
@@ -213,7 +213,7 @@ def read_evaluations(choice: Path, folders: tuple[Path, ...]) -> tuple[int, dict
             f"{', '.join(map(str, folders))}: "
             f"'pyrobust evaluate --model {choice}/model.safetensors' writes it"
         )
-    return chosen, by_seed
+    return Arm(chosen, by_seed)
 
 
 def _seed_of(folder: Path, chosen_seed: int) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from pyrobust.evaluation.intervals import wilson_interval
-from pyrobust.reporting.comparison import Rows, interval_of
+from pyrobust.reporting.accuracies import Rows, interval_of
 from pyrobust.reporting.published_results import SNAPSHOT, PaperResult, leaders_on, results_on
 from pyrobust.reporting.wording import (
     amount,

@@ -75,6 +75,11 @@ def points(difference: float, num_images: int = 0) -> str:
     return f"{100 * difference:+.{_decimals(num_images)}f}".replace("-", "−")
 
 
+def unsigned_points(difference: float, num_images: int = 0) -> str:
+    """Return the size of a difference of fractions in percentage points."""
+    return f"{100 * abs(difference):.{_decimals(num_images)}f}"
+
+
 def points_interval(bounds: list[float], num_images: int = 0) -> str:
     """Return an interval of a difference in percentage points, as in "[+6.3, +25.7]"."""
     low, high = (points(bound, num_images) for bound in bounds)

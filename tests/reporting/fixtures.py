@@ -1,6 +1,8 @@
 """A complete small tree of stage outputs with plausible values, made in a second."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import TrainSettings
+from pyrobust.data.dataset import Dataset
 from pyrobust.files import write_json
 from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders
 from tests.reporting.fake_images import (
@@ -66,6 +69,7 @@ def make_stages(root: Path) -> StageFolders:
     _make_evaluation(root / "evaluate/seed0", labels, [0.93, 0.60, 0.58, 0.57], random)
     _make_evaluation(root / "evaluate/seed1", labels, [0.94, 0.66, 0.63, 0.62], random)
     _make_evaluation(root / "baseline/evaluate/seed0", labels, [0.95, 0.5, 0.48, 0.46], random)
+    _make_evaluation(root / "baseline/evaluate/seed1", labels, [0.95, 0.5, 0.47, 0.44], random)
     _make_landscape(root / "landscape")
     return StageFolders(
         dataset=root / "dataset",
@@ -82,7 +86,28 @@ def make_stages(root: Path) -> StageFolders:
             quality=root / "analysis/quality.json",
         ),
         baseline_choice=root / "baseline/train",
-        baseline_evaluations=(root / "baseline/evaluate/seed0",),
+        baseline_evaluations=tuple(root / f"baseline/evaluate/seed{seed}" for seed in (0, 1)),
+    )
+
+
+def add_seeds(folders: StageFolders, robust: Sequence[float], baseline: Sequence[float]) -> Any:
+    """Add runs with these robust accuracies after AA+MT, from seed 2 on; return the new folders."""
+    root, random = folders.dataset.parent, np.random.default_rng(1)
+    labels = Dataset.open(folders.dataset).test.labels()
+    runs, evaluations, others = [], [], []
+    for seed, level in enumerate(robust, 2):
+        runs.append(root / f"train/seed{seed}")
+        _make_run(runs[-1], seed, random)
+        evaluations.append(root / f"evaluate/seed{seed}")
+        _make_evaluation(evaluations[-1], labels, [0.94, level, level, level], random)
+    for seed, level in enumerate(baseline, 2):
+        others.append(root / f"baseline/evaluate/seed{seed}")
+        _make_evaluation(others[-1], labels, [0.94, level, level, level], random)
+    return replace(
+        folders,
+        runs=(*folders.runs, *runs),
+        evaluations=(*folders.evaluations, *evaluations),
+        baseline_evaluations=(*folders.baseline_evaluations, *others),
     )
 
 
@@ -111,7 +136,7 @@ def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
         }
         for step, level in zip(steps[3::4], rise[3::4], strict=True)
     ]
-    best = validations[-2 + seed]
+    best = validations[-2 + seed % 2]
     settings = TrainSettings(architecture="wrn-10-2", epsilon="32/255", seed=seed, **TRAINING)
     write_json(
         folder / "training.json",

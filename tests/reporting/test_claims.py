@@ -4,19 +4,33 @@ from typing import Any
 
 import pytest
 
-from pyrobust.reporting.claims import fid_caveat, gain, labeller_under_attack
+from pyrobust.reporting.claims import (
+    effect,
+    effect_basis,
+    effect_name,
+    fid_caveat,
+    labeller_under_attack,
+)
 from pyrobust.reporting.wording import duration, interval, percent, points
 
 
+def arm(mean: float) -> dict[str, Any]:
+    return {"num_runs": 4, "mean": mean, "std": 0.012, "interval": [mean - 0.02, mean + 0.02]}
+
+
 def record_with(low: float, difference: float, high: float, **baseline: Any) -> dict[str, Any]:
-    robust = {"difference": difference, "interval": [low, high]}
+    bounds = {"difference": difference, "interval": [low, high]}
+    clean = {"difference": 0.004, "interval": [-0.01, 0.02]}
+    arms = {"experiment": arm(0.8 + difference), "baseline": arm(0.8)}
     facts = {
         "experiment": "other",
+        "attack": "aa_mt",
         "num_images": 500,
         "differs_in": ["mixing_factor"],
         "uses_generated": False,
-        "clean_accuracy": {"difference": 0.0, "interval": [-0.01, 0.01]},
-        "robust_accuracy": robust,
+        "clean_accuracy": clean,
+        "robust_accuracy": {**bounds, "only_this": 20, "only_baseline": 7},
+        "effect": {"robust_accuracy": {**bounds, **arms}, "clean_accuracy": {**clean, **arms}},
     }
     return {"baseline": facts | baseline}
 
@@ -24,20 +38,33 @@ def record_with(low: float, difference: float, high: float, **baseline: Any) -> 
 @pytest.mark.parametrize(
     ("low", "difference", "high", "claim"),
     [
-        (0.01, 0.05, 0.09, "Generated data raised robust accuracy by +5.0 points [+1.0, +9.0]."),
-        (-0.09, -0.05, -0.01, "did not help: robust accuracy fell by −5.0 points [−9.0, −1.0]."),
-        (-0.02, 0.01, 0.04, "made no difference to robust accuracy that 500 images can show"),
+        (0.01, 0.05, 0.09, "Generated data raises robust accuracy by 5.0 points (95% CI 1.0 to"),
+        (-0.09, -0.05, -0.01, "lowers robust accuracy by 5.0 points (95% CI 1.0 to 9.0)"),
+        (-0.02, 0.01, 0.04, "no measurable effect: the difference in robust accuracy is +1.0"),
     ],
 )
-def test_the_gain_is_claimed_only_beyond_its_interval(
+def test_an_effect_is_claimed_only_beyond_its_interval(
     low: float, difference: float, high: float, claim: str
 ) -> None:
-    assert claim in gain(record_with(low, difference, high))
+    text = effect(record_with(low, difference, high))
+    assert claim in text
+    assert "Mean over 4 training runs" in text
+    assert "(sd 1.2)" in text
+
+
+def test_one_pair_of_models_claims_nothing_about_data() -> None:
+    record = record_with(0.01, 0.05, 0.09, effect=None)
+    assert effect(record).startswith(
+        "The chosen model and that of other differ by +5.0 points in robust accuracy on these 500"
+    )
+    assert "no evidence about generated data" in effect_basis(record)
+    assert "Generated data" not in effect(record) + effect_name(record)
 
 
 def test_generated_data_get_no_credit_for_other_differences() -> None:
     record = record_with(0.01, 0.05, 0.09, differs_in=["architecture", "mixing_factor"])
-    assert gain(record).startswith("What differs from other (architecture, mixing_factor) raised")
+    assert effect(record).startswith("The change from other (architecture, mixing_factor) raises")
+    assert effect_name(record) == "Difference from baseline"
 
 
 @pytest.mark.parametrize(("passed", "says"), [(True, "works"), (False, "too weak to trust")])

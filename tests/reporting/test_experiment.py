@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pyrobust.errors import UserError
-from pyrobust.reporting.stage_results import differences, parse_experiment
+from pyrobust.reporting.effects import differences
+from pyrobust.reporting.stage_results import parse_experiment
 from tests.reporting.fixtures import experiment_json
 
 
@@ -31,13 +32,17 @@ def test_wrong_settings_are_refused_in_one_sentence(text: str, sentence: str) ->
         parse_experiment("x", text)
 
 
+ATTACK = json.loads(experiment_json())["evaluation"]
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"mixing_factor": 1}, ["mixing_factor"]),
         ({"mixing_factor": 1, "num_samples": 5}, ["mixing_factor"]),
         ({"mixing_factor": 0.5, "num_samples": 5}, ["mixing_factor", "num_samples"]),
-        ({"seeds": [7], "test_runs": "chosen", "baseline": "y"}, []),
+        ({"seeds": [7, 9], "baseline": "y"}, []),
+        ({"evaluation": {**ATTACK, "name": "more", "autoattack": True, "curve": []}}, []),
         ({"selection": {"name": "until_full", "min_score": 0.5}}, ["selection"]),
     ],
 )
@@ -47,3 +52,22 @@ def test_only_settings_that_shape_the_model_count(
     one = parse_experiment("x", experiment_json())
     other = parse_experiment("y", json.dumps(json.loads(experiment_json()) | changes))
     assert differences(one, other) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": [0]}, "its number of seeds is 1 instead of 2"),
+        ({"seeds": [0, 1, 2, 3]}, "its number of seeds is 4 instead of 2"),
+        ({"test_runs": "chosen"}, "its test_runs is chosen instead of all"),
+        ({"evaluation": {"name": "aa_mt"}}, "its apgd_ce_steps of the evaluation is 100 inst"),
+        ({"evaluation": {**ATTACK, "num_images": 50}}, "its num_images of the evaluation is 50"),
+    ],
+)
+def test_experiments_that_were_measured_in_different_ways_are_not_compared(
+    changes: dict[str, object], sentence: str
+) -> None:
+    one = parse_experiment("x", experiment_json())
+    other = parse_experiment("y", json.dumps(json.loads(experiment_json()) | changes))
+    with pytest.raises(UserError, match=sentence):
+        differences(one, other)

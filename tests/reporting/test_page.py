@@ -134,10 +134,10 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
     "sentence",
     [
         "62.0%",
-        "Generated data raised robust accuracy by +16.0 points",
+        "differ by +16.0 points in robust accuracy on these 200 images",
         "This is not the paper's attack.",
         "Labeller features, not those of published FID. Note: few images.",
-        "Against digits_linf_no_generated",
+        "no evidence about generated data",
         "Not recorded: sample, label, features, landscape.",
         "Complementarity of the generated images of each class",
         "Of 375 samples,\n7 lay nearer than\n0.05 to a training image",

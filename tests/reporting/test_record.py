@@ -68,7 +68,13 @@ def test_all_runs_and_their_spread_are_there(finished: StageFolders) -> None:
 
 def test_there_is_no_spread_where_one_run_met_the_test(folders: StageFolders) -> None:
     chosen = folders.evaluations[1].rename(folders.evaluations[1].with_name("chosen"))
-    record = record_of(replace(folders, evaluations=(chosen,)))
+    of_baseline = (folders.baseline_evaluations[0],)
+    one_each = replace(folders, evaluations=(chosen,), baseline_evaluations=of_baseline)
+    settings = (experiment_json(test_runs="chosen", **more) for more in ({}, {"mixing_factor": 1}))
+    experiments = (parse_experiment(name, text) for name, text in zip("ab", settings, strict=True))
+    experiment, baseline = experiments
+    record = build_record(experiment, load_stages(one_each), baseline)
+    assert record["baseline"]["effect"] is None
     assert record["spread"] is None
     assert [run["test"] is None for run in record["runs"]] == [True, False]
     assert record["robust_accuracy"] == 0.62
@@ -108,6 +114,7 @@ def test_a_baseline_in_another_ball_is_refused(folders: StageFolders) -> None:
         ({"mixing_factor": 0.8}, "seed0 was made with mixing_factor 0.3, but .* has 0.8: run"),
         ({"training": {"epochs": 9}}, "made with epochs 4.0, but the experiment has 9.0"),
         ({"evaluation": {"name": "aa_mt"}}, "made with apgd_ce_steps 20, but the experiment"),
+        ({"seeds": [0, 1, 2]}, r"runs have the seeds \[0, 1\], but the experiment has \[0, 1, 2\]"),
     ],
 )
 def test_stages_of_other_settings_are_refused(
@@ -123,7 +130,9 @@ def test_rows_that_disagree_with_the_summary_are_refused(folders: StageFolders) 
     summary = read_json(path, "")
     summary["stages"][-1]["num_standing"] = 7
     write_json(path, summary)
-    with pytest.raises(UserError, match=r"counts 124 images standing, evaluation\.json beside it"):
+    with pytest.raises(
+        UserError, match=r"has 124 images that withstand the attack, but evaluation\.json"
+    ):
         record_of(folders)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from pyrobust.config.columns import value_of
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
-from pyrobust.reporting.comparison import interval_of, scores_of
+from pyrobust.reporting.accuracies import interval_of, scores_of
 from pyrobust.reporting.departures import attack_departures
-from pyrobust.reporting.stage_results import read_evaluations
+from pyrobust.reporting.stage_results import read_arm
 
 Row = dict[str, Any]
 
@@ -97,8 +97,7 @@ def accuracies(point: Point) -> Row:
     if len(folders) == 1:
         summary = read_json(folders[0] / "evaluation.json", "pyrobust evaluate")
     else:
-        seed, evaluations = read_evaluations(choice, folders)
-        summary = evaluations[seed].summary
+        summary = read_arm(choice, folders).chosen.summary
     _check_threat(point, summary, folders[0])
     scores = scores_of(summary)
     labeller = read_json(Path(str(files["labeller"])), "pyrobust train-labeller")
