@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from pyrobust import ops
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Fit
+from pyrobust.training.adam import AdamUpdate
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.loader import Augmentation, Loader
-from pyrobust.training.loop import Metrics, Run, run_loop
+from pyrobust.training.loop import SKIPPED, Metrics, Run, run_loop
 from pyrobust.training.weight_averaging import WeightAverage
 
 # Lines that the log of a run has at most, and the fewest steps that one averages over.
@@ -54,7 +55,8 @@ class NetworkTraining(ABC):
         average: the averaged weights of the network that samples.
     """
 
-    metric_names: Sequence[str] = ("loss",)
+    update_metrics: Sequence[str] = ("loss",)
+    """Names of the numbers that `update` returns."""
 
     max_loss: float = 1e4
     """A loss above it is lost."""
@@ -88,11 +90,16 @@ class NetworkTraining(ABC):
             channels_last=False,
         )
 
+    @property
+    def metric_names(self) -> Sequence[str]:
+        """Names of the numbers that `step` returns."""
+        return (*self.update_metrics, SKIPPED)
+
     @abstractmethod
     def update(self, step: int) -> Tensor:
-        """Make update `step`, `self.average` included, and return the metrics of the batch.
+        """Update all networks from the batches of step `step`, and return the metrics.
 
-        The metrics are means over all processes, (len(metric_names),) float32, the loss first.
+        They are means over all processes, (len(update_metrics),) float32, the loss first.
         """
 
     def normal(self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0) -> Tensor:
@@ -134,10 +141,18 @@ class NetworkTraining(ABC):
         }
 
     def step(self, step: int) -> Tensor:
-        """Make update `step` (from 0)."""
+        """Make update `step` (from 0) and move the weight average, unless the update is skipped."""
         # Dropout draws from torch's own generator; a resumed run must draw the same.
-        torch.manual_seed(_seed_of(self.settings.seed, step, self.processes.rank))
-        return self.update(step)
+        torch.manual_seed(seed_of(self.settings.seed, step, self.processes.rank))
+        before = self._num_skips()
+        metrics = self.update(step)
+        skipped = self._num_skips() > before
+        if not skipped:
+            self.average.update(self.averaging_decay(step))
+        return torch.cat([metrics, metrics.new_full((1,), float(skipped))])
+
+    def _num_skips(self) -> int:
+        return sum(part.skips for part in self.parts.values() if isinstance(part, AdamUpdate))
 
     def log_facts(self, step: int) -> Metrics:
         """Return what else a line of the log holds after `step` updates."""
@@ -200,7 +215,7 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
 
 
-def _seed_of(*numbers: int) -> int:
+def seed_of(*numbers: int) -> int:
     """Return a seed for torch's generator that mixes non-negative numbers of any size."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 

@@ -1,5 +1,6 @@
 """Adam on one network, with a state that a killed run resumes from."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -15,6 +16,9 @@ class AdamUpdate:
 
     Args:
         weight_decay: decoupled from the gradient (AdamW).
+
+    Attributes:
+        skips: updates that were skipped since this object was made.
     """
 
     def __init__(
@@ -26,28 +30,42 @@ class AdamUpdate:
         weight_decay: float = 0.0,
     ) -> None:
         self.network, self._processes = network, processes
+        self.skips = 0
         self._parameters = list(network.parameters())
         self._optimizer = torch.optim.AdamW(
             self._parameters, betas=betas, eps=eps, weight_decay=weight_decay
         )
 
     def step(
-        self, learning_rate: float, max_norm: float | None = None, skip_norm: float | None = None
+        self,
+        loss: Tensor,
+        learning_rate: float,
+        max_norm: float | None = None,
+        skip_norm: float = math.inf,
     ) -> Tensor:
-        """Update the weights and drop the gradients; return the gradients' norm.
+        """Update the weights unless loss or gradients are not finite, and drop the gradients.
 
         Args:
+            loss: (), of this process, which the gradients are of.
             max_norm: longer gradients are shortened to it.
-            skip_norm: an update whose gradients are longer, or not finite, is not made.
+            skip_norm: an update whose gradients are as long or longer is skipped too.
+
+        Returns:
+            The norm of the gradients before they are shortened, ().
         """
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._processes.average_(gradients)
+        loss = loss.detach().clone()
+        self._processes.average_([loss])
         norm = nn.utils.get_total_norm(gradients)
-        if skip_norm is None or bool(norm < skip_norm):
+        # All processes decide alike: they have the same means.
+        if bool((norm < skip_norm) & loss.isfinite()):
             if max_norm is not None:
                 nn.utils.clip_grads_with_norm_(self._parameters, max_norm, norm)
             self._optimizer.param_groups[0]["lr"] = learning_rate
             self._optimizer.step()
+        else:
+            self.skips += 1
         self._optimizer.zero_grad(set_to_none=True)
         return norm
 

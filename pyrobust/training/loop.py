@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -28,7 +28,13 @@ logger = logging.getLogger(__name__)
 # Steps between two agreements of several processes on whether one was asked to stop.
 _AGREE_STEPS = 10
 
+# Updates skipped in a row that end a run: no batch is to blame any more.
+_MAX_SKIPS = 100
+
 _PENDING = "loop.pending"
+
+SKIPPED = "skipped"
+"""Name of the metric by which a task reports a step whose update it did not make (1, else 0)."""
 
 Metrics = dict[str, float]
 
@@ -38,7 +44,11 @@ class Task(Protocol):
 
     @property
     def metric_names(self) -> Sequence[str]:
-        """Names of the numbers that `step` returns; the first is the loss."""
+        """Names of the numbers that `step` returns; the first is the loss.
+
+        A task that skips updates, such as those of a batch whose loss is not finite, has `SKIPPED`
+        as the last one. The log counts its skipped steps and averages the others.
+        """
 
     def step(self, step: int) -> Tensor:
         """Make update `step` (from 0) and return its metrics, (len(metric_names),) float32."""
@@ -66,6 +76,7 @@ class LoopSettings:
     Args:
         validations: times that the network is validated, evenly spread, the end included.
         best_by: metric of `validate` by which weights are kept, the later of equals.
+        best_is: whether the highest or the lowest value of that metric is the best.
         log_steps: steps that one line of the log averages over.
         max_loss: a loss above it is lost: cross-entropy at chance is the logarithm of the number
             of classes.
@@ -77,6 +88,7 @@ class LoopSettings:
     batch_size: int
     validations: int = 0
     best_by: str = "robust_accuracy"
+    best_is: Literal["highest", "lowest"] = "highest"
     log_steps: int = 10
     max_loss: float = 1e4
     save_steps: int = 1000
@@ -99,6 +111,7 @@ class Run:
         history: one entry a validation: its step and metrics.
         seconds, training_seconds: of work so far; the second without validation.
         log_position: bytes of the log that belong to it.
+        skipped_in_row: updates that were skipped since the last one that was made.
     """
 
     step: int = 0
@@ -106,10 +119,14 @@ class Run:
     seconds: float = 0.0
     training_seconds: float = 0.0
     log_position: int = 0
+    skipped_in_row: int = 0
 
-    def best(self, metric: str) -> dict[str, Any]:
+    def best(
+        self, metric: str, best_is: Literal["highest", "lowest"] = "highest"
+    ) -> dict[str, Any]:
         """Return the best entry of the history, the later one of equals."""
-        return max(self.history, key=lambda entry: (entry[metric], entry["step"]))
+        sign = 1 if best_is == "highest" else -1
+        return max(self.history, key=lambda entry: (sign * entry[metric], entry["step"]))
 
 
 def run_loop(
@@ -221,7 +238,8 @@ class _Loop:
             self._save()
             raise Interrupted
         run.history.append({"step": run.step, **metrics})
-        if run.best(self._settings.best_by) is run.history[-1]:
+        best = run.best(self._settings.best_by, self._settings.best_is)
+        if best is run.history[-1]:
             self._task.keep()
         if self.log is not None:
             epoch = self._task.log_facts(run.step)["epoch"]
@@ -229,27 +247,46 @@ class _Loop:
             logger.info("step %d, validation: %s", run.step, _told(metrics))
 
     def _write_log(self) -> None:
-        means = self._checked_pending().mean(0).tolist()
-        count = len(self._pending)
+        values, self.run.skipped_in_row = self._checked_pending()
         self._pending.clear()
-        metrics = dict(zip(self._task.metric_names, means, strict=True))
+        metrics = self._averages(values)
         if self.log is None or self.advance is None:
             return
         step = self.run.step
         self.log.write({"step": step, **self._task.log_facts(step), **metrics})
-        self.advance(count * self._settings.batch_size, _told(metrics))
+        self.advance(len(values) * self._settings.batch_size, _told(metrics))
 
-    def _checked_pending(self) -> Tensor:
-        """Return the pending metrics, (steps, metrics), after a look at each loss."""
+    def _averages(self, values: Tensor) -> Metrics:
+        """Return the means over the steps that made an update, and the number of the others."""
+        names = self._task.metric_names
+        if names[-1] != SKIPPED:
+            return dict(zip(names, values.mean(0).tolist(), strict=True))
+        made = values[values[:, -1] == 0, :-1]
+        means = dict(zip(names, made.mean(0).tolist(), strict=False)) if len(made) else {}
+        return {**means, SKIPPED: len(values) - len(made)}
+
+    def _checked_pending(self) -> tuple[Tensor, int]:
+        """Return the pending metrics, (steps, metrics), and the updates skipped since the last.
+
+        Raises:
+            UserError: a loss is not finite or above the limit though its update was made, or too
+                many updates in a row were skipped.
+        """
         values = torch.stack(self._pending).double().cpu()
-        first = self.logged_steps
-        for offset, loss in enumerate(values[:, 0].tolist()):
-            if not math.isfinite(loss) or loss > self._settings.max_loss:
-                raise UserError(
-                    f"training diverged: the loss of step {first + offset} is {loss:.4g}; try a "
-                    f"lower --learning-rate (the state before it is kept in {self._state.path})"
-                )
-        return values
+        may_skip, in_row = self._task.metric_names[-1] == SKIPPED, self.run.skipped_in_row
+        for step, (loss, last) in enumerate(values[:, [0, -1]].tolist(), self.logged_steps):
+            in_row = in_row + 1 if may_skip and last else 0
+            if in_row == _MAX_SKIPS:
+                problem = f"{in_row} updates in a row were skipped, up to step {step}"
+            elif not in_row and not (math.isfinite(loss) and loss <= self._settings.max_loss):
+                problem = f"the loss of step {step} is {loss:.4g}"
+            else:
+                continue
+            raise UserError(
+                f"training diverged: {problem}; try a lower --learning-rate (the state before it "
+                f"is kept in {self._state.path})"
+            )
+        return values, in_row
 
     def _check_weights(self, tensors: Mapping[str, Tensor]) -> None:
         """Refuse a state that the next step cannot go on from; its loss need not tell yet."""

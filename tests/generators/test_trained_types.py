@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
@@ -14,7 +15,10 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator
 from pyrobust.generators.fitting import fit_generator
+from pyrobust.generators.network_training import NetworkTraining, run_training
 from pyrobust.generators.registry import GENERATORS, load_generator
+from pyrobust.generators.vdvae import vdvae
+from pyrobust.generators.vdvae.mixture import log_likelihood
 from tests.generators.fits import RUNTIME, fit_of
 
 SMALL = {
@@ -25,7 +29,7 @@ SMALL = {
 
 
 def settings_of(kind: str, **changes: object) -> GeneratorSettings:
-    small = {"batch_size": 8, "training_steps": 7, **SMALL[kind], **changes}
+    small = {"batch_size": 8, "training_steps": 7, **SMALL.get(kind, {}), **changes}
     return parse_settings(GeneratorSettings, {"type": kind, "preset": "tiny", **small})
 
 
@@ -163,3 +167,45 @@ def test_a_vdvae_codes_images_ever_shorter(bars: Dataset, tmp_path: Path) -> Non
     training = GENERATORS["vdvae"].start_training(fit_of(bars, settings, tmp_path))
     losses = [float(training.step(step)[0]) for step in range(60)]
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.5
+
+
+def test_a_likelihood_that_is_infinite_once_is_skipped_and_counted(
+    bars: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def once_infinite(parameters: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        calls.append(len(calls))
+        result = log_likelihood(parameters, x)
+        return result - torch.inf if calls[-1] == 3 else result
+
+    monkeypatch.setattr(vdvae, "log_likelihood", once_infinite)
+    settings = settings_of("vdvae", training_steps=10)
+    training = GENERATORS["vdvae"].start_training(fit_of(bars, settings, tmp_path))
+    run_training(training)
+    (line,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert len(calls) == 10 and line["skipped"] == 1
+    assert np.isfinite([line["loss"], line["gradient_norm"]]).all()
+
+
+@pytest.mark.parametrize("kind", ["biggan", "ddpm", "edm", "stylegan2", "vdvae"])
+def test_a_step_whose_gradients_are_not_finite_changes_nothing(
+    kind: str, bars: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = GENERATORS[kind].start_training(fit_of(bars, settings_of(kind), tmp_path))
+    training.step(0)
+    monkeypatch.setattr(nn.utils, "get_total_norm", lambda gradients: torch.tensor(torch.nan))
+    before = {name: value.clone() for name, value in training.state().items()}
+    assert training.metric_names[-1] == "skipped" and training.step(1)[-1] == 1
+    # Passes of a network with spectral norm move its singular vectors, update or not.
+    moved = {name for name, value in training.state().items() if not value.equal(before[name])}
+    assert {name for name in moved if "parametrizations" not in name} <= {"augment.signs"}
+    monkeypatch.undo()
+    assert training.step(1)[-1] == 0
+    assert not training.state()["average." + averaged_name(training)].equal(
+        before["average." + averaged_name(training)]
+    )
+
+
+def averaged_name(training: NetworkTraining) -> str:
+    return next(name for name, _ in training.average.network.named_parameters())

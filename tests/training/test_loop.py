@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pyrobust.errors import UserError
 from pyrobust.training.data_parallel import Processes
-from pyrobust.training.loop import LoopSettings, Metrics, Run, remove_state, run_loop
+from pyrobust.training.loop import SKIPPED, LoopSettings, Metrics, Run, remove_state, run_loop
 from pyrobust.training.resuming import Interrupted
 
 ONE = Processes(torch.device("cpu"))
@@ -220,3 +221,50 @@ def test_the_curves_of_a_killed_run_are_the_lines_of_its_log(tmp_path: Path) -> 
         expected = {line["step"]: line[key] for line in lines if line.get("split") == split}
         assert len(expected) == 5
         assert points == pytest.approx(expected, rel=1e-6), tag
+
+
+class Skipping(Walk):
+    """Skips the updates of some steps, whose loss is not finite."""
+
+    metric_names = ("loss", "size", SKIPPED)
+
+    def __init__(self, skipped: Collection[int], before_step=lambda step: None) -> None:
+        super().__init__(before_step)
+        self.skipped = skipped
+
+    def step(self, step: int) -> Tensor:
+        if step in self.skipped:
+            self.before_step(step)
+            return torch.tensor([float("inf"), float("nan"), 1.0])
+        return torch.cat([super().step(step), torch.zeros(1)])
+
+
+def test_skipped_updates_are_counted_and_the_others_averaged(tmp_path: Path) -> None:
+    skipped = {3, 4, *range(20, 30)}
+    train(tmp_path, Skipping(skipped))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    of_steps = [line for line in lines if "split" not in line]
+    assert [line[SKIPPED] for line in of_steps] == [2, 0, 10, 0, 0]
+    walk = Walk()
+    losses = [float(walk.step(step)[0]) for step in range(8)]
+    assert of_steps[0]["loss"] == pytest.approx(sum(losses) / 8)
+    assert "loss" not in of_steps[2]
+
+
+def test_a_long_row_of_skipped_updates_ends_the_run_though_it_was_resumed(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, total_steps=300)
+    with pytest.raises(KilledError):
+        train(tmp_path / "row", Skipping(range(150, 250), kill_at(235)), settings)
+    with pytest.raises(UserError, match="100 updates in a row were skipped, up to step 24"):
+        train(tmp_path / "row", Skipping(range(150, 250)), settings)
+    train(tmp_path / "broken", Skipping([s for s in range(150, 251) if s != 200]), settings)
+
+
+def test_an_update_made_from_a_loss_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    class Careless(Skipping):
+        def step(self, step: int) -> Tensor:
+            return super().step(step) * torch.tensor([1, 1, 0])
+
+    settings = replace(SETTINGS, max_loss=float("inf"))
+    with pytest.raises(UserError, match="diverged: the loss of step 7 is inf"):
+        train(tmp_path, Careless([7]), settings)

@@ -47,7 +47,7 @@ class BigGanTraining(NetworkTraining):
     Fakes are asked to be of the classes of the real images beside them.
     """
 
-    metric_names = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
+    update_metrics = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
     mirrors = False
 
     def __init__(
@@ -79,7 +79,6 @@ class BigGanTraining(NetworkTraining):
             scores = self._update_discriminator(step, *of_chunk)
         self._discriminator.requires_grad_(False)
         loss = self._update_generator(step, chunks[1][0], chunks[2][0])
-        self.average.update(self.averaging_decay(step))
         metrics = torch.stack([scores[0], loss, *scores[1:]])
         self.processes.average_([metrics])
         return metrics
@@ -96,7 +95,7 @@ class BigGanTraining(NetworkTraining):
         of_real, of_fake = scores.chunk(2)
         loss = discriminator_loss(of_real, of_fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(self.learning_rate(step))
+        self._discriminator_update.step(loss, self.learning_rate(step))
         return loss.detach(), of_real.detach().mean(), of_fake.detach().mean()
 
     def _update_generator(self, step: int, labels: Tensor, positions: Tensor) -> Tensor:
@@ -104,7 +103,7 @@ class BigGanTraining(NetworkTraining):
             fake = self._generator(self._latents(positions, step, _FOR_GENERATOR), labels)
             loss = generator_loss(self._discriminator(fake, labels).float())
         loss.backward()  # type: ignore[no-untyped-call]
-        self._generator_update.step(self.learning_rate(step))
+        self._generator_update.step(loss, self.learning_rate(step))
         return loss.detach()
 
     def _latents(self, positions: Tensor, step: int, stream: int) -> Tensor:

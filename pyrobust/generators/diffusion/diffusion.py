@@ -50,8 +50,7 @@ class DiffusionTraining(NetworkTraining):
         torch.autograd.backward(loss)
         metrics = loss.detach()[None]
         self.processes.average_([metrics])
-        self._adam.step(self.learning_rate(step), self._max_norm)
-        self.average.update(self.averaging_decay(step))
+        self._adam.step(loss, self.learning_rate(step), self._max_norm)
         return metrics
 
 

@@ -216,7 +216,8 @@ class AdaptiveProbability:
             real_scores: (), the mean sign of the scores of the batch.
             batch_size: real images of an update, all processes together.
         """
-        self._signs += real_scores
+        # A batch whose update is skipped since its scores are not finite counts as 0.
+        self._signs += torch.nan_to_num(real_scores, nan=0.0)
         if (step + 1) % _INTERVAL:
             return
         direction = torch.sign(self._signs / _INTERVAL - self._target)

@@ -63,7 +63,7 @@ class StyleGan2Training(NetworkTraining):
     length penalty nor a mixing of styles for CIFAR.
     """
 
-    metric_names = ("discriminator_loss", "generator_loss", "overfitting", "augment_probability")
+    update_metrics = ("discriminator_loss", "generator_loss", "overfitting", "augment_probability")
     mirrors = False
 
     def __init__(
@@ -92,7 +92,6 @@ class StyleGan2Training(NetworkTraining):
             self._penalize(step, batch)
         self._discriminator.requires_grad_(False)
         of_generator = self._update_generator(step, batch)
-        self.average.update(self.averaging_decay(step))
         metrics = torch.stack([of_discriminator, of_generator, overfitting, p])
         self.processes.average_([metrics])
         self._adaptive.update(step, metrics[2], self.settings.batch_size)
@@ -108,21 +107,21 @@ class StyleGan2Training(NetworkTraining):
             of_fake = self._score(fake, step, batch, _OF_FAKE)
         loss = discriminator_loss(of_real, of_fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+        self._discriminator_update.step(loss, self.learning_rate(step) * _LAZY)
         return loss.detach(), of_real.detach().sign().mean()
 
     def _penalize(self, step: int, batch: TrainingBatch) -> None:
         penalty = r1_penalty(lambda x: self._score(x, step, batch, _OF_PENALTY), _scaled(batch.x))
         weighted = self.settings.r1_gamma * _PENALTY_INTERVAL * penalty
         weighted.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(self.learning_rate(step) * _LAZY)
+        self._discriminator_update.step(weighted, self.learning_rate(step) * _LAZY)
 
     def _update_generator(self, step: int, batch: TrainingBatch) -> Tensor:
         with self.passes():
             fake = self._fakes(step, batch, _FOR_GENERATOR)
             loss = generator_loss(self._score(fake, step, batch, _OF_GENERATED))
         loss.backward()  # type: ignore[no-untyped-call]
-        self._generator_update.step(self.learning_rate(step))
+        self._generator_update.step(loss, self.learning_rate(step))
         return loss.detach()
 
     def _fakes(self, step: int, batch: TrainingBatch, stream: int) -> Tensor:

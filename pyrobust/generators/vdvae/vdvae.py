@@ -23,7 +23,7 @@ _MAX_NORM, _SKIP_NORM = 200.0, 400.0
 class VdvaeTraining(NetworkTraining):
     """Minimises distortion + rate: the image's code length in nats a dimension."""
 
-    metric_names = ("loss", "distortion", "rate", "gradient_norm")
+    update_metrics = ("loss", "distortion", "rate", "gradient_norm")
     mirrors = False
     max_loss = math.inf  # the update of a batch that costs too much is skipped
 
@@ -51,8 +51,7 @@ class VdvaeTraining(NetworkTraining):
         rate = divergence.mean() / dimensions
         loss = distortion + rate
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._optimizer.step(self.learning_rate(step), _MAX_NORM, _SKIP_NORM)
-        self.average.update(self.averaging_decay(step))
+        norm = self._optimizer.step(loss, self.learning_rate(step), _MAX_NORM, _SKIP_NORM)
         metrics = torch.stack([loss.detach(), distortion.detach(), rate.detach(), norm])
         self.processes.average_([metrics])
         return metrics
