@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pyrobust.config.experiment import check_config
+from pyrobust.models.published import PUBLISHED
 from tests.workflow.running import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,6 +55,16 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
     assert not missing
 
 
+def test_published_checkpoints_are_listed_with_their_accuracies() -> None:
+    text = (ROOT / "docs/evaluation.md").read_text()
+    rows = re.findall(r"^\| `(\w[\w-]*)` \| (?:ℓ∞|ℓ2) .* ([\d.]+) % \| ([\d.]+) % \|$", text, re.M)
+    listed = {name: (float(clean), float(robust)) for name, clean, robust in rows}
+    assert listed == {
+        name: (round(100 * model.clean_accuracy, 2), round(100 * model.robust_accuracy, 2))
+        for name, model in PUBLISHED.items()
+    }
+
+
 NAMES = (
     "LAYOUTS", "detect_layout", "GENERATORS", "PRESETS", "RECIPES", "attack_departures",
     "TrainedGenerator", "BlockGenerator",
@@ -61,7 +72,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("word", NAMES)
-def test_names_that_extending_tells_exist_in_the_code(word: str) -> None:
+def test_names_in_extending_exist_in_the_code(word: str) -> None:
     assert f"`{word}`" in (ROOT / "docs/extending.md").read_text()
     sources = (path.read_text() for path in (ROOT / "pyrobust").rglob("*.py"))
     assert any(re.search(rf"^(def|class) {word}\b|^{word}\b", text, re.M) for text in sources)
