@@ -44,7 +44,7 @@ def commands(page: Path) -> list[str]:
     whole commands within a sentence: those with arguments and without gaps."""
     text = page.read_text().replace("\\\n", " ")
     fenced = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.M | re.S)
-    indented = re.findall(r"^    \S.*$", text, re.M)
+    indented = re.findall(r"^ {4,}\S.*$", text, re.M)
     lines = [line.strip() for block in [*fenced, *indented] for line in block.splitlines()]
     inline = re.findall(r"`(\w+ [^`<]+)`", text.replace("```", ""))
     lines += [line for line in inline if "..." not in line and line not in lines]
