@@ -90,6 +90,7 @@ def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
         "clean_interval": record["clean_interval"],
         "robust_accuracy": record["robust_accuracy"],
         "robust_interval": record["robust_interval"],
+        "bounds": _bounds(record),
         "baseline": record["baseline"],
         "paper": record["paper"],
         "departures": record["attack_departures"],
@@ -98,6 +99,21 @@ def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
         "seconds": cost["seconds"],
         "hours": cost["seconds"] / 3600,
     }
+
+
+def _bounds(record: Record) -> tuple[float, float]:
+    """Return between what the robust accuracy lies: images and, where known, seeds considered."""
+    intervals = [record["robust_interval"]]
+    spread = record["spread"]
+    if spread and spread["robust_accuracy"].get("interval"):
+        intervals.append(spread["robust_accuracy"]["interval"])
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _tied_with_first(rows: list[Record]) -> list[Record]:
+    """Return the rows that cannot be told from the first: their intervals overlap with its own."""
+    low, _ = rows[0]["bounds"]
+    return [row for row in rows[1:] if row["bounds"][1] >= low]
 
 
 def _task(number: int, task: tuple[str, str, str], rows: list[Record]) -> Record:
@@ -112,6 +128,7 @@ def _task(number: int, task: tuple[str, str, str], rows: list[Record]) -> Record
         "id": f"task-{number}",
         "title": f"{dataset}, {norm_name(norm)}, ε = {epsilon}",
         "rows": rows,
+        "tied": _tied_with_first(rows),
         "chart": accuracy_chart(rows, f"Clean and robust accuracy on {dataset}, {norm} {epsilon}"),
         "paper": results_on(*task)[-1:],
         "leaders": leaders_on(*task)[:1],

@@ -177,7 +177,7 @@ def load_stages(folders: StageFolders) -> Stages:
         folders=folders,
         dataset=read_json(folders.dataset / "dataset.json", "pyrobust dataset"),
         labeller=read_json(folders.labeller / "labeller.json", "pyrobust train-labeller"),
-        labeller_evaluation=_evaluation(folders.labeller_evaluation),
+        labeller_evaluation=read_evaluation(folders.labeller_evaluation),
         runs={run["settings"]["seed"]: run for run in runs},
         tested=read_arm(folders.choice, folders.evaluations),
         landscape=read_json(folders.landscape / "landscape.json", "pyrobust landscape"),
@@ -195,7 +195,8 @@ def _generated(folders: GeneratedFolders) -> Generated:
     )
 
 
-def _evaluation(folder: Path) -> Evaluation:
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read `evaluation.json` in a folder."""
     return Evaluation(folder, read_json(folder / "evaluation.json", "pyrobust evaluate"))
 
 
@@ -206,7 +207,7 @@ def read_arm(choice: Path, folders: tuple[Path, ...]) -> Arm:
         UserError: a file is missing, or the chosen run was not evaluated.
     """
     chosen = int(read_json(choice / "choice.json", "pyrobust choose")["chosen_seed"])
-    by_seed = {_seed_of(folder, chosen): _evaluation(folder) for folder in folders}
+    by_seed = {_seed_of(folder, chosen): read_evaluation(folder) for folder in folders}
     if chosen not in by_seed:
         raise UserError(
             f"the chosen run (seed {chosen}) has no evaluation among "

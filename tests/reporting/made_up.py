@@ -76,7 +76,9 @@ def _trained(point: Json, kind: str, folder: Path) -> dict[str, str]:
          "settings": EvaluationSettings().model_dump(mode="json"), **_cascade(left),
          "autoattack": _cascade(also) if point["evaluation"] == "autoattack" else None},
     )  # fmt: skip
-    write_json(folder / "choice.json", {"chosen_seed": 0})
+    validation = {"robust_accuracy": robust}
+    runs = [{"seed": 0, "best_step": 1, "validation": validation}]
+    write_json(folder / "choice.json", {"chosen_seed": 0, "runs": runs})
     write_json(folder / "labeller.json", {"test_accuracy": labeller})
     return {name: str(folder / f"{name}.json") for name in ("evaluation", "choice", "labeller")}
 

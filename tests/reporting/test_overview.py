@@ -21,6 +21,7 @@ def experiment(name: str, robust: float, clean: float = 0.9, **settings: Any) ->
         "clean_accuracy": clean, "clean_interval": [0.88, 0.92], "robust_accuracy": robust,
         "robust_interval": [robust - 0.03, robust + 0.03], "baseline": None, "paper": None,
         "attack_departures": [], "labeller": {"attack_check": {"passed": True}}, "runs": [{}],
+        "spread": None,
     }  # fmt: skip
     return Path(f"results/{name}.json"), record, {"seconds": 3600.0}
 
@@ -67,6 +68,34 @@ def test_each_task_has_its_own_table_and_the_best_published_models() -> None:
     assert "66.10% robust" in page
     assert "Bartoldson2024" in page
     assert "<fieldset" not in page  # one row needs no sorting
+
+
+def test_nobody_is_the_most_robust_whose_interval_overlaps_with_the_next() -> None:
+    clear = build_overview([experiment("a", 0.5), experiment("b", 0.6)], Path("results"))
+    assert "b is the most robust of 2" in clear
+    assert clear.count('class="best"') == 1
+    tied = [experiment("a", 0.55), experiment("b", 0.6), experiment("c", 0.3)]
+    page = build_overview(tied, Path("results"))
+    assert "no experiment is clearly the most robust: b has 60.0%" in page
+    assert "overlaps with that of a." in page
+    assert 'class="best"' not in page
+
+
+def test_the_spread_over_seeds_counts_in_the_comparison() -> None:
+    path, record, cost = experiment("b", 0.6)
+    record["spread"] = {"robust_accuracy": {"interval": [0.5, 0.7]}}
+    page = build_overview([experiment("a", 0.5), (path, record, cost)], Path("results"))
+    assert "no experiment is clearly the most robust" in page
+
+
+def test_one_pair_of_models_is_shown_as_such() -> None:
+    path, record, cost = experiment("a", 0.5)
+    pair = {"difference": 0.02, "interval": [0.01, 0.03]}
+    record["baseline"] = {"effect": None, "robust_accuracy": pair}
+    assert "one pair: +2.0" in build_overview([(path, record, cost)], Path("results"))
+    arm = {"num_runs": 4}
+    record["baseline"]["effect"] = {"robust_accuracy": {**pair, "experiment": arm}}
+    assert "[+1.0, +3.0], 4 seeds" in build_overview([(path, record, cost)], Path("results"))
 
 
 def test_weak_attacks_are_marked() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner
 
 from pyrobust.cli import app
@@ -45,18 +46,40 @@ def make_point(tmp_path: Path) -> Any:
     """Return a function that writes the files of a point and returns its JSON."""
     count = iter(range(100))
     write_json(tmp_path / "labeller.json", {"test_accuracy": 0.9568})
-    write_json(tmp_path / "choice.json", {"chosen_seed": 0})
 
-    def make(robust: float = 0.6, name: str | None = None, **changed: Any) -> dict[str, Any]:
+    def make(
+        robust: float | list[float] = 0.6,
+        name: str | None = None,
+        validation: float = 0.6,
+        **changed: Any,
+    ) -> dict[str, Any]:
+        folder = tmp_path / f"point{next(count)}"
+        levels = robust if isinstance(robust, list) else [robust]
+        names = [f"seed{seed}" for seed in range(len(levels))] if len(levels) > 1 else ["chosen"]
+        runs = [
+            {"seed": seed, "best_step": 1, "validation": {"robust_accuracy": validation}}
+            for seed in range(len(levels))
+        ]
+        write_json(folder / "choice.json", {"chosen_seed": 0, "runs": runs})
         files = {
-            "evaluation": evaluation(tmp_path / f"evaluation{next(count)}", 0.86, robust),
-            "choice": str(tmp_path / "choice.json"),
+            "evaluation": [
+                evaluation(folder / name, 0.86, level)
+                for name, level in zip(names, levels, strict=True)
+            ],
+            "choice": str(folder / "choice.json"),
             "labeller": str(tmp_path / "labeller.json"),
         }
         columns = {key: changed.pop(key) for key in list(changed) if key in COLUMNS}
         kind = changed.pop("kind", "ddpm")
-        return {"experiment": "e", "kind": kind, "settings": {**SETTINGS, **changed},
-                "files": files, **COLUMNS, **columns, "name": name}  # fmt: skip
+        return {
+            "experiment": "e",
+            "kind": kind,
+            "settings": {**SETTINGS, **changed},
+            "files": files,
+            **COLUMNS,
+            **columns,
+            "name": name,
+        }
 
     return make
 
@@ -104,6 +127,64 @@ def test_a_curve_is_drawn_for_each_series_and_takes_the_papers_number_at_its_x(
     assert "Date" not in figure
 
 
+ORIGINALS_ALONE = {"mixing_factor": 1.0, "seeds": [0, 1, 2, 3], "test_runs": "all"}
+
+
+def test_seeds_reach_the_table_with_the_gain_over_no_generated_data(
+    make_point: Any, tmp_path: Path
+) -> None:
+    with_data, without = [0.58, 0.60, 0.61, 0.59], [0.54, 0.55, 0.56, 0.55]
+    mixed = make_point(with_data, "DDPM", **{**ORIGINALS_ALONE, "mixing_factor": 0.3})
+    points = [mixed, make_point(without, "DDPM", **ORIGINALS_ALONE)]
+    rows, figure = make(tmp_path, {"show": "curves", "series": ["name"]}, points)
+    row, alone = rows
+    assert (row["num_runs"], row["robust_runs"]) == ("4", "0.58 0.6 0.61 0.59")
+    assert float(row["robust_mean"]) == pytest.approx(0.595)
+    assert float(row["robust_sd"]) == pytest.approx(np.std(with_data, ddof=1), abs=1e-6)
+    assert float(row["robust_mean_low"]) < 0.595 < float(row["robust_mean_high"])
+    expected = stats.ttest_ind(with_data, without, equal_var=False).confidence_interval()
+    assert float(row["gain"]) == pytest.approx(0.045)
+    assert float(row["gain_low"]) == pytest.approx(expected.low, abs=1e-6)
+    assert float(row["gain_high"]) == pytest.approx(expected.high, abs=1e-6)
+    assert alone["gain"] == ""
+    assert "mean of 4 seeds, 95% interval" in figure
+
+
+def test_a_gain_of_single_runs_has_no_interval(make_point: Any, tmp_path: Path) -> None:
+    points = [make_point(0.6, mixing_factor=0.3), make_point(0.55, mixing_factor=1.0)]
+    rows, _ = make(tmp_path, {"show": "accuracies"}, points)
+    assert (rows[0]["num_runs"], float(rows[0]["gain"])) == ("1", pytest.approx(0.05))
+    assert rows[0]["gain_low"] == rows[0]["robust_sd"] == rows[0]["robust_mean_low"] == ""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seeds": [0, 1]}, {"architecture": "wrn-34-10"}, {"training": {"epochs": 9}},
+     {"test_runs": "chosen"}],
+)  # fmt: skip
+def test_arms_that_differ_in_more_than_data_have_no_gain(
+    changed: dict[str, Any], make_point: Any, tmp_path: Path
+) -> None:
+    mixed = make_point([0.6] * 4, **{**ORIGINALS_ALONE, "mixing_factor": 0.3})
+    levels = [0.55] * (2 if "seeds" in changed else 4)
+    points = [mixed, make_point(levels, **{**ORIGINALS_ALONE, **changed})]
+    rows, _ = make(tmp_path, {"show": "accuracies"}, points)
+    assert rows[0]["gain"] == ""
+
+
+def test_validation_chooses_the_mixing_factor_and_not_the_test(
+    make_point: Any, tmp_path: Path
+) -> None:
+    results = {0.0: (0.58, 0.57), 0.3: (0.60, 0.62), 0.5: (0.63, 0.61), 1.0: (0.55, 0.54)}
+    points = [make_point(test, mixing_factor=share, validation=validation)
+              for share, (test, validation) in results.items()]  # fmt: skip
+    rows, figure = make(tmp_path, {"show": "curves"}, points)
+    chosen = [row["mixing_factor"] for row in rows if row["chosen_by_validation"] == "yes"]
+    assert chosen == ["0.3"]
+    assert [row["validation_accuracy"] for row in rows] == ["0.57", "0.62", "0.61", "0.54"]
+    assert "ring: chosen by validation" in figure
+
+
 def test_labeller_accuracy_can_be_the_x_axis(make_point: Any, tmp_path: Path) -> None:
     settings = {"show": "curves", "x": "labeller_accuracy", "series": ["architecture"]}
     rows, _ = make(tmp_path, settings, [make_point()])
@@ -125,7 +206,7 @@ def test_a_setting_of_the_training_can_be_the_x_axis_and_a_series(
 
 def test_fractions_can_be_the_x_axis(make_point: Any, tmp_path: Path) -> None:
     point = make_point(0.5, epsilon="16/255")
-    evaluation(Path(point["files"]["evaluation"]).parent, 0.8, 0.5, "16/255")
+    evaluation(Path(point["files"]["evaluation"][0]).parent, 0.8, 0.5, "16/255")
     rows, _ = make(tmp_path, {"show": "curves", "x": "epsilon"}, [make_point(0.6), point])
     assert [row["epsilon"] for row in rows] == ["8/255", "16/255"]
 
@@ -199,7 +280,7 @@ def test_equal_inputs_give_equal_files(make_point: Any, tmp_path: Path) -> None:
 
 def test_an_evaluation_of_another_ball_is_refused(make_point: Any, tmp_path: Path) -> None:
     point = make_point()
-    evaluation(Path(point["files"]["evaluation"]).parent, 0.8, 0.6, "4/255")
+    evaluation(Path(point["files"]["evaluation"][0]).parent, 0.8, 0.6, "4/255")
     with pytest.raises(UserError, match="epsilon 4/255, but the experiment 'e' has 8/255"):
         make(tmp_path, {"show": "accuracies"}, [point])
     assert not list(tmp_path.glob("t.*"))

@@ -140,8 +140,8 @@ def test_all_smoke_twins_together_train_no_model_twice() -> None:
     counts = job_counts(run.stdout)
     trained = re.findall(r"output: results/train/(\S+)/training.json", run.stdout)
     assert len(trained) == len(set(trained)) == counts["train_robust"]
-    # A model for each of: no share, half, all; two generators, labellers, mixtures; fewer samples.
-    assert counts["train_robust"] == 10
+    # Mixing factors 0, 0.5 and 1; two generators, labellers, mixtures; fewer samples; three seeds.
+    assert counts["train_robust"] == 13
     assert (counts["fit_generator"], counts["train_labeller"]) == (2, 2)
     assert counts["make_target"] == len(targets("_smoke"))
 

@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from pyrobust.reporting.figure_style import LIGHT, MARKERS, percent_axis
+from pyrobust.reporting.paper_figures.gains import interval_words, shown
 from pyrobust.reporting.paper_figures.points import Row
 from pyrobust.reporting.wording import architecture_name, percent, stage_name
 
@@ -29,8 +30,7 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     """Draw clean and robust accuracy of each row, and the paper's as hollow marks."""
     hollow = False
     for key, marker in MARKERS.items():
-        values = [row[f"{key}_accuracy"] for row in rows]
-        low, high = ([row[f"{key}_{side}"] for row in rows] for side in ("low", "high"))
+        values, low, high = zip(*(shown(row, key) for row in rows), strict=True)
         axes.hlines(range(len(rows)), low, high, colors=LIGHT[key], lw=2)
         axes.plot(
             values,
@@ -45,7 +45,7 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
         name_hollow_marks(axes)
     _name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("accuracy, 95% interval")
+    axes.set_xlabel(f"accuracy, {interval_words(rows)}")
     percent_axis(axes, "x")
     figure.legend(loc="outside lower left", ncols=3)
 
@@ -119,11 +119,11 @@ def _write_measures(axes: Axes, rows: Sequence[Row]) -> None:
         ("inception_score", "IS", _two_decimals),
         ("robust_accuracy", "robust", percent),
     )
-    shown = [m for m in measures if any(row.get(f"{p}{m[0]}") for row in rows for p in _OF_BOTH)]
-    for column, (key, name, in_words) in enumerate(shown, 1):
+    known = [m for m in measures if any(row.get(f"{p}{m[0]}") for row in rows for p in _OF_BOTH)]
+    for column, (key, name, in_words) in enumerate(known, 1):
         axes.text(column, -0.75, name, ha="right", color=LIGHT["muted"])
         _write_column(axes, rows, key, in_words, column, "right")
-    axes.set_xlim(0, max(len(shown), 1))
+    axes.set_xlim(0, max(len(known), 1))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_axis_off()
 
@@ -143,6 +143,8 @@ def _write_column(
     """
     for place, row in enumerate(rows):
         ours, paper = (row.get(f"{prefix}{key}") for prefix in _OF_BOTH)
+        if key == "robust_accuracy" and row.get("num_runs"):
+            ours = shown(row, "robust")[0]
         style: dict[str, Any] = {"ha": align, "va": "center"}
         up = 0.0 if paper is None else 0.2
         words = "–" if ours is None else in_words(ours, row.get("num_images", 0))

@@ -13,6 +13,7 @@ from pyrobust.config.columns import as_number
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.figure_style import LIGHT, percent_axis
 from pyrobust.reporting.paper_figures.bar_charts import name_hollow_marks
+from pyrobust.reporting.paper_figures.gains import best_by_validation, interval_words, shown
 from pyrobust.reporting.paper_figures.paper_values import Statement, remark_on, statements_about
 from pyrobust.reporting.paper_figures.points import Point, Row
 from pyrobust.reporting.wording import architecture_name
@@ -34,10 +35,13 @@ _AXIS_NAMES = {
     "mixture_classes": "classes seen of the true distribution",
     "labeller_accuracy": "accuracy of the labeller",
     "num_samples": "generated samples",
-    "robust_accuracy": "robust accuracy, 95% interval",
-    "clean_accuracy": "clean accuracy, 95% interval",
+    "robust_accuracy": "robust accuracy",
+    "clean_accuracy": "clean accuracy",
 }
 _SHARES = ("mixing_factor", "mixture_share", "labeller_accuracy")
+
+
+_RING: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "ls": ""}
 
 
 @dataclass
@@ -76,12 +80,16 @@ def draw_curves(
     hollow = False
     for number, line in enumerate(_lines(settings, points, rows)):
         colour, marker = _STYLES[number % len(_STYLES)]
-        x = line.x(settings)
-        y = [row[settings.y] for row in line.rows]
-        end = settings.y.removesuffix("_accuracy")
-        low, high = ([row[f"{end}_{side}"] for row in line.rows] for side in ("low", "high"))
+        x, measure = line.x(settings), settings.y.removesuffix("_accuracy")
+        y, low, high = zip(*(shown(row, measure) for row in line.rows), strict=True)
         axes.vlines(x, low, high, colors=colour, lw=1.2, alpha=0.6)
         axes.plot(x, y, f"{marker}-", color=colour, markersize=4.5, label=line.name)
+        for place, row in zip(x, line.rows, strict=True):
+            if row["num_runs"] > 1:
+                runs = row[f"{measure}_runs"]
+                axes.plot([place] * len(runs), runs, ".", color=colour, markersize=2.5, alpha=0.5)
+        if settings.x == "mixing_factor":
+            _mark_choice(axes, x, y, line, colour)
         _draw_paper(axes, settings, line, colour, marker)
         hollow = hollow or any(stated.x is not None for stated in _statements(settings, line))
     if hollow:
@@ -92,7 +100,9 @@ def draw_curves(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(_AXIS_NAMES.get(settings.x, _in_words(settings.x)))
-    axes.set_ylabel(_AXIS_NAMES[settings.y])
+    axes.set_ylabel(f"{_AXIS_NAMES[settings.y]}, {interval_words(rows)}")
+    if settings.x == "mixing_factor":
+        axes.plot([], [], "o", color=LIGHT["muted"], label="ring: chosen by validation", **_RING)
     percent_axis(axes)
     if settings.x in _SHARES:
         percent_axis(axes, "x")
@@ -101,6 +111,16 @@ def draw_curves(
         words = fill(f"the paper: {remark}", _REMARK_WIDTH)
         axes.set_title(words, loc="left", fontsize=7.5, color=LIGHT["muted"])
     figure.legend(loc="outside lower left", ncols=3)
+
+
+def with_choice(
+    settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]
+) -> list[Row]:
+    """Return the rows, those over the mixing factor with a column for the choice by validation."""
+    if settings.x != "mixing_factor":
+        return list(rows)
+    best = {id(line.rows[best_by_validation(line.rows)]) for line in _lines(settings, points, rows)}
+    return [{**row, "chosen_by_validation": "yes" if id(row) in best else "no"} for row in rows]
 
 
 def paper_rows(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]) -> list[Row]:
@@ -162,6 +182,14 @@ def _statements(settings: TargetSettings, line: Line) -> list[Statement]:
     mixed = [point for point in line.points if point.settings["mixing_factor"] < 1]
     stated = statements_about(settings.paper, mixed or line.points)
     return [statement for statement in stated if statement.measure == settings.y]
+
+
+def _mark_choice(
+    axes: Axes, x: Sequence[float], y: Sequence[float], line: Line, colour: str
+) -> None:
+    """Ring the point of a line that validation chooses."""
+    best = best_by_validation(line.rows)
+    axes.plot(x[best], y[best], "o", markeredgecolor=colour, **_RING)
 
 
 def _draw_paper(axes: Axes, settings: TargetSettings, line: Line, colour: str, marker: str) -> None:

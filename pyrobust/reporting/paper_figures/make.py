@@ -15,6 +15,7 @@ from pyrobust.config.targets import TargetSettings
 from pyrobust.files import atomic_path, write_text
 from pyrobust.reporting.figure_style import LIGHT, STYLE, drawing
 from pyrobust.reporting.paper_figures import bar_charts, image_figures, line_charts
+from pyrobust.reporting.paper_figures.gains import gains
 from pyrobust.reporting.paper_figures.paper_values import published, stages_of
 from pyrobust.reporting.paper_figures.points import Point, Row, accuracies, describe, neighbours
 
@@ -47,6 +48,10 @@ def write_target(
             rows = [row for point in points for row in image_figures.sample_rows(point)]
         case _:
             rows = [_row(settings, point) for point in points]
+            if any("num_runs" in row for row in rows):
+                rows = [row | gain for row, gain in zip(rows, gains(points, rows), strict=True)]
+            if settings.show == "curves":
+                rows = line_charts.with_choice(settings, points, rows)
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = _draw(settings, points, rows)
         for path, options in (
@@ -123,6 +128,8 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def _cell(value: Any) -> Any:
     """Return a value as it is written; numbers with the digits that a measurement has."""
+    if isinstance(value, list):
+        return " ".join(str(_cell(each)) for each in value)
     if isinstance(value, float):
         return f"{value:.6g}"
     return "" if value is None else value

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pyrobust.config.columns import value_of
@@ -11,7 +12,8 @@ from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.reporting.accuracies import interval_of, scores_of
 from pyrobust.reporting.departures import attack_departures
-from pyrobust.reporting.stage_results import read_arm
+from pyrobust.reporting.effects import arm_of
+from pyrobust.reporting.stage_results import Arm, read_arm, read_evaluation
 
 Row = dict[str, Any]
 
@@ -91,24 +93,71 @@ def accuracies(point: Point) -> Row:
         UserError: a file is missing, or was made for another perturbation set.
     """
     files = point.files
-    listed = [files["evaluation"]] if isinstance(files["evaluation"], str) else files["evaluation"]
-    folders = tuple(Path(file).parent for file in listed)
-    choice = Path(str(files["choice"])).parent
-    if len(folders) == 1:
-        summary = read_json(folders[0] / "evaluation.json", "pyrobust evaluate")
-    else:
-        summary = read_arm(choice, folders).chosen.summary
-    _check_threat(point, summary, folders[0])
-    scores = scores_of(summary)
+    tested = tested_runs(point)
+    for evaluation in tested.evaluations.values():
+        _check_threat(point, evaluation.summary, evaluation.folder)
+    scores = scores_of(tested.chosen.summary)
     labeller = read_json(Path(str(files["labeller"])), "pyrobust train-labeller")
     num_images = scores["num_images"]
     row: Row = {"labeller_accuracy": labeller["test_accuracy"], "num_images": num_images}
     for key in ("clean", "robust"):
         row[f"{key}_accuracy"] = scores[f"{key}_accuracy"]
         row[f"{key}_low"], row[f"{key}_high"] = interval_of(scores[f"{key}_accuracy"], num_images)
+    row |= statistics_of(tested) | validation_of(Path(str(files["choice"])))
     # Whether all images were met only the split tells; steps and restarts are in the settings.
-    departures = attack_departures(summary["settings"], num_images, num_images)
+    departures = attack_departures(tested.chosen.summary["settings"], num_images, num_images)
     return row | {"departures": "; ".join(departures), "stages": _stages(scores)}
+
+
+def tested_runs(point: Point) -> Arm:
+    """Return the runs of a point that were evaluated: one for each seed, or the chosen one.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    listed = point.files["evaluation"]
+    folders = tuple(Path(file).parent for file in ([listed] if isinstance(listed, str) else listed))
+    choice = Path(str(point.files["choice"]))
+    if len(folders) == 1 and not folders[0].name.startswith("seed"):
+        # Evaluations by another attack or on generated samples are of the chosen run.
+        chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
+        return Arm(chosen, {chosen: read_evaluation(folders[0])})
+    return read_arm(choice.parent, folders)
+
+
+def statistics_of(arm: Arm) -> Row:
+    """Return mean, standard deviation, t interval and values of the runs that were evaluated.
+
+    With one run, mean and values are its own; the interval takes three runs.
+    """
+    runs = [arm.evaluations[seed].summary for seed in sorted(arm.evaluations)]
+    row: Row = {"num_runs": len(runs)}
+    for name, key in (("clean", "clean_accuracy"), ("robust", "worst")):
+        values = [float(summary[key]) for summary in runs]
+        found = arm_of(values)
+        low, high = found["interval"] or (None, None)
+        row |= {
+            f"{name}_mean": found["mean"],
+            f"{name}_sd": found["std"],
+            f"{name}_mean_low": low,
+            f"{name}_mean_high": high,
+            f"{name}_runs": values,
+        }
+    return row
+
+
+def validation_of(choice: Path) -> Row:
+    """Return robust accuracy on the validation split: of the chosen run, and its mean over runs.
+
+    Args:
+        choice: the file `choice.json`.
+    """
+    found = read_json(choice, "pyrobust choose")
+    by_seed = {run["seed"]: run["validation"]["robust_accuracy"] for run in found["runs"]}
+    return {
+        "validation_accuracy": by_seed[found["chosen_seed"]],
+        "validation_mean": fmean(by_seed.values()),
+    }
 
 
 def _stages(scores: Mapping[str, Any]) -> dict[str, float]:
