@@ -1,8 +1,8 @@
 """Training of a generator's networks by the project's one loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,6 +53,7 @@ class NetworkTraining(ABC):
     Attributes:
         parts: all that has a state, by name; a type adds its optimisers.
         average: the averaged weights of the network that samples.
+        loader: the batches by number; `batch_numbers` says which an update takes.
     """
 
     update_metrics: Sequence[str] = ("loss",)
@@ -72,15 +73,10 @@ class NetworkTraining(ABC):
         self.processes = fit.processes
         self.average = WeightAverage(network)
         self.parts: dict[str, HasState] = {"average": self.average}
-        count = self.settings.images_per_step
-        if count % self.processes.world_size:
-            raise UserError(
-                f"{self.processes.world_size} processes cannot share batches of {count}: "
-                "expected a divisor"
-            )
+        check_share(self.settings.batch_size, self.processes.world_size)
         train = fit.dataset.train
         self.loader = Loader(
-            BatchPlan(count, 1.0, train.count, 0, self.settings.seed),
+            BatchPlan(self.settings.batch_size, 1.0, train.count, 0, self.settings.seed),
             train,
             None,
             Augmentation(padding=0, flip=self.mirrors and fit.dataset.flip),
@@ -102,21 +98,29 @@ class NetworkTraining(ABC):
         They are means over all processes, (len(update_metrics),) float32, the loss first.
         """
 
-    def normal(self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0) -> Tensor:
+    def batch_numbers(self, step: int) -> range:
+        """Return the numbers of the batches that update `step` takes."""
+        count = self.settings.images_per_step // self.settings.batch_size
+        return range(step * count, (step + 1) * count)
+
+    def normal(
+        self, positions: Tensor, number: int, shape: Sequence[int], stream: int = 0
+    ) -> Tensor:
         """Return standard normal noise (B, *shape) that no other image of the training gets.
 
         Args:
-            positions: of the images in the whole batch of this step, as a `TrainingBatch` has them.
-            stream: tells apart the noises of one image.
+            positions: of the images in the whole batch, as a `TrainingBatch` has them.
+            number: of the batch.
+            stream: of the noises of one image.
         """
-        ids = self._noise_ids(positions, step)
+        ids = self._noise_ids(positions, number)
         return ops.normal(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
 
     def uniform(
-        self, positions: Tensor, step: int, shape: Sequence[int], stream: int = 0
+        self, positions: Tensor, number: int, shape: Sequence[int], stream: int = 0
     ) -> Tensor:
         """Return noise uniform in [0, 1), as `normal` does."""
-        ids = self._noise_ids(positions, step)
+        ids = self._noise_ids(positions, number)
         return ops.uniform(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
 
     def learning_rate(self, step: int) -> float:
@@ -145,7 +149,8 @@ class NetworkTraining(ABC):
         # Dropout draws from torch's own generator; a resumed run must draw the same.
         torch.manual_seed(seed_of(self.settings.seed, step, self.processes.rank))
         before = self._num_skips()
-        metrics = self.update(step)
+        with full_float32():
+            metrics = self.update(step)
         skipped = self._num_skips() > before
         if not skipped:
             self.average.update(self.averaging_decay(step))
@@ -162,8 +167,8 @@ class NetworkTraining(ABC):
             "learning_rate": self.learning_rate(step),
         }
 
-    def _noise_ids(self, positions: Tensor, step: int) -> Tensor:
-        return positions + step * self.settings.images_per_step
+    def _noise_ids(self, positions: Tensor, number: int) -> Tensor:
+        return positions + number * self.settings.batch_size
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
         """Measure the averaged network; None if `stopping` turned true on the way."""
@@ -215,9 +220,40 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
 
 
+def check_share(batch_size: int, num_processes: int) -> None:
+    """Refuse a batch that the processes cannot share equally.
+
+    Raises:
+        UserError: names the numbers that fit.
+    """
+    if batch_size % num_processes == 0:
+        return
+    counts = [str(count) for count in range(1, batch_size + 1) if batch_size % count == 0]
+    below = batch_size // num_processes * num_processes
+    sizes = [str(size) for size in (below, below + num_processes) if size]
+    raise UserError(
+        f"{num_processes} processes cannot share a batch of {batch_size} images equally: use "
+        f"--processes {' or '.join(counts)}, or --batch-size {' or '.join(sizes)}"
+    )
+
+
 def seed_of(*numbers: int) -> int:
     """Return a seed for torch's generator that mixes non-negative numbers of any size."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute float32 as float32 on a GPU, backward passes and penalties included.
+
+    cuDNN would else round the factors of convolutions to 10 bits (TensorFloat-32).
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def passes_in(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -20,6 +20,7 @@ from pyrobust.generators.biggan.networks import (
 from pyrobust.generators.network_training import AVERAGE, LIVE, NetworkTraining
 from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
 from pyrobust.training.adam import AdamUpdate
+from pyrobust.training.loader import TrainingBatch
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -34,17 +35,19 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 _BETAS = (0.0, 0.999)
 
-# Batches that the standing statistics are means over.
-_STANDING_BATCHES = 16
+# Batches that the standing statistics are means over: with classes drawn at random, enough for
+# each class of CIFAR-100 to appear in about eighty of them at the authors' batch size.
+_STANDING_BATCHES = 200
 
-# Streams of the latents: the discriminator's fakes, the generator's, and those of the statistics.
-_FOR_DISCRIMINATOR, _FOR_GENERATOR, _FOR_STATISTICS = range(3)
+# Streams of the noise: latents of the discriminator's fakes, of the generator's and of the
+# standing statistics, and the classes of the last.
+_FOR_DISCRIMINATOR, _FOR_GENERATOR, _FOR_STATISTICS, _CLASSES = range(4)
 
 
 class BigGanTraining(NetworkTraining):
     """Hinge loss between two networks with spectral norm.
 
-    Fakes are asked to be of the classes of the real images beside them.
+    The discriminator compares real images with fakes of the same classes.
     """
 
     update_metrics = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
@@ -70,44 +73,48 @@ class BigGanTraining(NetworkTraining):
         self.parts["discriminator"] = self._discriminator_update
 
     def update(self, step: int) -> Tensor:
-        """Make update `step`: all those of the discriminator, then that of the generator."""
-        batch = self.loader.batch(step)
-        parts = (2 * batch.x - 1, batch.labels, batch.positions)
-        chunks = [part.chunk(self.settings.discriminator_steps) for part in parts]
+        """Update the discriminator on each of the step's batches, then the generator once."""
+        rate, numbers = self.learning_rate(step), self.batch_numbers(step)
         self._discriminator.requires_grad_(True)
-        for of_chunk in zip(*chunks, strict=True):
-            scores = self._update_discriminator(step, *of_chunk)
+        for number in numbers:
+            batch = self.loader.batch(number)
+            if number == numbers[0]:
+                first = batch
+            scores = self._update_discriminator(number, batch, rate)
         self._discriminator.requires_grad_(False)
-        loss = self._update_generator(step, chunks[1][0], chunks[2][0])
+        loss = self._update_generator(numbers[0], first, rate)
         metrics = torch.stack([scores[0], loss, *scores[1:]])
         self.processes.average_([metrics])
         return metrics
 
     def _update_discriminator(
-        self, step: int, real: Tensor, labels: Tensor, positions: Tensor
+        self, number: int, batch: TrainingBatch, rate: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return loss, mean score of real and of fake images."""
+        """Return the loss, and the mean scores of real and of fake images."""
         with self.passes():
             with torch.no_grad():
-                fake = self._generator(self._latents(positions, step, _FOR_DISCRIMINATOR), labels)
+                latents = self._latents(batch.positions, number, _FOR_DISCRIMINATOR)
+                fake = self._generator(latents, batch.labels)
             # One pass for both: each pass is a step of the power iteration.
-            scores = self._discriminator(torch.cat([real, fake]), labels.repeat(2)).float()
+            images = torch.cat([2 * batch.x - 1, fake])
+            scores = self._discriminator(images, batch.labels.repeat(2)).float()
         of_real, of_fake = scores.chunk(2)
         loss = discriminator_loss(of_real, of_fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(loss, self.learning_rate(step))
+        self._discriminator_update.step(loss, rate)
         return loss.detach(), of_real.detach().mean(), of_fake.detach().mean()
 
-    def _update_generator(self, step: int, labels: Tensor, positions: Tensor) -> Tensor:
+    def _update_generator(self, number: int, batch: TrainingBatch, rate: float) -> Tensor:
         with self.passes():
-            fake = self._generator(self._latents(positions, step, _FOR_GENERATOR), labels)
-            loss = generator_loss(self._discriminator(fake, labels).float())
+            latents = self._latents(batch.positions, number, _FOR_GENERATOR)
+            fake = self._generator(latents, batch.labels)
+            loss = generator_loss(self._discriminator(fake, batch.labels).float())
         loss.backward()  # type: ignore[no-untyped-call]
-        self._generator_update.step(loss, self.learning_rate(step))
+        self._generator_update.step(loss, rate)
         return loss.detach()
 
-    def _latents(self, positions: Tensor, step: int, stream: int) -> Tensor:
-        return self.normal(positions, step, (self._generator.latent_size,), stream)
+    def _latents(self, positions: Tensor, number: int, stream: int) -> Tensor:
+        return self.normal(positions, number, (self._generator.latent_size,), stream)
 
     def weights(self) -> dict[str, Tensor]:
         """Return averaged and live weights, each with standing statistics of its own."""
@@ -122,12 +129,20 @@ class BigGanTraining(NetworkTraining):
     def _finished(self, network: nn.Module) -> dict[str, Tensor]:
         """Return the weights that sample: with standing statistics, without spectral norm."""
         result = copy.deepcopy(network)
-        positions = torch.arange(self.settings.batch_size, device=self.processes.device)
-        labels = positions % self.fit.dataset.num_classes
         with gathered_statistics(result):
             for number in range(_STANDING_BATCHES):
-                result(self._latents(positions, number, _FOR_STATISTICS), labels)
+                latents, labels = self.statistics_batch(number)
+                result(latents, labels)
         return state_without_spectral_norm(result.eval())
+
+    def statistics_batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return latents (batch_size, latent_size) and random classes (batch_size,) of a batch
+        of the standing statistics; each class is as likely as the others, whatever the batch size.
+        """
+        positions = torch.arange(self.settings.batch_size, device=self.processes.device)
+        uniform = self.uniform(positions, number, (), _CLASSES)
+        classes = (uniform * self.fit.dataset.num_classes).long()
+        return self._latents(positions, number, _FOR_STATISTICS), classes
 
 
 class BigGanGenerator(TrainedGenerator):
