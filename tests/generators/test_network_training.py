@@ -83,7 +83,7 @@ def test_batches_that_processes_cannot_share_are_refused_with_the_numbers_that_f
     ):
         training_of("biggan", bars, tmp_path, 50, world_size=8)
     with pytest.raises(
-        UserError, match="4 processes .*: use --processes 1 or 3, or --batch-size 4$"
+        UserError, match=r"4 processes cannot .* use --processes 1 or 3, or --batch-size 4$"
     ):
         check_share(3, 4)
     for fits in (1, 2, 5, 10, 25, 50):
