@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pyrobust.errors import UserError
 from pyrobust.generators.network_pickle import read_network_pickle
-from pyrobust.generators.stylegan2.layers import BINOMIAL
+from pyrobust.generators.resampling import binomial_taps
 from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.files import load_strictly
@@ -36,12 +36,15 @@ def published_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tenso
     Raises:
         UserError: the generator is of another architecture; lists missing and unexpected keys.
     """
-    taps = torch.tensor(BINOMIAL)
+    taps = binomial_taps().float()
     parameters = {}
     for name, value in state.items():
         if _FILTER.fullmatch(name):
             if value.shape != (4, 4) or not torch.allclose(value.float(), torch.outer(taps, taps)):
-                raise UserError(f"{source} enlarges by another filter than 1 3 3 1 (its {name})")
+                raise UserError(
+                    f"unsupported resampling filter {name} in {source}; expected [1, 3, 3, 1] "
+                    "along both axes"
+                )
         elif not _UNUSED.fullmatch(name):
             parameters[name] = value.float()
     load_strictly(_network_of(parameters, source), parameters, source)
@@ -56,8 +59,8 @@ def _network_of(state: Mapping[str, Tensor], source: str) -> GeneratorNetwork:
         latent_size, num_classes = state["mapping.embed.weight"].shape
     except KeyError as error:
         raise UserError(
-            f"{source} is no class-conditional StyleGAN2 ({error} is missing); its keys begin with "
-            f"{', '.join(list(state)[:3])}"
+            f"{source} is not a class-conditional StyleGAN2 ({error} is missing); its keys begin "
+            f"with {', '.join(list(state)[:3])}"
         ) from error
     sides = [int(found[1]) for name in state if (found := re.match(r"synthesis\.b(\d+)\.", name))]
     layers = sum(1 for name in state if re.fullmatch(r"mapping\.fc\d+\.weight", name))
@@ -93,7 +96,7 @@ def convert_generator(source: Path, target: Path) -> None:
         kind, state = "vdvae", read_checkpoint(source)
         if "decoder.out_net.out_conv.weight" not in state:
             raise UserError(
-                f"{source} holds no VDVAE; its keys begin with {', '.join(list(state)[:3])}"
+                f"{source} does not hold a VDVAE; its keys begin with {', '.join(list(state)[:3])}"
             )
     write_tensors(target, state, {**_FORMAT, "type": kind})
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
@@ -112,3 +113,66 @@ def test_float32_is_not_rounded_to_tensor_float_32(
     handle.remove()
     assert seen >= {("forward", False), ("backward", False)}
     assert not any(allowed for _, allowed in seen) and torch.backends.cudnn.allow_tf32
+
+
+# Operators whose result on CUDA differs from run to run, and which --deterministic refuses (from
+# the documentation of torch.use_deterministic_algorithms).
+NOT_DETERMINISTIC = {
+    "adaptive_max_pool2d_backward",
+    "_adaptive_avg_pool2d_backward",
+    "_adaptive_avg_pool3d_backward",
+    "avg_pool3d_backward",
+    "bincount",
+    "cumsum",
+    "_embedding_bag_backward",
+    "fractional_max_pool2d_backward",
+    "fractional_max_pool3d_backward",
+    "grid_sampler_2d_backward",
+    "grid_sampler_3d_backward",
+    "histc",
+    "kthvalue",
+    "max_pool3d_with_indices_backward",
+    "max_unpool2d",
+    "max_unpool3d",
+    "median",
+    "nll_loss2d_forward",
+    "nll_loss2d_backward",
+    "put_",
+    "reflection_pad1d_backward",
+    "reflection_pad2d_backward",
+    "reflection_pad3d_backward",
+    "replication_pad1d_backward",
+    "replication_pad2d_backward",
+    "replication_pad3d_backward",
+    "scatter_reduce",
+    "upsample_bicubic2d_backward",
+    "upsample_bilinear2d_backward",
+    "upsample_linear1d_backward",
+    "upsample_trilinear3d_backward",
+}
+
+
+class Operators(TorchDispatchMode):
+    """Notes the names of all operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_every_operator_of_an_update_is_deterministic_on_cuda(
+    kind: str, bars: Dataset, tmp_path: Path
+) -> None:
+    changes = {"stylegan2": {"augment_target": 0.6, "augment_images": 8}}.get(kind, {})
+    settings = settings_of(kind, **changes)
+    training = GENERATORS[kind].start_training(fit_of(bars, settings, tmp_path))
+    with Operators() as operators:
+        training.step(0)
+        training.step(16)
+    assert "convolution_backward" in operators.names
+    assert not operators.names & NOT_DETERMINISTIC

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from pyrobust.generators.stylegan2.layers import enlarge, shrink
+from pyrobust.generators.resampling import rotation, scaling, transform, translation
 
 # Random numbers that one image takes.
 NUM_UNIFORMS = 21
@@ -24,45 +23,20 @@ _BRIGHTNESS = 0.2
 _LOG_CONTRAST = 0.5 * math.log(2)
 _LOG_SATURATION = math.log(2)
 
-# The low-pass filter of the symlet with six vanishing moments (Daubechies 1992, table 6.3), over
-# the root of 2: shrinking what it enlarged gives back every pixel.
-_SYMLET = tuple(
-    tap / math.sqrt(2)
-    for tap in (
-        0.015404109327027373,
-        0.0034907120842174702,
-        -0.11799011114819057,
-        -0.048311742585633,
-        0.4910559419267466,
-        0.787641141030194,
-        0.3379294217276218,
-        -0.07263752278646252,
-        -0.021060292512300564,
-        0.04472490177066578,
-        0.0017677118642428036,
-        -0.007800708325034148,
-    )
-)
 
-# Pixels beyond the border that the filter reaches to.
-_MARGIN = len(_SYMLET) // 4
-
-# The filter is not quite symmetric: pixels of the finer image lie this far behind their place.
-_LATENESS = sum(number * tap for number, tap in enumerate(_SYMLET)) - (len(_SYMLET) - 1) / 2
-
-
-def augment(images: Tensor, p: Tensor, uniforms: Tensor, normals: Tensor) -> Tensor:
+def augment(images: Tensor, p: Tensor, uniforms: Tensor, normals: Tensor, taps: Tensor) -> Tensor:
     """Return randomly transformed images; differentiable in the images, twice.
 
     Args:
         images: (N, C, H, W) in [-1, 1], C 1 or 3.
         p: (), probability of each transformation.
         uniforms: (N, NUM_UNIFORMS) in [0, 1); normals: (N, NUM_NORMALS).
+        taps: those of `symlet_taps`, on the device.
     """
     uniform, normal = iter(uniforms.unbind(1)), iter(normals.unbind(1))
     geometry = _geometry(images.shape[2:], p, uniform, normal)
     colour = _colour(p, uniform, normal)
-    return _recolour(_transform(images, geometry), colour)
+    return _recolour(transform(images, geometry, taps), colour)
 
 
 def _geometry(
@@ -99,59 +73,16 @@ def _geometry(
     ]
     ones = torch.ones_like(flip)
     maps = (
-        _scaling(flip, ones),
-        _rotation(turn),
-        _translation(*shift),
-        _scaling(scale, scale),
-        _rotation(before),
-        _scaling(stretch, 1 / stretch),
-        _rotation(after),
-        _translation(*fraction),
+        scaling(flip, ones),
+        rotation(turn),
+        translation(*shift),
+        scaling(scale, scale),
+        rotation(before),
+        scaling(stretch, 1 / stretch),
+        rotation(after),
+        translation(*fraction),
     )
     return reduce(torch.matmul, maps)
-
-
-def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    return torch.diag_embed(torch.stack([x, y, torch.ones_like(x)], 1))
-
-
-def _rotation(angle: Tensor) -> Tensor:
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rows = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1)
-    return rows.reshape(-1, 3, 3)
-
-
-def _translation(x: Tensor, y: Tensor) -> Tensor:
-    result = torch.eye(3, dtype=x.dtype, device=x.device).repeat(len(x), 1, 1)
-    result[:, 0, 2], result[:, 1, 2] = x, y
-    return result
-
-
-def _transform(images: Tensor, geometry: Tensor) -> Tensor:
-    """Resample at twice the resolution, where bilinear interpolation blurs little."""
-    extents = images.shape[:1:-1]  # width, height: grids name x before y
-    # Beyond its border the image goes on as a mirror shows it, as far as that may be seen.
-    width_border, height_border = (min(side - 1, side // 2 + _MARGIN) for side in extents)
-    padding = (width_border, width_border, height_border, height_border)
-    fine = enlarge(F.pad(images, padding, mode="reflect"), _SYMLET)
-    x, y = (_places(side, images) for side in extents)
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    result = torch.stack([columns, rows, torch.ones_like(rows)], -1)
-    source = torch.einsum("nij,hwj->nhwi", geometry[:, :2], result)
-    # From units of the image to units of `fine`.
-    borders = (width_border, height_border)
-    shrunk = [side / (side + 2 * border) for side, border in zip(extents, borders, strict=True)]
-    late = [_LATENESS / (side + 2 * border) for side, border in zip(extents, borders, strict=True)]
-    grid = source * source.new_tensor(shrunk) + source.new_tensor(late)
-    moved = F.grid_sample(fine, grid, padding_mode="reflection", align_corners=False)
-    return shrink(moved, _SYMLET)[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-
-
-def _places(side: int, like: Tensor) -> Tensor:
-    """Return where the pixels of the finer result lie, in units of the image, with a margin."""
-    pixels = torch.arange(-2 * _MARGIN, 2 * (side + _MARGIN), dtype=like.dtype, device=like.device)
-    return (pixels + 0.5 - _LATENESS) / side - 1
 
 
 def _colour(p: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor]) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.generators.base import Fit, GeneratorSpec
-from pyrobust.generators.network_training import NetworkTraining
+from pyrobust.generators.network_training import NetworkTraining, seed_of
+from pyrobust.generators.resampling import symlet_taps
 from pyrobust.generators.stylegan2.adaptive_augmentation import (
     NUM_NORMALS,
     NUM_UNIFORMS,
@@ -20,6 +21,7 @@ from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork
 from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
 from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
 from pyrobust.training.adam import AdamUpdate
+from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import TrainingBatch
 
 
@@ -47,10 +49,19 @@ def r1_penalty(scores_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 _BETAS = (0.0, 0.99)
 
-# The penalty is taken in every 16th update, with 16 times its weight, as an update of its own. Its
-# Adam then moves by (k + 1) / k as often, which rate and betas make good (StyleGAN2, appendix B).
+# Lazy regularisation (StyleGAN2, appendix B): R1 is taken in every 16th update, with 16 times its
+# weight, as an update of its own. Adam then makes (k + 1) / k times as many updates, for which its
+# rate and betas make up. The generator's interval is 4 in the authors' settings, which keep the
+# factor 4 / 5 for CIFAR, where there is no path length penalty.
 _PENALTY_INTERVAL = 16
-_LAZY = _PENALTY_INTERVAL / (_PENALTY_INTERVAL + 1)
+_DISCRIMINATOR_SHARE = _PENALTY_INTERVAL / (_PENALTY_INTERVAL + 1)
+_GENERATOR_SHARE = 4 / 5
+
+
+def _lazy_adam(network: nn.Module, processes: Processes, share: float) -> AdamUpdate:
+    """Return Adam with the betas of lazy regularisation."""
+    return AdamUpdate(network, processes, (_BETAS[0] ** share, _BETAS[1] ** share))
+
 
 # Streams of the noise: latents and maps of either network's fakes, and augmentations.
 _FOR_DISCRIMINATOR, _FOR_GENERATOR, _OF_REAL, _OF_FAKE, _OF_GENERATED, _OF_PENALTY = range(6)
@@ -71,12 +82,12 @@ class StyleGan2Training(NetworkTraining):
     ) -> None:
         super().__init__(fit, network)
         self._generator, self._discriminator = network, discriminator
-        self._generator_update = AdamUpdate(network, fit.processes, _BETAS)
-        lazy_betas = (_BETAS[0] ** _LAZY, _BETAS[1] ** _LAZY)
-        self._discriminator_update = AdamUpdate(discriminator, fit.processes, lazy_betas)
+        self._generator_update = _lazy_adam(network, fit.processes, _GENERATOR_SHARE)
+        self._discriminator_update = _lazy_adam(discriminator, fit.processes, _DISCRIMINATOR_SHARE)
         self._adaptive = AdaptiveProbability(
             self.settings.augment_target, self.settings.augment_images, fit.processes.device
         )
+        self._taps = symlet_taps().to(self.processes.device)
         # The probability never leaves 0 where the target cannot be exceeded.
         self._augments = self.settings.augment_target < 1
         self.parts["generator"] = self._generator_update
@@ -107,21 +118,21 @@ class StyleGan2Training(NetworkTraining):
             of_fake = self._score(fake, step, batch, _OF_FAKE)
         loss = discriminator_loss(of_real, of_fake)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(loss, self.learning_rate(step) * _LAZY)
+        self._discriminator_update.step(loss, self.learning_rate(step) * _DISCRIMINATOR_SHARE)
         return loss.detach(), of_real.detach().sign().mean()
 
     def _penalize(self, step: int, batch: TrainingBatch) -> None:
         penalty = r1_penalty(lambda x: self._score(x, step, batch, _OF_PENALTY), _scaled(batch.x))
         weighted = self.settings.r1_gamma * _PENALTY_INTERVAL * penalty
         weighted.backward()  # type: ignore[no-untyped-call]
-        self._discriminator_update.step(weighted, self.learning_rate(step) * _LAZY)
+        self._discriminator_update.step(weighted, self.learning_rate(step) * _DISCRIMINATOR_SHARE)
 
     def _update_generator(self, step: int, batch: TrainingBatch) -> Tensor:
         with self.passes():
             fake = self._fakes(step, batch, _FOR_GENERATOR)
             loss = generator_loss(self._score(fake, step, batch, _OF_GENERATED))
         loss.backward()  # type: ignore[no-untyped-call]
-        self._generator_update.step(loss, self.learning_rate(step))
+        self._generator_update.step(loss, self.learning_rate(step) * _GENERATOR_SHARE)
         return loss.detach()
 
     def _fakes(self, step: int, batch: TrainingBatch, stream: int) -> Tensor:
@@ -139,13 +150,16 @@ class StyleGan2Training(NetworkTraining):
         uniforms = self.uniform(batch.positions, step, (NUM_UNIFORMS,), stream)
         normals = self.normal(batch.positions, step, (NUM_NORMALS,), stream)
         with torch.autocast(images.device.type, enabled=False):
-            return augment(images, self._adaptive.p, uniforms, normals)
+            return augment(images, self._adaptive.p, uniforms, normals, self._taps)
 
 
 def _scaled(x: Tensor) -> Tensor:
     """Return images in [0, 1] as the networks take them, in [-1, 1]."""
     return 2 * x - 1
 
+
+# Second number of the seed of the discriminator's initial weights.
+_DISCRIMINATOR = 1
 
 # Layers of the mapping network and images that share a minibatch deviation, for CIFAR.
 _MAPPING_LAYERS = 2
@@ -176,7 +190,8 @@ class StyleGan2Generator(TrainedGenerator):
         spec, device = fit.spec, fit.processes.device
         height, _, channels = spec.image_shape
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.settings.seed)
+            # Of its own seed: the generator's weights are drawn from the settings' seed itself.
+            torch.manual_seed(seed_of(spec.settings.seed, _DISCRIMINATOR))
             discriminator = DiscriminatorNetwork(
                 height, channels, len(spec.class_names), spec.settings.width, _GROUP_SIZE
             )

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrobust.generators.resampling import binomial_taps, enlarge
 from pyrobust.generators.stylegan2.layers import (
     CLAMP,
     Linear,
-    enlarge,
     leaky_relu,
     modulated_conv,
     normalize_second_moment,
@@ -54,11 +54,13 @@ _START = 4
 class StyledConv(nn.Module):
     """Modulated convolution, noise of learned strength at each pixel, bias, leaky ReLU."""
 
+    taps: Tensor | None
+
     def __init__(
         self, in_channels: int, out_channels: int, style_size: int, doubling: bool = False
     ) -> None:
         super().__init__()
-        self.doubling = doubling
+        self.register_buffer("taps", binomial_taps() if doubling else None, persistent=False)
         self.affine = Linear(style_size, in_channels, bias=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -66,7 +68,7 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H, W), or twice H and W; noise is (N, 1, H, W)."""
-        out = modulated_conv(x, self.weight, self.affine(style), self.doubling)
+        out = modulated_conv(x, self.weight, self.affine(style), self.taps)
         return leaky_relu(out + noise * self.noise_strength + self.bias[:, None, None])
 
 
@@ -89,11 +91,14 @@ class ToImage(nn.Module):
 class SynthesisBlock(nn.Module):
     """All that happens at one resolution; the first starts from a constant."""
 
+    taps: Tensor
+
     def __init__(
         self, in_channels: int, width: int, channels: int, style_size: int, side: int
     ) -> None:
         super().__init__()
         self.side = side
+        self.register_buffer("taps", binomial_taps(), persistent=False)
         if in_channels:
             self.conv0 = StyledConv(in_channels, width, style_size, doubling=True)
         else:
@@ -120,7 +125,7 @@ class SynthesisBlock(nn.Module):
             x = self.conv0(x, style, noises[:, :1])
         x = self.conv1(x, style, noises[:, -1:])
         colours = self.torgb(x, style)
-        return x, colours if image is None else enlarge(image) + colours
+        return x, colours if image is None else enlarge(image, self.taps) + colours
 
 
 class Synthesis(nn.Module):

@@ -6,8 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from pyrobust.generators.resampling import (
+    _interpolated,
+    _mirrored,
+    rotation,
+    scaling,
+    symlet_taps,
+    transform,
+    translation,
+)
 from pyrobust.generators.stylegan2 import adaptive_augmentation as module
-from pyrobust.generators.stylegan2.adaptive_augmentation import NUM_NORMALS, NUM_UNIFORMS, augment
+from pyrobust.generators.stylegan2.adaptive_augmentation import NUM_NORMALS, NUM_UNIFORMS
+
+TAPS = symlet_taps()
+
+
+def augment(images: Tensor, p: Tensor, uniforms: Tensor, normals: Tensor) -> Tensor:
+    return module.augment(images, p, uniforms, normals, TAPS)
 
 
 def draws(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -24,7 +39,7 @@ def smooth_image(side: int) -> Tensor:
 
 
 def test_the_filter_is_an_orthogonal_low_pass() -> None:
-    taps = torch.tensor(module._SYMLET, dtype=torch.float64)
+    taps = TAPS
     assert taps.sum().item() == pytest.approx(1, abs=1e-12)
     for shift in range(6):
         product = (taps[2 * shift :] * taps[: 12 - 2 * shift]).sum()
@@ -41,19 +56,19 @@ def test_probability_zero_changes_nothing(side: int, channels: int) -> None:
 
 def test_whole_pixels_are_moved_exactly() -> None:
     images = torch.rand(1, 1, 16, 16)
-    moved = module._transform(images, module._translation(torch.tensor([6 / 16]), torch.zeros(1)))
+    moved = transform(images, translation(torch.tensor([6 / 16]), torch.zeros(1)), TAPS)
     torch.testing.assert_close(moved[..., :-3], images[..., 3:], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turns_and_mirrors_are_those_of_the_image(turns: int) -> None:
     image = smooth_image(24)
-    turned = module._transform(image, module._rotation(torch.tensor([turns * math.pi / 2])))
+    turned = transform(image, rotation(torch.tensor([turns * math.pi / 2])), TAPS)
     inner = (..., slice(3, -3), slice(3, -3))
     torch.testing.assert_close(turned[inner], image.rot90(turns, (2, 3))[inner], atol=0.01, rtol=0)
-    mirror = module._scaling(-torch.ones(1), torch.ones(1))
+    mirror = scaling(-torch.ones(1), torch.ones(1))
     torch.testing.assert_close(
-        module._transform(image, mirror)[inner], image.flip(3)[inner], atol=0.01, rtol=0
+        transform(image, mirror, TAPS)[inner], image.flip(3)[inner], atol=0.01, rtol=0
     )
 
 
@@ -95,3 +110,18 @@ def test_gradients_of_gradients_flow() -> None:
     (gradient,) = torch.autograd.grad(out.pow(3).sum(), images, create_graph=True)
     gradient.square().sum().backward()
     assert images.grad is not None and (images.grad != 0).any()
+
+
+def test_mirroring_and_interpolating_are_those_of_torch() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(2, 3, 6, 9, dtype=torch.float64)
+    assert _mirrored(_mirrored(images, 4, 3), 5, 2).equal(
+        torch.nn.functional.pad(images, (4, 4, 5, 5), mode="reflect")
+    )
+    columns, rows = (torch.rand(2, 2, 7, 5, dtype=torch.float64) * 4 - 1.5).unbind()
+    columns, rows = columns * 9, rows * 6  # up to two images beyond the borders
+    grid = torch.stack([(2 * columns + 1) / 9 - 1, (2 * rows + 1) / 6 - 1], -1)
+    expected = torch.nn.functional.grid_sample(
+        images, grid, padding_mode="reflection", align_corners=False
+    )
+    torch.testing.assert_close(_interpolated(images, columns, rows), expected)

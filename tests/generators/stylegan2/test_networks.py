@@ -6,19 +6,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pyrobust.generators.resampling import binomial_taps, enlarge, shrink, smooth
 from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork, batch_deviation
 from pyrobust.generators.stylegan2.layers import (
-    BINOMIAL,
     Linear,
-    enlarge,
     leaky_relu,
     modulated_conv,
     normalize_second_moment,
-    shrink,
-    smooth,
 )
 from pyrobust.generators.stylegan2.stylegan2 import discriminator_loss, generator_loss, r1_penalty
 from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
+
+TAPS = binomial_taps()
 
 
 def test_the_networks_for_conditional_cifar10_have_the_published_sizes() -> None:
@@ -53,31 +52,33 @@ def test_an_untrained_generator_ignores_the_noise_and_sees_latent_and_class() ->
 def test_filters_by_hand() -> None:
     # Taps 1 3 3 1: between the pixels 8 and 0 the enlarged row is 6, 6, 2, 0.
     x = torch.tensor([8.0, 0.0]).expand(1, 1, 2, 2)
-    assert enlarge(x)[0, 0, 1].tolist() == [6.0, 6.0, 2.0, 0.0]
+    assert enlarge(x, TAPS)[0, 0, 1].tolist() == [6.0, 6.0, 2.0, 0.0]
     corner = torch.zeros(1, 1, 4, 4)
     corner[..., 0, 0] = 64.0
-    assert shrink(corner)[0, 0].tolist() == [[9.0, 0.0], [0.0, 0.0]]
+    assert shrink(corner, TAPS)[0, 0].tolist() == [[9.0, 0.0], [0.0, 0.0]]
     flat = torch.ones(1, 2, 6, 6)
-    assert torch.equal(enlarge(flat)[..., 2:-2, 2:-2], torch.ones(1, 2, 8, 8))
-    assert torch.equal(smooth(flat, BINOMIAL, (0, 0, 0, 0)), torch.ones(1, 2, 3, 3))
+    assert torch.equal(enlarge(flat, TAPS)[..., 2:-2, 2:-2], torch.ones(1, 2, 8, 8))
+    assert torch.equal(smooth(flat, TAPS, (0, 0, 0, 0)), torch.ones(1, 2, 3, 3))
 
 
 def test_enlarging_is_the_filter_over_pixels_and_zeros() -> None:
     x = torch.randn(2, 3, 5, 4)
     spread = torch.zeros(2, 3, 10, 8)
     spread[..., ::2, ::2] = x
-    expected = smooth(spread, BINOMIAL, (2, 1, 2, 1), gain=2.0)
-    torch.testing.assert_close(enlarge(x), expected)
+    expected = smooth(spread, TAPS, (2, 1, 2, 1), gain=2.0)
+    torch.testing.assert_close(enlarge(x, TAPS), expected)
     even = x[..., :4, :]
-    smoothed = smooth(even, BINOMIAL, (1, 2, 1, 2))
-    torch.testing.assert_close(shrink(even), smoothed[..., ::2, ::2])
+    smoothed = smooth(even, TAPS, (1, 2, 1, 2))
+    torch.testing.assert_close(shrink(even, TAPS), smoothed[..., ::2, ::2])
 
 
 @pytest.mark.parametrize("double", [False, True])
 def test_modulation_equals_weights_of_each_image(double: bool) -> None:
     torch.manual_seed(0)
     x, weight, styles = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3), torch.randn(2, 3)
-    for out, image, style in zip(modulated_conv(x, weight, styles, double), x, styles, strict=True):
+    for out, image, style in zip(
+        modulated_conv(x, weight, styles, TAPS if double else None), x, styles, strict=True
+    ):
         own = weight * style[None, :, None, None]
         own = own / own.square().sum((1, 2, 3), keepdim=True).add(1e-8).sqrt()
         if double:
@@ -85,7 +86,7 @@ def test_modulation_equals_weights_of_each_image(double: bool) -> None:
             spread[..., 1:11:2, 1:11:2] = image
             spread = F.pad(spread, (1, 1, 1, 1))
             expected = F.conv2d(spread, own.flip(2, 3))
-            expected = smooth(expected, BINOMIAL, (1, 1, 1, 1), gain=2.0)
+            expected = smooth(expected, TAPS, (1, 1, 1, 1), gain=2.0)
         else:
             expected = F.conv2d(image[None], own, padding=1)
         torch.testing.assert_close(out[None], expected, rtol=1e-4, atol=1e-5)
