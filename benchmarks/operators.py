@@ -112,9 +112,6 @@ def _steps(device: str, count: int) -> list[Case]:
     step, own = (x_adv, x, grad), (x_adv.clone(), x, grad)
     adam = (x_adv.clone(), x, grad, *moments)
     walk = (x_adv, x_adv.clone(), x, grad, size)
-    add("linf_step", lambda: ops.linf_step(*step, 0.01, EPSILON), plain.linf_step,
-        (*step, 0.01, EPSILON), 4)  # fmt: skip
-    add("l2_step", lambda: ops.l2_step(*step, 0.1, 0.5), plain.l2_step, (*step, 0.1, 0.5), 4)
     add("linf_step_", lambda: ops.linf_step_(*own, 0.01, EPSILON), plain.linf_step,
         (*step, 0.01, EPSILON), 4)  # fmt: skip
     add("l2_step_", lambda: ops.l2_step_(*own, 0.1, 0.5), plain.l2_step, (*step, 0.1, 0.5), 4)

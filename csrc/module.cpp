@@ -3,10 +3,8 @@
 
 // Schemas of the operators; ops/ implements them once, cpu/ and cuda/ launch them.
 TORCH_LIBRARY(pyrobust, m) {
-  m.def("linf_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
   m.def(
       "linf_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> ()");
-  m.def("l2_step(Tensor x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> Tensor");
   m.def("l2_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, float step_size, float epsilon) -> ()");
   m.def(
       "linf_adam_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor(b!) exp_avg, "
@@ -37,9 +35,7 @@ TORCH_LIBRARY(pyrobust, m) {
       "random_signs(Tensor sample_ids, int[] shape, int seed, int stream, ScalarType dtype) "
       "-> Tensor");
 
-  m.def(
-      "cross_entropy(Tensor logits, Tensor? labels, Tensor? probs, float label_smoothing, "
-      "Tensor? row_smoothing) -> (Tensor, Tensor)");
+  m.def("cross_entropy(Tensor logits, Tensor? labels, Tensor? probs) -> (Tensor, Tensor)");
   m.def("trades_kl(Tensor clean_logits, Tensor adversarial_logits) -> (Tensor, Tensor, Tensor)");
   m.def("margin(Tensor logits, Tensor labels) -> (Tensor, Tensor)");
   m.def("dlr(Tensor logits, Tensor labels) -> (Tensor, Tensor)");
@@ -49,7 +45,7 @@ TORCH_LIBRARY(pyrobust, m) {
   m.def(
       "sgd_ema_step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers, "
       "Tensor(c!)[] averages, bool[] decayed, float learning_rate, float momentum, "
-      "float weight_decay, float ema_decay, bool nesterov) -> ()");
+      "float weight_decay, float ema_decay) -> ()");
   m.def("ema_update_(Tensor(a!)[] averages, Tensor[] values, float decay) -> ()");
 
   m.def(

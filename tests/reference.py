@@ -191,12 +191,9 @@ def random_start(
 # --- losses ----------------------------------------------------------------------------------
 
 
-def cross_entropy(logits: Tensor, target: Tensor, label_smoothing: float | Tensor = 0.0) -> Tensor:
-    num_classes = logits.shape[1]
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     if not target.is_floating_point():
-        target = torch.nn.functional.one_hot(target, num_classes).to(logits.dtype)
-    s = torch.as_tensor(label_smoothing, dtype=logits.dtype).view(-1, 1)
-    target = (1 - s) * target + s / num_classes
+        target = torch.nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)
     surprise = -torch.log_softmax(logits, dim=1)
     return torch.where(target == 0, torch.zeros_like(surprise), target * surprise).sum(1)
 
@@ -243,12 +240,11 @@ def sgd_ema_step(
     momentum: float,
     weight_decay: float,
     ema_decay: float,
-    nesterov: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the next param, momentum buffer and average."""
     g = grad.to(param.dtype) + (weight_decay if decayed else 0.0) * param
     buffer = momentum * buffer + g
-    param = param - learning_rate * (g + momentum * buffer if nesterov else buffer)
+    param = param - learning_rate * (g + momentum * buffer)
     return param, buffer, ema_decay * average + (1 - ema_decay) * param
 
 

@@ -5,20 +5,6 @@
 // The update of the weights and of their average.
 namespace pyrobust {
 
-// SGD with momentum as in Sutskever et al. 2013 in the form of torch.optim.SGD: the rate
-// multiplies the momentum buffer. Weight decay is added to the gradient.
-template <typename T>
-struct SgdStep {
-  T learning_rate, momentum, weight_decay;
-  bool nesterov;
-
-  PYROBUST_HD void operator()(T& param, T& buffer, T grad) const {
-    const T g = grad + weight_decay * param;
-    buffer = momentum * buffer + g;
-    param = param - learning_rate * (nesterov ? g + momentum * buffer : buffer);
-  }
-};
-
 // average = decay * average + (1 - decay) * value
 template <typename T>
 struct EmaUpdate {
@@ -29,13 +15,18 @@ struct EmaUpdate {
   }
 };
 
+// SGD with Nesterov momentum (Sutskever et al. 2013) in the form of torch.optim.SGD, where the
+// learning rate multiplies the momentum buffer and weight decay is added to the gradient; then the
+// average of the new weight.
 template <typename T>
 struct SgdEmaStep {
-  SgdStep<T> sgd;
+  T learning_rate, momentum, weight_decay;
   EmaUpdate<T> ema;
 
   PYROBUST_HD void operator()(T& param, T& buffer, T& average, T grad) const {
-    sgd(param, buffer, grad);
+    const T g = grad + weight_decay * param;
+    buffer = momentum * buffer + g;
+    param = param - learning_rate * (g + momentum * buffer);
     ema(average, param);
   }
 };

@@ -57,24 +57,18 @@ struct Softmax {
   }
 };
 
-// sum_j t_j (log sum exp z - z_j) for targets t_j = (1 - smoothing) p_j + smoothing / K; its
-// gradient is softmax(z)_j sum(t) - t_j.
+// sum_j p_j (log sum exp z - z_j); its gradient is softmax(z)_j sum(p) - p_j.
 template <typename T>
 struct CrossEntropy {
   static constexpr int kPasses = 3;
-  T inverse_classes;
 
   struct Row {
     Softmax<T> softmax;
-    T smoothing;
     double loss, total;
   };
 
-  PYROBUST_HD Row begin(T, T smoothing) const {
-    return {{}, smoothing};
-  }
-  PYROBUST_HD T target(const Row& row, T p) const {
-    return (T(1) - row.smoothing) * p + row.smoothing * inverse_classes;
+  PYROBUST_HD Row begin(T) const {
+    return {};
   }
   PYROBUST_HD Peak<T> term(Pass<0>, const Row&, int64_t, T, T z, T) const {
     return {z};
@@ -89,19 +83,18 @@ struct CrossEntropy {
     row.softmax.set_sum(sum.value);
   }
   PYROBUST_HD Sum2 term(Pass<2>, const Row& row, int64_t, T, T z, T p) const {
-    const T t = target(row, p);
     // A class of no weight adds nothing, not even where its logit is -infinity.
-    const double surprise = t == T(0) ? 0.0 : -row.softmax.log_probability(z);
-    return {double(t) * surprise, double(t)};
+    const double surprise = p == T(0) ? 0.0 : -row.softmax.log_probability(z);
+    return {double(p) * surprise, double(p)};
   }
   PYROBUST_HD void finish(Pass<2>, Row& row, Sum2 sums) const {
     row.loss = sums.first;
     row.total = sums.second;
   }
   PYROBUST_HD void apply(const Row& row, int64_t, T& grad, T z, T p) const {
-    grad = static_cast<T>(row.softmax.probability(z) * row.total) - target(row, p);
+    grad = static_cast<T>(row.softmax.probability(z) * row.total) - p;
   }
-  PYROBUST_HD void end(const Row& row, T& loss, T) const {
+  PYROBUST_HD void end(const Row& row, T& loss) const {
     loss = static_cast<T>(row.loss);
   }
 };

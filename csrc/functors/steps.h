@@ -19,8 +19,8 @@ template <typename T>
 struct LinfStep {
   T step_size, epsilon;
 
-  PYROBUST_HD void operator()(T& next, T x_adv, T x, T grad) const {
-    next = project_linf(x_adv + step_size * sign(grad), x, epsilon);
+  PYROBUST_HD void operator()(T& x_adv, T x, T grad) const {
+    x_adv = project_linf(x_adv + step_size * sign(grad), x, epsilon);
   }
 };
 
@@ -69,20 +69,20 @@ struct L2Step {
   PYROBUST_HD T delta(const Row& row, T x_adv, T x, T grad) const {
     return (x_adv + row.scale * finite_or_zero(grad)) - x;
   }
-  PYROBUST_HD Sum term(Pass<0>, const Row&, int64_t, T, T, T, T grad) const {
+  PYROBUST_HD Sum term(Pass<0>, const Row&, int64_t, T, T, T grad) const {
     return {square(finite_or_zero(grad))};
   }
   PYROBUST_HD void finish(Pass<0>, Row& row, Sum squares) const {
     row.scale = scale_to<T>(double(step_size), squares.value);
   }
-  PYROBUST_HD Sum term(Pass<1>, const Row& row, int64_t, T, T x_adv, T x, T grad) const {
+  PYROBUST_HD Sum term(Pass<1>, const Row& row, int64_t, T x_adv, T x, T grad) const {
     return {square(delta(row, x_adv, x, grad))};
   }
   PYROBUST_HD void finish(Pass<1>, Row& row, Sum squares) const {
     row.shrink = shrink_to(epsilon, squares.value);
   }
-  PYROBUST_HD void apply(const Row& row, int64_t, T& next, T x_adv, T x, T grad) const {
-    next = project_l2(delta(row, x_adv, x, grad), x, row.shrink);
+  PYROBUST_HD void apply(const Row& row, int64_t, T& x_adv, T x, T grad) const {
+    x_adv = project_l2(delta(row, x_adv, x, grad), x, row.shrink);
   }
 };
 

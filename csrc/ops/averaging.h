@@ -52,8 +52,7 @@ inline void bump_versions(at::TensorList list) {
   }
 }
 
-// averages is empty where no average is kept. Tensors of different length are fine; all of one
-// list have one dtype and one device.
+// Tensors of different length are fine; all of one list have one dtype and one device.
 template <typename Launch>
 void sgd_ema_step_(
     at::TensorList params,
@@ -64,14 +63,10 @@ void sgd_ema_step_(
     double learning_rate,
     double momentum,
     double weight_decay,
-    double ema_decay,
-    bool nesterov) {
+    double ema_decay) {
   check_list("grads", grads, "params", params);
   check_list("momentum_buffers", momentum_buffers, "params", params);
-  const bool averages_too = !averages.empty();
-  if (averages_too) {
-    check_list("averages", averages, "params", params);
-  }
+  check_list("averages", averages, "params", params);
   TORCH_CHECK_VALUE(
       decayed.size() == params.size(), "decayed has ", decayed.size(), " entries, expected ",
       params.size(), ", one a parameter");
@@ -93,29 +88,19 @@ void sgd_ema_step_(
         using T = decltype(value);
         using G = decltype(stored);
         const EmaUpdate<T> ema{static_cast<T>(ema_decay), static_cast<T>(1.0 - ema_decay)};
-        const auto sgd = [&](size_t i) {
-          return SgdStep<T>{
-              static_cast<T>(learning_rate), static_cast<T>(momentum),
-              static_cast<T>(decayed[i] ? weight_decay : 0.0), nesterov};
-        };
         const auto update = [](const at::Tensor& t) { return Update<T>{t.mutable_data_ptr<T>()}; };
-        ListEntries<SgdEmaStep<T>, Update<T>, Update<T>, Update<T>, Read<T, G>> with_average;
-        ListEntries<SgdStep<T>, Update<T>, Update<T>, Read<T, G>> without;
+        ListEntries<SgdEmaStep<T>, Update<T>, Update<T>, Update<T>, Read<T, G>> entries;
         for (size_t i = 0; i < params.size(); ++i) {
-          const int64_t n = params[i].numel();
-          const auto p = update(params[i]), m = update(momentum_buffers[i]);
-          const Read<T, G> g{gradients[i].template const_data_ptr<G>()};
-          if (averages_too) {
-            with_average.push_back({n, {sgd(i), ema}, {p, m, update(averages[i]), g}});
-          } else {
-            without.push_back({n, sgd(i), {p, m, g}});
-          }
+          const SgdEmaStep<T> f{
+              static_cast<T>(learning_rate), static_cast<T>(momentum),
+              static_cast<T>(decayed[i] ? weight_decay : 0.0), ema};
+          entries.push_back(
+              {params[i].numel(),
+               f,
+               {update(params[i]), update(momentum_buffers[i]), update(averages[i]),
+                Read<T, G>{gradients[i].template const_data_ptr<G>()}}});
         }
-        if (averages_too) {
-          Launch::map_list(with_average);
-        } else {
-          Launch::map_list(without);
-        }
+        Launch::map_list(entries);
       });
   bump_versions(params);
   bump_versions(momentum_buffers);

@@ -28,49 +28,24 @@ inline at::Tensor empty_loss(const at::Tensor& logits) {
   return at::empty({logits.size(0)}, logits.options().dtype(dtype));
 }
 
-// The row's share of label smoothing: `rows` (N,) in the dtype of the loss, or one for all.
-template <typename T>
-struct Smoothing {
-  using Value = T;
-  const T* rows;
-  T all;
-
-  PYROBUST_HD T load(int64_t r) const {
-    return rows != nullptr ? rows[r] : all;
-  }
-  PYROBUST_HD void store(int64_t, T) const {}
-};
-
 // Exactly one of labels (N,) int64 and probs (N, K) is given.
 template <typename Launch>
 std::tuple<at::Tensor, at::Tensor> cross_entropy(
     const at::Tensor& logits,
     const std::optional<at::Tensor>& labels,
-    const std::optional<at::Tensor>& probs,
-    double label_smoothing,
-    const std::optional<at::Tensor>& row_smoothing) {
+    const std::optional<at::Tensor>& probs) {
   check_logits("logits", logits, 1);
   const int64_t count = logits.size(0), classes = logits.size(1);
   const c10::DeviceGuard guard(logits.device());
   const auto z = logits.contiguous();
   const at::Tensor loss = empty_loss(z), grad = at::empty(z.sizes(), z.options());
-  TORCH_CHECK_VALUE(
-      0 <= label_smoothing && label_smoothing <= 1, "label_smoothing is ", label_smoothing,
-      ", expected 0 to 1");
-  at::Tensor rows;
-  if (row_smoothing) {
-    check_per_sample("label_smoothing", *row_smoothing, loss.scalar_type(), count, z.device());
-    rows = row_smoothing->contiguous();
-  }
   with_output_type("logits", z.scalar_type(), [&](auto value, auto stored) {
     using T = decltype(value);
     using S = decltype(stored);
-    const Smoothing<T> smoothing{
-        row_smoothing ? rows.const_data_ptr<T>() : nullptr, static_cast<T>(label_smoothing)};
     const auto run = [&](auto target) {
       Launch::map_rows(
-          count, classes, CrossEntropy<T>{T(1) / static_cast<T>(classes)},
-          RowSlots<Write<T>, Smoothing<T>>(Write<T>{loss.mutable_data_ptr<T>()}, smoothing),
+          count, classes, CrossEntropy<T>{},
+          RowSlots<Write<T>>(Write<T>{loss.mutable_data_ptr<T>()}),
           Write<T, S>{grad.mutable_data_ptr<S>()}, Read<T, S>{z.template const_data_ptr<S>()},
           target);
     };

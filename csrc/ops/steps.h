@@ -1,6 +1,5 @@
 #pragma once
 
-#include <ATen/ops/empty.h>
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
@@ -21,79 +20,54 @@ check_step(const at::Tensor& x_adv, const at::Tensor& x, const at::Tensor& grad,
   check_radius(epsilon);
 }
 
-// One signed step into `next`, whose memory may be that of x_adv. All four have one layout.
+// Both plain steps; `run` launches with the functor of its norm.
+template <typename Run>
+void gradient_step(
+    const at::Tensor& x_adv,
+    const at::Tensor& x,
+    const at::Tensor& grad,
+    double epsilon,
+    const Run& run) {
+  check_step(x_adv, x, grad, epsilon);
+  const c10::DeviceGuard guard(x.device());
+  const auto layout = layout_of(x);
+  const InPlace a(x_adv, layout);
+  const auto b = x.contiguous(layout), g = grad.contiguous(layout);
+  with_stored_type("grad", x.scalar_type(), g.scalar_type(), [&](auto value, auto stored) {
+    using T = decltype(value);
+    using G = decltype(stored);
+    run(Update<T>{a.template data<T>()}, Read<T>{b.const_data_ptr<T>()},
+        Read<T, G>{g.const_data_ptr<G>()});
+  });
+  a.finish();
+}
+
 template <typename Launch>
-void linf_step_into(
-    const at::Tensor& next,
+void linf_step_(
     const at::Tensor& x_adv,
     const at::Tensor& x,
     const at::Tensor& grad,
     double step_size,
     double epsilon) {
-  with_stored_type("grad", x.scalar_type(), grad.scalar_type(), [&](auto value, auto stored) {
-    using T = decltype(value);
-    using G = decltype(stored);
+  gradient_step(x_adv, x, grad, epsilon, [&](auto point, auto... others) {
+    using T = typename decltype(point)::Value;
     const LinfStep<T> f{static_cast<T>(step_size), static_cast<T>(epsilon)};
-    Launch::map(
-        x.numel(), f, Write<T>{next.mutable_data_ptr<T>()}, Read<T>{x_adv.const_data_ptr<T>()},
-        Read<T>{x.const_data_ptr<T>()}, Read<T, G>{grad.const_data_ptr<G>()});
+    Launch::map(x.numel(), f, point, others...);
   });
 }
 
-// The same along the gradient of length step_size.
 template <typename Launch>
-void l2_step_into(
-    const at::Tensor& next,
+void l2_step_(
     const at::Tensor& x_adv,
     const at::Tensor& x,
     const at::Tensor& grad,
     double step_size,
     double epsilon) {
-  with_stored_type("grad", x.scalar_type(), grad.scalar_type(), [&](auto value, auto stored) {
-    using T = decltype(value);
-    using G = decltype(stored);
+  gradient_step(x_adv, x, grad, epsilon, [&](auto point, auto... others) {
+    using T = typename decltype(point)::Value;
     const L2Step<T> f{static_cast<T>(step_size), static_cast<T>(epsilon)};
-    Launch::map_rows(
-        x.size(0), row_length(x), f, RowSlots<>(), Write<T>{next.mutable_data_ptr<T>()},
-        Read<T>{x_adv.const_data_ptr<T>()}, Read<T>{x.const_data_ptr<T>()},
-        Read<T, G>{grad.const_data_ptr<G>()});
+    Launch::map_rows(x.size(0), row_length(x), f, RowSlots<>(), point, others...);
   });
-}
-
-// x_adv, x, grad: (N, ...). Returns the next x_adv in the layout of x.
-template <auto step_into>
-at::Tensor take_step(
-    const at::Tensor& x_adv,
-    const at::Tensor& x,
-    const at::Tensor& grad,
-    double step_size,
-    double epsilon) {
-  check_step(x_adv, x, grad, epsilon);
-  const c10::DeviceGuard guard(x.device());
-  const auto layout = layout_of(x);
-  const at::Tensor next = at::empty(x.sizes(), x.options().memory_format(layout));
-  step_into(
-      next, x_adv.contiguous(layout), x.contiguous(layout), grad.contiguous(layout), step_size,
-      epsilon);
-  return next;
-}
-
-// The same, over x_adv.
-template <auto step_into>
-void take_step_(
-    const at::Tensor& x_adv,
-    const at::Tensor& x,
-    const at::Tensor& grad,
-    double step_size,
-    double epsilon) {
-  check_step(x_adv, x, grad, epsilon);
-  const c10::DeviceGuard guard(x.device());
-  const auto layout = layout_of(x);
-  const InPlace next(x_adv, layout);
-  step_into(
-      next.buffer(), next.buffer(), x.contiguous(layout), grad.contiguous(layout), step_size,
-      epsilon);
-  next.finish();
 }
 
 // The constants of step `step`, which counts from 1; powers are taken in double precision.
@@ -187,10 +161,8 @@ void l2_adam_step_(
 
 template <typename Launch>
 void register_steps(torch::Library& m) {
-  m.impl("linf_step", &take_step<&linf_step_into<Launch>>);
-  m.impl("linf_step_", &take_step_<&linf_step_into<Launch>>);
-  m.impl("l2_step", &take_step<&l2_step_into<Launch>>);
-  m.impl("l2_step_", &take_step_<&l2_step_into<Launch>>);
+  m.impl("linf_step_", &linf_step_<Launch>);
+  m.impl("l2_step_", &l2_step_<Launch>);
   m.impl("linf_adam_step_", &linf_adam_step_<Launch>);
   m.impl("l2_adam_step_", &l2_adam_step_<Launch>);
 }

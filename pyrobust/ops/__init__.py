@@ -18,10 +18,8 @@ from pyrobust.ops.losses import (
 from pyrobust.ops.sampling import normal, random_signs, random_start, uniform
 from pyrobust.ops.steps import (
     l2_adam_step_,
-    l2_step,
     l2_step_,
     linf_adam_step_,
-    linf_step,
     linf_step_,
 )
 
@@ -36,10 +34,8 @@ __all__ = [
     "ema_update_",
     "gather_augment",
     "l2_adam_step_",
-    "l2_step",
     "l2_step_",
     "linf_adam_step_",
-    "linf_step",
     "linf_step_",
     "margin",
     "normal",

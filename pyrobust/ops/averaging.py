@@ -31,9 +31,8 @@ def sgd_ema_step_(
     momentum: float,
     weight_decay: float,
     ema_decay: float,
-    nesterov: bool = True,
 ) -> None:
-    """Take one step of SGD with momentum, and move the weight averages after it.
+    """Take one step of SGD with Nesterov momentum, then move the weight averages.
 
         g = grad + weight_decay * param      (where decayed)
         buffer = momentum * buffer + g
@@ -44,9 +43,7 @@ def sgd_ema_step_(
     at zero here.
 
     Args:
-        averages: like params, or empty where no average is kept.
         decayed: for each parameter, whether weight decay applies.
-        nesterov: else the step is learning_rate * buffer.
     """
     if len(params) == 0 and len(grads) == 0:
         return  # the dispatcher finds the device by the tensors
@@ -60,7 +57,6 @@ def sgd_ema_step_(
         momentum,
         weight_decay,
         ema_decay,
-        nesterov,
     )
 
 

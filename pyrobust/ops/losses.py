@@ -2,13 +2,10 @@
 
 Logits are (N, K) in float32, float64 or bfloat16. A loss is (N,), float32 (float64 for float64);
 the gradient is that of each row's own loss, in the dtype of the logits, so that it can be handed
-to `torch.autograd.grad(logits, x, grad_logits)`. The losses are differentiable by autograd too
-(once; the returned gradients are constants to it). All of them grow as an attack succeeds.
-Labels and targets out of range are an error (on CUDA a device-side assertion, which torch
+to `torch.autograd.grad(logits, x, grad_logits)`; autograd does not see the losses themselves. All
+of them grow as an attack succeeds. Labels and targets out of range are an error (on CUDA a device-side assertion, which torch
 reports at the next synchronisation).
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,24 +15,17 @@ from pyrobust.ops.core import core
 LossAndGrad = tuple[Tensor, Tensor]
 
 
-def cross_entropy(
-    logits: Tensor, target: Tensor, label_smoothing: float | Tensor = 0.0
-) -> LossAndGrad:
+def cross_entropy(logits: Tensor, target: Tensor) -> LossAndGrad:
     """Return sum_j t_j (log sum exp z - z_j) and its gradient softmax(z) sum(t) - t.
 
     Args:
         target: labels (N,) int64, or probabilities (N, K) in the dtype of the loss.
-        label_smoothing: s of t = (1 - s) p + s / K; one for all rows, or (N,) in the dtype of
-            the loss.
 
     A class of target 0 adds nothing, even where its logit is -infinity. NaN among the logits
     gives NaN.
     """
     labels, probs = (None, target) if target.is_floating_point() else (target, None)
-    if isinstance(label_smoothing, Tensor):
-        result: LossAndGrad = core.cross_entropy(logits, labels, probs, 0.0, label_smoothing)
-    else:
-        result = core.cross_entropy(logits, labels, probs, label_smoothing, None)
+    result: LossAndGrad = core.cross_entropy(logits, labels, probs)
     return result
 
 
@@ -88,21 +78,6 @@ def _fake_trades_kl(clean: Tensor, adversarial: Tensor) -> tuple[Tensor, Tensor,
     return loss, grad, torch.empty_like(grad)
 
 
-def _save_grads(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, *grads = output
-    ctx.save_for_backward(*grads)
-    ctx.mark_non_differentiable(*grads)
-    ctx.num_inputs = len(inputs)
-
-
-def _backward(ctx: Any, grad_loss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    grads = [(grad_loss.unsqueeze(1) * grad).to(grad.dtype) for grad in ctx.saved_tensors]
-    return *grads, *([None] * (ctx.num_inputs - len(grads)))
-
-
-_LOSSES = ("cross_entropy", "margin", "targeted_margin", "dlr", "targeted_dlr")
-for _name in _LOSSES:
+for _name in ("cross_entropy", "margin", "targeted_margin", "dlr", "targeted_dlr"):
     torch.library.register_fake(f"pyrobust::{_name}", _fake_loss)
 torch.library.register_fake("pyrobust::trades_kl", _fake_trades_kl)
-for _name in (*_LOSSES, "trades_kl"):
-    torch.library.register_autograd(f"pyrobust::{_name}", _backward, setup_context=_save_grads)

@@ -35,9 +35,7 @@ def arguments(device: str, shape: tuple[int, ...] = (3, 2, 4, 5)) -> dict[str, t
     images = (255 * random(5, 4, 6, 3)).to(torch.uint8)
     adam = (x_adv, x, grad, *moments, 2, 0.1, 0.3, 0.9, 0.999, 1e-9)
     return {
-        "linf_step": (x_adv, x, grad, 0.1, 0.3),
         "linf_step_": (x_adv, x, grad, 0.1, 0.3),
-        "l2_step": (x_adv, x, grad, 0.1, 0.3),
         "l2_step_": (x_adv, x, grad, 0.1, 0.3),
         "linf_adam_step_": adam,
         "l2_adam_step_": adam,
@@ -50,13 +48,13 @@ def arguments(device: str, shape: tuple[int, ...] = (3, 2, 4, 5)) -> dict[str, t
         "normal": (ids, [3, 5], 1, 2, torch.float32),
         "uniform": (ids, [3, 5], 1, 2, torch.bfloat16),
         "random_signs": (ids, [], 1, 2, torch.float64),
-        "cross_entropy": (logits, ids, None, 0.1, None),
+        "cross_entropy": (logits, None, random(count, 6)),
         "trades_kl": (logits, random(count, 6)),
         "margin": (logits, ids),
         "dlr": (logits, ids),
         "targeted_margin": (logits, ids, ids + 1),
         "targeted_dlr": (logits, ids, ids + 1),
-        "sgd_ema_step_": (*lists, [True, False], 0.1, 0.9, 5e-4, 0.99, True),
+        "sgd_ema_step_": (*lists, [True, False], 0.1, 0.9, 5e-4, 0.99),
         "ema_update_": (lists[0], lists[1], 0.9),
         "gather_augment": (images, ids, ids, 1, 2, 2, True, torch.float32, True),
     }  # fmt: skip
@@ -76,15 +74,6 @@ def test_opcheck_passes(name: str, device: str) -> None:
     torch.library.opcheck(getattr(core, name).default, arguments(device)[name])
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "margin", "targeted_dlr", "trades_kl"])
-def test_opcheck_passes_with_gradients(name: str, device: str) -> None:
-    values = [
-        value.requires_grad_() if isinstance(value, Tensor) and value.is_floating_point() else value
-        for value in arguments(device)[name]
-    ]
-    torch.library.opcheck(getattr(core, name).default, tuple(values))
-
-
 def attack(x: Tensor, weight: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
     """Three steps of an attack on a linear classifier, with every kind of operator."""
     x_adv = ops.random_start(x, ids, 0.1, "linf", 0, 0)
@@ -93,7 +82,7 @@ def attack(x: Tensor, weight: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         _, grad_logits = ops.margin(x_adv.flatten(1) @ weight, labels)
         grad = (grad_logits @ weight.t()).view_as(x)
         ops.linf_adam_step_(x_adv, x, grad, *moments, step, 0.1, 0.1)
-        x_adv = ops.l2_step(x_adv, x, grad, 0.1, 0.5)
+        ops.l2_step_(x_adv, x, grad, 0.1, 0.5)
     ops.ema_update_([x_adv], [x], 0.5)
     return x_adv
 
@@ -209,7 +198,10 @@ def test_operators_run_on_the_current_stream() -> None:
     x = torch.rand(64, 3, 32, 32, device="cuda")
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        result = ops.linf_step(x, x, x - 0.5, 0.1, 0.1)
+        result = x.clone()
+        ops.linf_step_(result, x, x - 0.5, 0.1, 0.1)
     stream.synchronize()
     host = x.cpu()
-    assert torch.equal(result.cpu(), ops.linf_step(host, host, host - 0.5, 0.1, 0.1))
+    expected = host.clone()
+    ops.linf_step_(expected, host, host - 0.5, 0.1, 0.1)
+    assert torch.equal(result.cpu(), expected)
