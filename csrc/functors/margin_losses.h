@@ -37,7 +37,8 @@ struct Ranking {
   static constexpr bool kAnyOrder = true;
   T value[n];
   int32_t index[n];
-  T label = T(0), target = T(0);
+  // -0 adds nothing, not even to -0: partial rankings that lack the logit leave it as it is.
+  T label = -T(0), target = -T(0);
 
   PYROBUST_HD Ranking() {
     for (int i = 0; i < n; ++i) {

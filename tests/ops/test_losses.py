@@ -168,6 +168,13 @@ def test_nan_logits_give_nan_losses_in_their_own_row_only(device: str) -> None:
     assert ops.trades_kl(z, z)[0].isnan().tolist() == [False, True, False]
 
 
+def test_zeros_keep_their_sign(device: str) -> None:
+    z = torch.tensor([[-0.0, -0.0, -1.0], [0.0, -0.0, -1.0]], device=device)
+    first, second = torch.tensor([0, 0], device=device), torch.tensor([1, 1], device=device)
+    assert ops.margin(z, first)[0].signbit().tolist() == [False, True]
+    assert ops.targeted_margin(z, first, second)[0].signbit().tolist() == [False, True]
+
+
 def test_infinite_logits_follow_plain_pytorch(device: str) -> None:
     z = torch.tensor([[0.0, -INF, 1.0], [-INF, 0.0, -INF]], device=device)
     loss, grad = ops.cross_entropy(z, torch.tensor([0, 1], device=device))
