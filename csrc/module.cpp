@@ -1,6 +1,8 @@
 #include <pybind11/pybind11.h>
 #include <torch/library.h>
 
+#include "built_for.h" // written by setup.py
+
 // Schemas of the operators; ops/ implements them once, cpu/ and cuda/ launch them.
 TORCH_LIBRARY(pyrobust, m) {
   m.def(
@@ -53,12 +55,11 @@ TORCH_LIBRARY(pyrobust, m) {
       "int padding, bool flip, ScalarType dtype, bool channels_last) -> Tensor");
 }
 
+// pyrobust/ops/core.py finds it in the file, before it loads a core that may not fit.
+extern "C" __attribute__((used, visibility("default"))) const char pyrobust_built_for[] =
+    PYROBUST_BUILT_FOR;
+
 // Importing the module runs the registrations.
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Compiled core of pyrobust; the operators are under torch.ops.pyrobust.";
-#ifdef PYROBUST_WITH_CUDA
-  m.attr("with_cuda") = true;
-#else
-  m.attr("with_cuda") = false;
-#endif
 }

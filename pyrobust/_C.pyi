@@ -1,3 +1,1 @@
-# What Python sees of the compiled core; its operators are `torch.ops.pyrobust`.
-
-with_cuda: bool
+# The compiled core; its operators are `torch.ops.pyrobust`.

@@ -1,3 +1,8 @@
 """Robust image classifiers trained with generated data (Gowal et al. 2021)."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("pyrobust")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "unknown"

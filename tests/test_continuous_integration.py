@@ -1,8 +1,10 @@
 """Continuous integration, pre-commit and `make lint` check the same."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,33 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 
-def test_github_runs_what_is_run_by_hand_and_nothing_else() -> None:
-    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
-    steps = workflow["jobs"]["test"]["steps"]
-    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
-    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+def targets_of_make_test() -> set[str]:
+    (line,) = re.findall(r"^test: (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    return set(line.split())
+
+
+def test_github_runs_every_target_of_make_test_and_nothing_else() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert runs == [f"make {name} CUDA=1" for name in jobs]
+    assert set(jobs) == targets_of_make_test()
+
+
+def test_continuous_integration_by_hand_runs_make_test() -> None:
+    script = ROOT / ".ci/run"
+    assert script.stat().st_mode & 0o111
+    assert script.read_text().splitlines()[-1] == "make test CUDA=1"
+
+
+def test_the_promised_versions_of_python_are_tested_and_built() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    names = [name.split(" :: ")[-1] for name in project["project"]["classifiers"]]
+    promised = [name for name in names if re.fullmatch(r"3\.\d+", name)]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert jobs["unit"]["strategy"]["matrix"]["python"] == promised
+    built = project["tool"]["cibuildwheel"]["build"]
+    assert built == " ".join(f"cp{version.replace('.', '')}-*" for version in promised)
+    assert project["project"]["requires-python"] == f">={promised[0]}"
 
 
 def test_pre_commit_has_every_check_of_make_lint() -> None:

@@ -34,15 +34,13 @@ def features(
     ] = None,
 ) -> None:
     """Pass the images of stores through a network and keep its features."""
-    import torch
-
     from pyrobust.analysis.feature_extractors import make_extractor
     from pyrobust.analysis.features import extract_features
     from pyrobust.data.store import SampleStore
+    from pyrobust.ops import choose_device
 
     stores = [SampleStore.open(path) for path in store]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    extractor = make_extractor(settings, labeller, device)
+    extractor = make_extractor(settings, labeller, choose_device())
     extract_features(stores, extractor, output, settings, known)
 
 

@@ -162,13 +162,12 @@ def _subject(
     samples: Path | None = None,
     surrogate: str | None = None,
 ) -> "Subject":
-    import torch
-
     from pyrobust.evaluation.model_sources import NetworkSource
     from pyrobust.evaluation.model_under_test import Subject
+    from pyrobust.ops import choose_device
 
     source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(choose_device())
     other = NetworkSource(surrogate) if surrogate else None
     return Subject.open(source, dataset, split, threat, device, samples, other)
 

@@ -166,6 +166,6 @@ def mix(
 
 
 def _device() -> str:
-    import torch
+    from pyrobust.ops import choose_device
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(choose_device())

@@ -5,7 +5,8 @@ Each function is typed and documented in its module; the maths stands once in cs
 
 from pyrobust.ops.apgd import ApgdState, apgd_step_, apgd_track_
 from pyrobust.ops.averaging import averaging_ramp, ema_update_, sgd_ema_step_
-from pyrobust.ops.core import WITH_CUDA
+from pyrobust.ops.core import CORE, CoreError
+from pyrobust.ops.device import choose_device
 from pyrobust.ops.loading import gather_augment
 from pyrobust.ops.losses import (
     cross_entropy,
@@ -24,11 +25,13 @@ from pyrobust.ops.steps import (
 )
 
 __all__ = [
-    "WITH_CUDA",
+    "CORE",
     "ApgdState",
+    "CoreError",
     "apgd_step_",
     "apgd_track_",
     "averaging_ramp",
+    "choose_device",
     "cross_entropy",
     "dlr",
     "ema_update_",

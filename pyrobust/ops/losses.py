@@ -3,8 +3,8 @@
 Logits are (N, K) in float32, float64 or bfloat16. A loss is (N,), float32 (float64 for float64);
 the gradient is that of each row's own loss, in the dtype of the logits, so that it can be handed
 to `torch.autograd.grad(logits, x, grad_logits)`; autograd does not see the losses themselves. All
-of them grow as an attack succeeds. Labels and targets out of range are an error (on CUDA a device-side assertion, which torch
-reports at the next synchronisation).
+of them grow as an attack succeeds. Labels and targets out of range are an error (on CUDA a
+device-side assertion, which torch reports at the next synchronisation).
 """
 
 import torch

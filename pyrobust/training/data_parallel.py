@@ -31,6 +31,7 @@ from torch import Tensor
 
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive
+from pyrobust.ops import choose_device
 from pyrobust.training.resuming import EXIT_RESUMABLE, STOP_SIGNALS
 
 
@@ -115,15 +116,10 @@ def joined_processes(device: str) -> Iterator[Processes]:
         device: auto, cpu or cuda.
 
     Raises:
-        UserError: cuda is asked for and there is none.
+        UserError: cuda is asked for and cannot be used.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device is '{device}', expected auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is 'cuda', but torch finds no GPU: use --device cpu")
-    mine = torch.device("cpu")
-    if device != "cpu" and torch.cuda.is_available():
-        mine = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    mine = choose_device(device)
+    if mine.type == "cuda":
         torch.cuda.set_device(mine)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes(mine)
