@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyrobust.files import write_json
 
-_PACKAGES = ("pyrobust", "torch", "numpy", "faiss-gpu", "faiss-cpu")
+_PACKAGES = ("pyrobust", "torch", "numpy", "faiss-cpu")
 
 
 def write_cost(

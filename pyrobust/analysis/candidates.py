@@ -6,11 +6,16 @@ stages that search, and no process of theirs starts others.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from pyrobust.ops import choose_device
 
 
 @dataclass(frozen=True)
@@ -109,21 +114,79 @@ class Proposer:
     """Whether it searches only the parts of the points that a sieve lets pass."""
 
 
-def exhaustive() -> Proposer:
-    """Compare all pairs, on a GPU where there is one."""
-    faiss = _faiss()
+def exhaustive(device: torch.device | None = None) -> Proposer:
+    """Compare all pairs: by FAISS on the CPU, by torch on a GPU.
 
-    def on_cpu(points: np.ndarray) -> Search:
-        return lambda queries, k: faiss.knn(queries, points, k)
+    Args:
+        device: the GPU where there is one, if not given.
+    """
+    device = device or choose_device()
+    if device.type == "cpu":
+        faiss = _faiss()
+        return Proposer(
+            lambda points: lambda queries, k: faiss.knn(queries, points, k),
+            complete=True,
+            sieved=True,
+        )
+    return Proposer(lambda points: TorchSearch(points, device), complete=True, sieved=False)
 
-    def on_gpu(points: np.ndarray) -> Search:
-        index = faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), points.shape[1])
-        index.add(points)
-        return lambda queries, k: index.search(queries, k)
 
-    if uses_gpu():
-        return Proposer(on_gpu, complete=True, sieved=False)
-    return Proposer(on_cpu, complete=True, sieved=True)
+class TorchSearch:
+    """Compare all pairs by products of matrices in float32, as `exhaustive` does on a GPU.
+
+    Squared distances are |q|² + |y|² - 2<q, y>, so pyrobust/analysis/point_block.py bounds their
+    error. TensorFloat-32 is off.
+
+    Args:
+        points: (n, d) float32; they stay on the device where they take less than half of its free
+            memory, else they are copied to it in pieces for each batch of queries.
+        products: of a query and a point that are held at once, 4 bytes each.
+    """
+
+    def __init__(self, points: np.ndarray, device: torch.device, products: int = 1 << 27) -> None:
+        held = torch.from_numpy(points)
+        if held.nbytes < _free_bytes(device) // 2:
+            held = held.to(device)
+        self._points, self._device = held, device
+        products = max(1, min(products, _free_bytes(device) // 16))
+        self._queries_at_once = min(QUERIES_AT_ONCE, products)
+        self._points_at_once = max(1, products // self._queries_at_once)
+
+    def __call__(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return squared distances (q, k), ascending, and places (q, k) among the points."""
+        pieces = torch.split(torch.from_numpy(queries), self._queries_at_once)
+        with _full_precision():
+            found = [self._nearest(piece.to(self._device), k) for piece in pieces]
+        distances, places = (torch.cat(column).cpu().numpy() for column in zip(*found, strict=True))
+        return distances, places
+
+    def _nearest(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        distances = queries.new_empty(len(queries), 0)
+        places = torch.empty(len(queries), 0, dtype=torch.int64, device=self._device)
+        for start in range(0, len(self._points), self._points_at_once):
+            points = self._points[start : start + self._points_at_once].to(self._device)
+            block = torch.addmm(points.square().sum(1), queries, points.T, alpha=-2)
+            near, place = block.topk(min(k, len(points)), largest=False)
+            distances, order = torch.cat([distances, near], 1).sort(stable=True)
+            places = torch.cat([places, place + start], 1).gather(1, order)[:, :k]
+            distances = distances[:, :k]
+        return distances + queries.square().sum(1, keepdim=True), places
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Multiply matrices in IEEE float32 for the block."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return the memory that a GPU has free; a quarter of a gigabyte of the host's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 1 << 28
 
 
 def inverted_lists(probes: int) -> Proposer:
@@ -143,8 +206,8 @@ def inverted_lists(probes: int) -> Proposer:
 
 
 def uses_gpu() -> bool:
-    """Tell whether FAISS sees a GPU."""
-    return bool(_faiss().get_num_gpus() > 0)
+    """Return whether an exhaustive search runs on a GPU."""
+    return choose_device().type == "cuda"
 
 
 def _faiss() -> Any:

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrobust.analysis.candidates import (
     Proposer,
     Search,
+    TorchSearch,
     exhaustive,
     inverted_lists,
     squared_distances,
@@ -203,26 +205,54 @@ nearest_neighbours(queries[:100], points[:2000], 1 << 24)
     assert peak_bytes(setup, work) < 1.1 * (megabytes << 20)
 
 
-@pytest.mark.gpu
-def test_a_gpu_finds_what_the_processor_finds() -> None:
-    import faiss
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
 
-    random = np.random.default_rng(5)
-    points = random.integers(0, 3, (5000, 12)).astype(np.float32)
-    own = np.arange(len(points))
-    on_gpu = nearest_neighbours(points, points, ONE_BLOCK, own)
-    on_cpu = nearest_neighbours(
-        points,
-        points,
-        ONE_BLOCK,
-        own,
-        Proposer(
-            lambda points: lambda queries, k: faiss.knn(queries, points, k),
-            complete=True,
-            sieved=True,
-        ),
+
+@pytest.mark.parametrize("products", [1, 3000, 1 << 27])
+@pytest.mark.parametrize("k", [1, 4, 700])
+def test_torch_proposes_the_nearest_in_order(k: int, products: int, device: torch.device) -> None:
+    random = np.random.default_rng(8)
+    queries, points = (random.standard_normal((n, 9)).astype(np.float32) for n in (60, 700))
+    if products == 1:
+        queries, points = queries[:2], points[:7]
+    k = min(k, len(points))
+    distances, places = TorchSearch(points, device, products)(queries, k)
+    exact = np.square(queries[:, None].astype(np.float64) - points).sum(-1)
+    assert (np.diff(distances) >= 0).all()
+    np.testing.assert_allclose(distances, np.sort(exact)[:, :k], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        np.take_along_axis(exact, places, 1), distances, rtol=1e-5, atol=1e-5
     )
-    np.testing.assert_array_equal(on_gpu.index, on_cpu.index)
+    assert all(len(set(row)) == k for row in places.tolist())
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_a_search_by_torch_is_as_exact_as_one_by_faiss(
+    precision: str, device: torch.device
+) -> None:
+    random = np.random.default_rng(5)
+    grid = random.integers(0, 3, (3000, 12)).astype(np.float32)
+    close = 1000 + random.standard_normal((3000, 12)).astype(np.float32)
+    torch.set_float32_matmul_precision(precision)
+    try:
+        for points in (grid, close):
+            own = np.arange(len(points))
+            proposer = Proposer(
+                lambda block: TorchSearch(block, device, products=1 << 20),
+                complete=True,
+                sieved=False,
+            )
+            ours = nearest_neighbours(points, points, ONE_BLOCK, own, proposer)
+            by_faiss = nearest_neighbours(
+                points, points, ONE_BLOCK, own, exhaustive(torch.device("cpu"))
+            )
+            np.testing.assert_array_equal(ours.index, by_faiss.index)
+            np.testing.assert_array_equal(ours.squared_distance, by_faiss.squared_distance)
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def column(values: list[float]) -> np.ndarray:
