@@ -1,7 +1,8 @@
 """From two sample stores to augmented batches on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,47 @@ _BLOCK = 1 << 16
 
 # A look-up of images: a slice of a batch to (uint8 images (M, H, W, C) on the device, rows (B,)).
 Rows = Callable[[Batch], tuple[Tensor, Tensor]]
+
+
+class Copies:
+    """Copies from the host to a device, which on a GPU wait for no kernel and hold none up.
+
+    On a GPU they go from pinned memory through a stream of their own; `take` makes the work that
+    follows wait for them. Elsewhere they are plain copies.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = (
+            torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            if device.type == "cuda"
+            else None
+        )
+
+    def __call__(self, array: np.ndarray) -> Tensor:
+        """Return a copy of `array` on the device; on a GPU call it inside `made_aside`."""
+        tensor = torch.from_numpy(array)
+        if self._stream is not None:
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+    @contextmanager
+    def made_aside(self) -> Iterator[None]:
+        """Run the block's work on the device in the stream of the copies."""
+        with torch.cuda.stream(self._stream) if self._stream is not None else nullcontext():
+            yield
+
+    def mark(self) -> torch.cuda.Event | None:
+        """Return what becomes true when all copies so far are there."""
+        return None if self._stream is None else self._stream.record_event()
+
+    def take(self, ready: torch.cuda.Event | None, tensors: Sequence[Tensor]) -> None:
+        """Let the current stream wait for `ready` and use `tensors`, which were made aside."""
+        if ready is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(ready)
+            for tensor in tensors:
+                tensor.record_stream(current)  # its memory is not reused before
 
 
 @dataclass(frozen=True)
@@ -75,10 +117,11 @@ class Loader:
         self._labels = [store.labels(kind) for store in stores]
         self._targets = target_table(num_classes, smoothing).to(processes.device)
         size = sum(store.count * int(np.prod(store.image_shape)) for store in stores)
+        self._copies = Copies(processes.device)
         self._rows: Rows = (
-            _resident_rows(stores, processes.device)
+            _resident_rows(stores, processes.device, self._copies)
             if size <= resident_bytes
-            else _mapped_rows(stores, processes.device)
+            else _mapped_rows(stores, processes.device, self._copies)
         )
         self._ahead = ThreadPoolExecutor(max_workers=1)
         self._next: tuple[int, Future[_Read]] | None = None
@@ -89,6 +132,7 @@ class Loader:
             self._next = (step, self._ahead.submit(self._read, step))
         read = self._next[1].result()
         self._next = (step + 1, self._ahead.submit(self._read, step + 1))
+        self._copies.take(read.ready, read.made_aside)
         x = ops.gather_augment(
             read.images,
             read.rows,
@@ -102,18 +146,16 @@ class Loader:
         return TrainingBatch(x, read.labels, read.target_probs, read.positions)
 
     def _read(self, step: int) -> "_Read":
-        """Bring to the device what batch `step` needs, in a thread of its own.
-
-        Copies to a GPU wait for the kernels before them, and so the thread that launches kernels
-        must not make them.
-        """
-        device = self._processes.device
+        """Bring to the device what batch `step` needs, in a thread of its own."""
         chosen = self._plan.batch(step, self._processes.rank, self._processes.world_size)
-        images, rows = self._rows(chosen)
-        labels = torch.from_numpy(self._labels_of(chosen)).to(device)
-        sources = torch.from_numpy(chosen.generated.astype(np.int64)).to(device)
-        positions = torch.from_numpy(chosen.positions).to(device)
-        return _Read(images, rows, labels, self._targets[sources, labels], positions)
+        copies = self._copies
+        with copies.made_aside():
+            images, rows = self._rows(chosen)
+            labels = copies(self._labels_of(chosen))
+            sources = copies(chosen.generated.astype(np.int64))
+            positions = copies(chosen.positions)
+            target_probs = self._targets[sources, labels]
+            return _Read(images, rows, labels, target_probs, positions, copies.mark())
 
     def _labels_of(self, batch: Batch) -> np.ndarray:
         labels = np.empty(len(batch.index), dtype=np.int64)
@@ -132,6 +174,12 @@ class _Read:
     labels: Tensor
     target_probs: Tensor
     positions: Tensor
+    ready: torch.cuda.Event | None
+
+    @property
+    def made_aside(self) -> tuple[Tensor, ...]:
+        """All that the stream of the copies made, or only read."""
+        return self.images, self.rows, self.labels, self.target_probs, self.positions
 
 
 def target_table(num_classes: int, smoothing: tuple[float, float]) -> Tensor:
@@ -143,7 +191,7 @@ def target_table(num_classes: int, smoothing: tuple[float, float]) -> Tensor:
     return torch.stack([(1 - s) * one_hot + s / num_classes for s in smoothing])
 
 
-def _resident_rows(stores: list[SampleStore], device: torch.device) -> Rows:
+def _resident_rows(stores: list[SampleStore], device: torch.device, copies: Copies) -> Rows:
     count, offset = sum(store.count for store in stores), stores[0].count
     images = torch.empty((count, *stores[0].image_shape), dtype=torch.uint8, device=device)
     for store, start in zip(stores, (0, offset), strict=False):
@@ -153,17 +201,17 @@ def _resident_rows(stores: list[SampleStore], device: torch.device) -> Rows:
 
     def rows(batch: Batch) -> tuple[Tensor, Tensor]:
         index = batch.index + batch.generated * offset
-        return images, torch.from_numpy(index).to(device)
+        return images, copies(index)
 
     return rows
 
 
-def _mapped_rows(stores: list[SampleStore], device: torch.device) -> Rows:
+def _mapped_rows(stores: list[SampleStore], device: torch.device, copies: Copies) -> Rows:
     def rows(batch: Batch) -> tuple[Tensor, Tensor]:
         images = np.empty((len(batch.index), *stores[0].image_shape), dtype=np.uint8)
         for source, store in enumerate(stores):
             here = batch.generated == source
             images[here] = store.gather(batch.index[here])
-        return torch.from_numpy(images).to(device), torch.arange(len(images), device=device)
+        return copies(images), torch.arange(len(images), device=device)
 
     return rows
