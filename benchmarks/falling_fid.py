@@ -113,8 +113,12 @@ def main() -> None:
     parser.add_argument("--num-samples", type=int, default=1000)
     parser.add_argument("--sampling-steps", type=int, default=10)
     parser.add_argument("--precision", default="bfloat16", choices=("float32", "bfloat16"))
-    found = measure(parser.parse_args())
-    write_json(RESULTS / "falling-fid.json", found)
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
+    options = parser.parse_args()
+    found = measure(options)
+    write_json(options.results / "falling-fid.json", found)
     print(json.dumps(found, indent=2))
 
 

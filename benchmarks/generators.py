@@ -45,7 +45,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def measure(kind: str, distance: LabellerDistance, options: argparse.Namespace) -> dict[str, Any]:
     """Fit a generator, and return its minutes and the distance of its samples."""
     folder = options.output / kind
-    settings = parse_settings(GeneratorSettings, {"type": kind, **SETTINGS[kind]})
+    values: dict[str, Any] = {"type": kind, **SETTINGS[kind]}
+    if options.training_steps and kind != "gaussian":
+        values["training_steps"] = options.training_steps
+    settings = parse_settings(GeneratorSettings, values)
     fit_generator(
         options.project / "resources/datasets/digits", folder, settings, Runtime(curves=False)
     )
@@ -73,28 +76,30 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the generators")
     parser.add_argument("--types", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--num-samples", type=int, default=5000)
+    parser.add_argument("--training-steps", type=int, help="of each type; those of the preset")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
     options = parser.parse_args()
     results = options.project / "results"
     distance = LabellerDistance(
         results / "labellers/digits/digits", results / "features/digits/digits/small/train", DEVICE
     )
-    rows = []
+    test = Dataset.open(options.project / "resources/datasets/digits").test
+    rows: list[dict[str, Any]] = []
+    result = {
+        "machine": f"{device_name(str(DEVICE))}, torch {torch.__version__}",
+        "extractor": distance.description,
+        "num_samples": options.num_samples,
+        "num_original": distance.num_original,
+        "settings": SETTINGS,
+        "rows": rows,
+        "fid_of_test_images": round(distance(test.images()), 3),
+    }
     for kind in options.types:
         rows.append(measure(kind, distance, options))
+        write_json(options.results / "generators.json", result)  # what is measured is kept
         print(rows[-1], flush=True)
-    test = Dataset.open(options.project / "resources/datasets/digits").test
-    write_json(
-        RESULTS / "generators.json",
-        {
-            "machine": f"{device_name(str(DEVICE))}, torch {torch.__version__}",
-            "extractor": distance.description,
-            "num_samples": options.num_samples,
-            "num_original": distance.num_original,
-            "settings": SETTINGS,
-            "rows": rows,
-            "fid_of_test_images": round(distance(test.images()), 3),
-        },
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Does a small network learn to be robust, and do Gaussian samples help it?
 
     snakemake --cores all results/cifar10_linf_small{,_no_generated}.json  # an hour or two
-    python benchmarks/learning.py [--results results]
+    python benchmarks/learning.py
 
 Puts the experiment beside its baseline without generated data: writes their table to
 `benchmarks/results/learning.md`, the curves to `learning.svg` and both to `learning.json`.
@@ -19,6 +19,7 @@ from pyrobust.cost import device_name
 from pyrobust.files import read_json, write_json, write_text
 from pyrobust.reporting.training_curves import read_log
 
+RESULTS = Path(__file__).parent / "results"
 EXPERIMENT = "cifar10_linf_small"
 MADE_BY = f"snakemake --cores all results/{EXPERIMENT}{{,_no_generated}}.json"
 STYLES = {"with Gaussian samples": "#7440a0", "original images only": "#155ca2"}
@@ -111,13 +112,17 @@ def _share(value: float, interval: list[float]) -> str:
 def main() -> None:
     """Read both records and write table, curves and numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--project", type=Path, default=Path(), help="where snakemake ran")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
     options = parser.parse_args()
     names = (EXPERIMENT, f"{EXPERIMENT}_no_generated")
     runs = {
-        label: read_run(options.results, name) for label, name in zip(STYLES, names, strict=True)
+        label: read_run(options.project / "results", name)
+        for label, name in zip(STYLES, names, strict=True)
     }
-    target = Path(__file__).parent / "results"
+    target = options.results
     machine = f"{device_name('cpu')}, torch {torch.__version__}"
     write_json(target / "learning.json", {"machine": machine, "runs": runs})
     text = table(runs, machine)

@@ -14,7 +14,8 @@ the 30K images of its three sets. `faiss` is IndexFlatL2 the way it is commonly 
 k = 2 among themselves, where the first hit is taken for the vector itself. It runs at every size,
 and so does scikit-learn's brute force up to `--patience` distances. prdc holds a matrix of all
 distances and runs at the largest size whose two copies fit into half of this machine's free memory.
-Where there is a GPU, ours and FAISS search on it; peaks are those of the host's memory alone.
+Where there is a GPU, ours searches on it, and FAISS on the CPU; peaks are those of the host's
+memory alone.
 """
 
 import argparse
@@ -29,9 +30,11 @@ from typing import Any
 import numpy as np
 from own_process import add_one, free_bytes, in_own_process, measured
 
+from pyrobust.files import write_json
+
 RESULT = Path(__file__).parent / "results" / "neighbours.json"
 DIMENSIONS = 100  # PCA components of Algorithm 1
-PAPER = 10_000  # images of each set of Algorithm 1
+PAPER = 10_000  # images of each set of Algorithm 1; --paper-size has others
 TASKS = ("paper", "real", "self")
 BLOCK = 8192
 
@@ -43,30 +46,27 @@ def main() -> None:
         method, task, size = arguments.one
         print(json.dumps(_measure(method, task, int(size), arguments)))
         return
-    rows = [
-        row
-        for task in arguments.tasks
-        for size, methods in _sizes(task, arguments).items()
-        for row in _in_turns(methods, task, size, arguments)
-    ]
-    result = {
+    rows: list[dict[str, Any]] = []
+    facts = {
         "machine": {"processor": _processor(), "threads": arguments.threads, "gpus": _gpus()},
-        "versions": {
-            name: version(name) for name in ("faiss-gpu", "torch", "numpy", "scikit-learn", "prdc")
-        },
+        "versions": _versions(arguments.methods),
         "dimensions": DIMENSIONS,
         "num_real": arguments.num_real,
         "memory_gb": arguments.memory_gb,
         "repeats": arguments.repeats,
-        "rows": rows,
-        "ratios": _ratios(rows),
-        "exponents": {task: _exponent(rows, task) for task in arguments.tasks if task != "paper"},
-        "peak_over_budget": _peak_over_budget(rows, arguments.memory_gb),
     }
-    arguments.output.parent.mkdir(exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-    shown = ("ratios", "exponents", "peak_over_budget")
-    print(json.dumps({key: result[key] for key in shown}, indent=2))
+    found: dict[str, Any] = {}
+    for task in arguments.tasks:
+        for size, methods in _sizes(task, arguments).items():
+            rows += _in_turns(methods, task, size, arguments)
+            found = {
+                "ratios": _ratios(rows),
+                "exponents": {t: _exponent(rows, t) for t in arguments.tasks if t != "paper"},
+                "peak_over_budget": _peak_over_budget(rows, arguments.memory_gb),
+            }
+            # What is measured is kept, whatever happens next.
+            write_json(arguments.output, {**facts, "rows": rows, **found})
+    print(json.dumps(found, indent=2))
 
 
 def _in_turns(
@@ -86,7 +86,7 @@ def _in_turns(
 def _sizes(task: str, arguments: argparse.Namespace) -> dict[int, tuple[str, ...]]:
     """Return the sizes of a task, each with the methods that can do it."""
     sizes = {
-        "paper": [PAPER],
+        "paper": [arguments.paper_size],
         "real": arguments.sizes,
         "self": arguments.self_sizes or arguments.sizes,
     }[task]
@@ -104,7 +104,7 @@ def _sizes(task: str, arguments: argparse.Namespace) -> dict[int, tuple[str, ...
 
 def _num_points(task: str, size: int, arguments: argparse.Namespace) -> int:
     """Return among how many vectors a task of this size searches."""
-    return {"paper": 3 * PAPER, "real": arguments.num_real, "self": size}[task]
+    return {"paper": 3 * arguments.paper_size, "real": arguments.num_real, "self": size}[task]
 
 
 def _arguments() -> argparse.Namespace:
@@ -114,6 +114,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--methods", nargs="+", default=list(_METHODS), choices=list(_METHODS))
     parser.add_argument("--patience", type=float, default=1e10, help="distances of scikit-learn")
+    parser.add_argument("--paper-size", type=int, default=PAPER)
     parser.add_argument("--num-real", type=int, default=60_000)
     parser.add_argument("--memory-gb", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)
@@ -124,7 +125,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _row(method: str, task: str, size: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    options = ("--num-real", arguments.num_real, "--memory-gb", arguments.memory_gb)
+    options: tuple[object, ...] = (
+        *("--num-real", arguments.num_real, "--memory-gb", arguments.memory_gb),
+        *("--paper-size", arguments.paper_size),
+    )
     row = in_own_process((method, task, size), options, arguments.threads)
     print(
         f"{method:13} {task:5} {size:>9,}  {row['seconds']:9.2f} s"
@@ -157,10 +161,7 @@ def _faiss(queries: Any, points: Any, _: argparse.Namespace) -> Callable[[], obj
     import faiss
 
     def search(queries: np.ndarray, points: np.ndarray, k: int) -> None:
-        if _gpus():
-            index = faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), DIMENSIONS)
-        else:
-            index = faiss.IndexFlatL2(DIMENSIONS)
+        index = faiss.IndexFlatL2(DIMENSIONS)
         index.add(points)
         index.search(queries, k)
 
@@ -192,6 +193,12 @@ def _prdc(queries: Any, points: Any, _: argparse.Namespace) -> Callable[[], obje
 
 
 _METHODS = {"ours": _ours, "faiss": _faiss, "scikit-learn": _scikit_learn, "prdc": _prdc}
+_PACKAGES = {
+    "ours": ("torch", "numpy"),
+    "faiss": ("faiss-cpu",),
+    "scikit-learn": ("scikit-learn",),
+    "prdc": ("prdc",),
+}
 
 
 def _vectors(count: int, seed: int) -> Any:
@@ -245,6 +252,12 @@ def _exponent(rows: list[dict[str, Any]], task: str) -> float | None:
     return round(float(slope), 3)
 
 
+def _versions(methods: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the packages that the methods come from."""
+    packages = [*_PACKAGES["ours"], *(name for method in methods for name in _PACKAGES[method])]
+    return {name: version(name) for name in dict.fromkeys(packages)}
+
+
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -252,9 +265,9 @@ def _processor() -> str:
 
 
 def _gpus() -> int:
-    import faiss
+    import torch
 
-    return int(faiss.get_num_gpus())
+    return torch.cuda.device_count()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ operand needs once, read or written. Writes `benchmarks/results/operators-<devic
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -26,11 +25,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from pyrobust import ops
+from pyrobust.files import write_json, write_text
 from pyrobust.models import ModelSpec, build_model
 
 RESULTS = Path(__file__).parent / "results"
 IMAGE = (3, 32, 32)
 EPSILON = 8 / 255
+# Images in a batch. On a GPU a tensor of 201 MB is several times as large as any L2 cache.
+BATCH_SIZES = {"cpu": 1024, "cuda": 16384}
+_BUSY_CYCLES = 2_000_000  # of a GPU's clock: about a millisecond
 
 
 @dataclass(frozen=True)
@@ -52,30 +55,31 @@ def main() -> None:
     torch.manual_seed(0)
     clock = _cuda_time if arguments.device == "cuda" else _host_time
     bandwidth = _copy_bandwidth(arguments.device, clock, arguments.rounds)
-    rows = [
-        _measure(case, clock, arguments, bandwidth)
-        for make in (_steps, _losses, _averaging, _loading)
-        for case in make(arguments.device, arguments.batch_size)
-        if arguments.only in case.name
-    ]
-    result = {
+    result: dict[str, Any] = {
         "device": _device_name(arguments.device),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "batch": [arguments.batch_size, *IMAGE],
         "rounds": arguments.rounds,
         "copy_gb_per_s": bandwidth / 1e9,
-        "rows": rows,
+        "rows": [],
     }
+    name = "operators-" + result["device"].lower().replace(" ", "-")
+
+    def write() -> None:
+        if not arguments.only:
+            write_json(arguments.results / f"{name}.json", result)
+            write_text(arguments.results / f"{name}.md", _table(result))
+
+    for make in (_steps, _losses, _averaging, _loading):
+        for case in make(arguments.device, arguments.batch_size):
+            if arguments.only in case.name:
+                result["rows"].append(_measure(case, clock, arguments, bandwidth))
+                write()  # what is measured is kept, whatever happens next
     if arguments.device == "cpu" and arguments.only in "loader":
-        result["loader_images_per_s"] = _loader_speed()
-    RESULTS.mkdir(exist_ok=True)
-    table = _table(result)
-    print(table)
-    if not arguments.only:
-        name = "operators-" + result["device"].lower().replace(" ", "-")
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-        (RESULTS / f"{name}.md").write_text(table)
+        result["loader_images_per_s"] = _loader_speed(arguments.loader_images)
+        write()
+    print(_table(result))
 
 
 def _steps(device: str, count: int) -> list[Case]:
@@ -253,6 +257,8 @@ def _host_time(function: Callable[[], Any]) -> float:
 def _cuda_time(function: Callable[[], Any]) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
+    # The GPU is busy until all is launched: the events see its work and not the host's.
+    torch.cuda._sleep(_BUSY_CYCLES)
     start.record()
     function()
     end.record()
@@ -280,8 +286,8 @@ def _copy_bandwidth(device: str, clock: Callable[..., float], rounds: int) -> fl
 class _Photos(Dataset[Tensor]):
     """The usual map-style data set: one image at a time through torchvision's transforms."""
 
-    def __init__(self) -> None:
-        self.images = torch.randint(0, 256, (50_000, *IMAGE[1:], 3), dtype=torch.uint8).numpy()
+    def __init__(self, count: int) -> None:
+        self.images = torch.randint(0, 256, (count, *IMAGE[1:], 3), dtype=torch.uint8).numpy()
         self.transform = transforms.Compose(
             [
                 transforms.ToPILImage(),
@@ -299,9 +305,10 @@ class _Photos(Dataset[Tensor]):
         return result
 
 
-def _loader_speed() -> float:
+def _loader_speed(num_images: int) -> float:
     """Return images per second of a DataLoader with two workers, its start left out."""
-    loader = iter(DataLoader(_Photos(), batch_size=1024, shuffle=True, num_workers=2))
+    size = min(1024, num_images // 10)
+    loader = iter(DataLoader(_Photos(num_images), batch_size=size, shuffle=True, num_workers=2))
     for _ in range(5):
         next(loader)
     start, count = time.perf_counter(), 0
@@ -351,12 +358,18 @@ def _device_name(device: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--batch-size", type=int, default=1024)
+    parser.add_argument("--batch-size", type=int, help=f"{BATCH_SIZES} where not given")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--loader-images", type=int, default=50_000, help="of the DataLoader")
     parser.add_argument("--threads", type=int, help="of the CPU; all where not given")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--only", default="", help="operators whose name holds this; no file")
-    return parser.parse_args()
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
+    arguments = parser.parse_args()
+    arguments.batch_size = arguments.batch_size or BATCH_SIZES[arguments.device]
+    return arguments
 
 
 if __name__ == "__main__":

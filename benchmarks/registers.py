@@ -2,22 +2,26 @@
 
     python benchmarks/registers.py          # needs nvcc (CUDA_HOME), no GPU; minutes
 
-Compiles csrc/cuda/register.cu for sm_80 and sm_90 as setup.py does, with `-Xptxas -v`, and writes
+Compiles csrc/cuda/register.cu as setup.py does, with `-Xptxas -v`, and writes
 `benchmarks/results/cuda-registers.md`.
 """
 
+import argparse
 import os
 import re
 import subprocess
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch.utils import cpp_extension
 
+from pyrobust.files import write_text
+
 ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks/results/cuda-registers.md"
-ARCHITECTURES = ("80", "90")
+RESULTS = ROOT / "benchmarks/results"
+ARCHITECTURES = ("75", "80", "90")
 ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<arch>\d+)'.*?"
     r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
@@ -28,12 +32,19 @@ ENTRY = re.compile(
 
 def main() -> None:
     """Compile, read the report and write the table."""
-    rows = sorted(set(_kernels(_compile())))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--source", type=Path, default=ROOT / "csrc/cuda/register.cu")
+    parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
+    arguments = parser.parse_args()
+    rows = sorted(set(_kernels(_compile(arguments.source, arguments.architectures))))
     spilled = [row for row in rows if row[4] > 0]
     lines = [
         "# Registers of the CUDA kernels",
         "",
-        f"{_nvcc_version()}; `-Xptxas -v` on csrc/cuda/register.cu. "
+        f"{_nvcc_version()}; `-Xptxas -v` on {arguments.source.name}. "
         f"{len(rows)} kernels, {len(spilled)} of them spill. A block has 256 threads, so up to "
         "32 registers a thread leave all 2,048 threads of a multiprocessor resident, 64 half.",
         "",
@@ -42,20 +53,19 @@ def main() -> None:
         *(f"| `{name}` | {arch} | {registers} | {stack} | {spill} |"
           for name, arch, registers, stack, spill in rows),
     ]  # fmt: skip
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(lines) + "\n")
+    write_text(arguments.results / "cuda-registers.md", "\n".join(lines) + "\n")
     print("\n".join(lines[:3]))
 
 
-def _compile() -> str:
+def _compile(source: Path, architectures: Sequence[str]) -> str:
     includes = [*cpp_extension.include_paths("cuda"), sysconfig.get_path("include")]
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            f"{cpp_extension.CUDA_HOME}/bin/nvcc", "-c", "csrc/cuda/register.cu", "-o",
+            f"{cpp_extension.CUDA_HOME}/bin/nvcc", "-c", str(source), "-o",
             f"{folder}/register.o", "-O3", "--fmad=false", "-std=c++20", "-Xptxas", "-v",
             "--expt-relaxed-constexpr", "-Xcompiler=-fPIC,-fopenmp",
             *(f"-I{path}" for path in includes),
-            *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES),
+            *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures),
         ]  # fmt: skip
         run = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ

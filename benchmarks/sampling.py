@@ -39,6 +39,7 @@ from pyrobust.generators.gaussian import GaussianGenerator
 from pyrobust.generators.network_training import AVERAGE
 from pyrobust.generators.registry import GENERATORS, load_generator
 from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.ops import choose_device
 
 RESULTS = Path(__file__).parent / "results"
 CLASSES = tuple(str(label) for label in range(10))
@@ -147,12 +148,13 @@ def features(images: np.ndarray, labeller: Path, device: str) -> np.ndarray:
 
 
 def compare_samplers(
-    fitted: Path, dataset: Path, labeller: Path, count: int, device: str
+    fitted: Path, dataset: Path, labeller: Path, count: int, samplers: list[str], device: str
 ) -> dict[str, Any]:
     """Return images/s and Fréchet distance of each sampler of a DDPM."""
     original = moments(features(Dataset.open(dataset).train.images(), labeller, device))
     found = {}
-    for sampler, steps in SAMPLERS.items():
+    for sampler in samplers:
+        steps = SAMPLERS[sampler]
         generator = load_generator(fitted, device)
         changed = {"sampler": sampler, "sampling_steps": steps}
         settings = parse_settings(GeneratorSettings, generator.spec.settings.model_dump() | changed)
@@ -192,25 +194,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50_000, help="images of a measurement at most")
     parser.add_argument("--seconds", type=float, default=30, help="of a measurement, about")
     parser.add_argument("--fid-count", type=int, default=1000, help="images of each sampler")
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=SAMPLERS)
     parser.add_argument("--fitted", type=Path)
     parser.add_argument("--dataset", type=Path)
     parser.add_argument("--labeller", type=Path)
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder that the numbers are written to"
+    )
     arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(choose_device())
     facts: dict[str, Any] = {"device": device_name(device), "torch": torch.__version__}
     if arguments.fitted:
         samplers = compare_samplers(
-            arguments.fitted, arguments.dataset, arguments.labeller, arguments.fid_count, device
+            arguments.fitted,
+            arguments.dataset,
+            arguments.labeller,
+            arguments.fid_count,
+            arguments.samplers,
+            device,
         )
-        write_json(RESULTS / "sampling-ddpm.json", {**facts, "samplers": samplers})
+        write_json(arguments.results / "sampling-ddpm.json", {**facts, "samplers": samplers})
         return
-    rows = {}
+    rows: dict[str, Any] = {}
+    facts |= {"preset": arguments.preset, "image_size": arguments.image_size}
     for kind in arguments.types:
         generator = untrained(kind, arguments.preset, arguments.image_size).to(device)
         rows[kind] = time_sampling(generator, arguments.seconds, arguments.count)
         print_row(kind, rows[kind])
-    size = {"preset": arguments.preset, "image_size": arguments.image_size}
-    write_json(RESULTS / "sampling.json", {**facts, **size, "types": rows})
+        write_json(arguments.results / "sampling.json", {**facts, "types": rows})
 
 
 if __name__ == "__main__":

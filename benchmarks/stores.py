@@ -182,22 +182,23 @@ def main() -> None:
         return
 
     from pyrobust.cost import device_name
+    from pyrobust.files import write_json
 
     options = ["--image-size", arguments.image_size, "--channels", arguments.channels]
     rows: list[dict[str, Any]] = []
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            rows += run_size(Work(Path(folder), size, image_shape), options)
-    result = {
+    facts = {
         "machine": f"{device_name('cpu')}, {free_bytes() / 2**30:.0f} GiB of memory free",
         "versions": {"numpy": np.__version__},
         "image_shape": image_shape,
         "share_kept": SHARE,
-        "rows": rows,
-        "ratios": ratios(rows),
     }
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["ratios"], indent=2))
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            for row in run_size(Work(Path(folder), size, image_shape), options):
+                rows.append(row)
+                # What is measured is kept, whatever happens next.
+                write_json(arguments.output, {**facts, "rows": rows, "ratios": ratios(rows)})
+    print(json.dumps(ratios(rows), indent=2))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,6 +37,7 @@ from pyrobust.attacks.threat_model import ThreatModel
 from pyrobust.cost import device_name
 from pyrobust.files import write_json
 from pyrobust.models import ImageClassifier, ModelSpec, batch_statistics, logits_in
+from pyrobust.ops import choose_device
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import new_model
 from pyrobust.training.data_parallel import Processes
@@ -53,6 +54,9 @@ PASSES = 26
 
 EPSILON = {"linf": 8 / 255, "l2": 128 / 255}
 STEPS = 10
+
+# Forms of our step: its inner attack compiled, and as one CUDA graph, which needs a GPU.
+KINDS = ("compiled", "cuda_graph")
 
 
 def make_spec(architecture: str) -> ModelSpec:
@@ -136,7 +140,7 @@ def make_store(count: int, seed: int) -> Any:
         image_shape=(32, 32, 3),
         class_names=tuple("0123456789"),
         blocks=lambda size: [(0, images)],
-        labels=lambda: labels,
+        labels=lambda kind=np.int64: labels.astype(kind),
     )
 
 
@@ -223,12 +227,20 @@ def matrix_speed(precision: str, device: torch.device) -> float:
 
 
 def measure(
-    architecture: str, norm: str, precision: str, batch_size: int, rounds: int, device: torch.device
+    architecture: str,
+    norm: str,
+    precision: str,
+    batch_size: int,
+    rounds: int,
+    device: torch.device,
+    kinds: Sequence[str],
 ) -> dict[str, Any]:
-    """Time the forward passes and both steps in turns; medians over the rounds."""
-    variants = {"ours": {}, "compiled": {"compiled": True}}
-    if device.type == "cuda":
-        variants["cuda_graph"] = {"cuda_graph": True}
+    """Time the forward passes and both steps in turns; medians over the rounds.
+
+    Args:
+        kinds: forms of our step beside the usual one, of `KINDS`.
+    """
+    variants: dict[str, dict[str, bool]] = {"ours": {}, **{kind: {kind: True} for kind in kinds}}
     asked = (architecture, norm, precision, batch_size, device)
     steps = {name: make_our_step(*asked, **how) for name, how in variants.items()}
     model = steps["ours"][1]
@@ -294,10 +306,12 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default=choose_device().type)
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, help="all that the device has")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     device = torch.device(options.device)
+    kinds = KINDS[: 1 + (device.type == "cuda")] if options.kinds is None else options.kinds
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     machine = {"device": device_name(options.device), "torch": torch.__version__}
@@ -309,7 +323,9 @@ def main() -> None:
     for network in options.networks:
         for norm in options.norms:
             for precision in options.precisions:
-                row = measure(network, norm, precision, options.batch_size, options.rounds, device)
+                row = measure(
+                    network, norm, precision, options.batch_size, options.rounds, device, kinds
+                )
                 result["rows"].append(row)
                 write_json(path, result)  # what is measured is kept, whatever happens next
                 print(

@@ -1,0 +1,175 @@
+"""Every benchmark script runs, at sizes that take seconds, and writes its numbers."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pyrobust.analysis.feature_extractors import make_extractor
+from pyrobust.analysis.features import extract_features
+from pyrobust.config.analysis import FeatureSettings
+from pyrobust.config.data import DatasetSettings
+from pyrobust.data.dataset import Dataset
+from pyrobust.data.prepare import make_dataset
+from pyrobust.generators.pseudo_labels import MODEL
+from pyrobust.models import ModelSpec, build_model, save_model
+from tests.reporting.fixtures import make_stages
+from tests.reporting.test_record import record_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *options: object) -> str:
+    """Run a script of benchmarks/ on one thread; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, f"benchmarks/{script}.py", *map(str, options)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def only_json(folder: Path) -> Any:
+    (file,) = folder.glob("*.json")
+    return json.loads(file.read_text())
+
+
+def make_project(folder: Path, name: str, labeller: str, features: str, size: int) -> Path:
+    """Write a data set of noise, a labeller and its features where the workflow has them."""
+    raw = folder / "raw" / name
+    raw.mkdir(parents=True)
+    (raw / "classes.txt").write_text("\n".join("0123456789"))
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (60, size, size, 1 if size == 8 else 3), np.uint8)
+    for split in ("train", "test"):
+        np.savez(raw / f"{split}.npz", image=images, label=np.arange(60) % 10)
+    place = folder / "resources/datasets" / name
+    make_dataset(name, raw.parent, place, DatasetSettings(validation_size=10))
+    dataset = Dataset.open(place)
+    grey = (0.5,) * dataset.image_shape[2]
+    spec = ModelSpec("wrn-10-1", "silu", 10, dataset.image_shape, grey, grey)
+    torch.manual_seed(0)
+    weights = folder / "results/labellers" / name / labeller
+    save_model(weights / MODEL, build_model(spec), spec)
+    extractor = make_extractor(FeatureSettings(), weights, torch.device("cpu"))
+    target = folder / "results/features" / name / labeller / features / "train"
+    extract_features([dataset.train], extractor, target, FeatureSettings(), None)
+    return folder
+
+
+def test_training_steps(tmp_path: Path) -> None:
+    run(
+        "training", "--networks", "wrn-10-1", "--norms", "linf", "l2", "--precisions", "float32",
+        "--batch-size", 10, "--rounds", 1, "--kinds", "--device", "cpu", "--results", tmp_path,
+    )  # fmt: skip
+    rows = only_json(tmp_path)["rows"]
+    assert [row["norm"] for row in rows] == ["linf", "l2"]
+    assert all(row["images_per_second"] > 0 and row["forward_passes"] > 1 for row in rows)
+
+
+def test_operators(tmp_path: Path) -> None:
+    run(
+        "operators", "--batch-size", 8, "--rounds", 2, "--no-compile", "--loader-images", 80,
+        "--results", tmp_path,
+    )  # fmt: skip
+    result = only_json(tmp_path)
+    names = {row["operator"].split()[0] for row in result["rows"]}
+    assert {"linf_step_", "trades_kl", "sgd_ema_step_", "gather_augment"} <= names
+    assert "| linf_step_ |" in next(tmp_path.glob("*.md")).read_text()
+
+
+def test_neighbours(tmp_path: Path) -> None:
+    run(
+        "neighbours", "--tasks", "self", "--sizes", 2000, "--methods", "ours", "faiss",
+        "--repeats", 1, "--output", tmp_path / "neighbours.json",
+    )  # fmt: skip
+    result = only_json(tmp_path)
+    assert {row["method"] for row in result["rows"]} == {"ours", "faiss"}
+    assert result["ratios"]["faiss, self, 2000"] > 0
+
+
+def test_evaluation(tmp_path: Path) -> None:
+    run(
+        "evaluation", "--random", "wrn-10-1", "--num-images", 8, "--batch-size", 8,
+        "--pass-size", 8, "--restarts", 1, "--steps", 2, "--repeats", 1, "--threads", 1,
+        "--device", "cpu", "--output", tmp_path / "evaluation.json",
+    )  # fmt: skip
+    (network,) = only_json(tmp_path)["networks"]
+    assert list(network["rows"]) == ["bfloat16", "ours", "public"]
+
+
+def test_stores(tmp_path: Path) -> None:
+    run(
+        "stores", "--folder", tmp_path, "--sizes", 2000, "--image-size", 4, "--channels", 1,
+        "--output", tmp_path / "stores.json",
+    )  # fmt: skip
+    stages = {row["stage"] for row in only_json(tmp_path)["rows"]}
+    assert stages == {"write", "select", "verify", "read"}
+
+
+def test_sampling(tmp_path: Path) -> None:
+    run(
+        "sampling", "--preset", "tiny", "--image-size", 8, "--count", 2, "--seconds", 0.1,
+        "--results", tmp_path,
+    )  # fmt: skip
+    types = only_json(tmp_path)["types"]
+    assert set(types) == {"gaussian", "ddpm", "edm", "biggan", "vdvae", "stylegan2"}
+
+
+def test_generators_and_samplers(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "digits", "digits", "small", size=8)
+    fitted, results = tmp_path / "fitted", tmp_path / "numbers"
+    run(
+        "generators", "--project", project, "--output", fitted, "--types", "gaussian", "ddpm",
+        "--num-samples", 20, "--training-steps", 2, "--results", results,
+    )  # fmt: skip
+    assert [row["type"] for row in only_json(results)["rows"]] == ["gaussian", "ddpm"]
+    shutil.rmtree(results)
+    run(
+        "sampling", "--fitted", fitted / "ddpm", "--dataset", project / "resources/datasets/digits",
+        "--labeller", project / "results/labellers/digits/digits", "--fid-count", 4,
+        "--samplers", "dpm_solver",
+        "--results", results,
+    )  # fmt: skip
+    assert all(row["fid"] > 0 for row in only_json(results)["samplers"].values())
+
+
+def test_falling_fid(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "cifar10", "smoke", "smoke", size=32)
+    results = tmp_path / "numbers"
+    run(
+        "falling_fid", "--project", project, "--output", tmp_path / "fitted",
+        "--training-steps", 2, "--marks", 1, "--num-samples", 2, "--sampling-steps", 2,
+        "--precision", "float32", "--results", results,
+    )  # fmt: skip
+    assert only_json(results)["fid"][0]["fid"] > 0
+
+
+def test_learning(tmp_path: Path) -> None:
+    stages = make_stages(tmp_path / "stages")
+    record = record_of(stages)
+    for name in ("cifar10_linf_small", "cifar10_linf_small_no_generated"):
+        (tmp_path / "results").mkdir(exist_ok=True)
+        (tmp_path / f"results/{name}.json").write_text(json.dumps(record))
+        shutil.copytree(stages.choice, tmp_path / "results/train" / name)
+    results = tmp_path / "numbers"
+    run("learning", "--project", tmp_path, "--results", results)
+    assert len(only_json(results)["runs"]) == 2
+    assert {path.suffix for path in results.iterdir()} == {".json", ".md", ".svg"}
+
+
+def test_registers(tmp_path: Path) -> None:
+    source = tmp_path / "twice.cu"
+    source.write_text("__global__ void twice(float* x) { x[threadIdx.x] *= 2.f; }\n")
+    if shutil.which("nvcc") is None:
+        pytest.skip("needs nvcc")
+    run("registers", "--source", source, "--architectures", "90", "--results", tmp_path)
+    assert "| `twice` | 90 |" in (tmp_path / "cuda-registers.md").read_text()
