@@ -142,4 +142,4 @@ def test_the_commands_of_the_readme_run_one_after_another(project: Project) -> N
         arguments = [sys.executable, "-m", *shlex.split(line)]
         done = subprocess.run(arguments, cwd=project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
-    assert (project / "results/evaluate/digits/evaluation.json").is_file()
+    assert (project / "results/try/evaluation/evaluation.json").is_file()
