@@ -12,18 +12,22 @@ import typer
 
 from pyrobust.errors import UserError
 from pyrobust.gpus import own_gpus
+from pyrobust.trackers import parse_trackers
 
 Verb = Callable[..., None]
 
 _PROCESSES = "processes"
+_TRACKERS = "trackers"
 
 
-def _option(name: str, kind: type, default: object, text: str) -> inspect.Parameter:
+def _option(
+    name: str, kind: type, default: object, text: str, envvar: str | None = None
+) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, typer.Option(help=text)],
+        annotation=Annotated[kind, typer.Option(help=text, envvar=envvar)],
     )
 
 
@@ -39,7 +43,13 @@ _OPTIONS = (
     _option("save_steps", int, 1000, "Steps after which the state is saved, at most."),
     _option("save_seconds", float, 120.0, "Seconds after which it is saved, at most."),
     _option("deterministic", bool, False, "Bit-equal results on CUDA, by slower algorithms."),
-    _option("curves", bool, True, "TensorBoard curves beside the log."),
+    _option(
+        _TRACKERS,
+        str,
+        "tensorboard",
+        "Trackers of the log, with commas between: tensorboard, wandb, mlflow, trackio.",
+        envvar="PYROBUST_TRACKERS",
+    ),
     _option(_PROCESSES, int, 1, "Processes that share each batch, one a GPU."),
 )
 
@@ -53,6 +63,7 @@ def takes_runtime(verb: Verb) -> Verb:
     def run(**values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in _OPTIONS}
         count = given.pop(_PROCESSES)
+        given[_TRACKERS] = parse_trackers(given[_TRACKERS])
         with _gpus(count, given["device"]):
             _share_out(count, given["device"])
 

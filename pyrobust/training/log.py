@@ -1,64 +1,69 @@
-"""The log of a run: one JSON object a line, and the same numbers as TensorBoard curves."""
+"""The log of a run: one JSON object per line, and the same numbers in experiment trackers."""
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pyrobust.trackers import TrackerName, Trackers, open_trackers
+
 
 class JsonLog:
-    """Appends lines to an open file and, where there are some, points to curves."""
+    """Appends lines to an open file, and their numbers to trackers."""
 
-    def __init__(self, file: BinaryIO, curves: Any | None) -> None:
-        self._file, self._curves = file, curves
+    def __init__(self, file: BinaryIO, trackers: Trackers) -> None:
+        self._file, self._trackers = file, trackers
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one line."""
         self._file.write((json.dumps(line) + "\n").encode())
         self._file.flush()
-        if self._curves is None:
-            return
-        split = line.get("split", "train")
-        for key, value in line.items():
-            if isinstance(value, float):
-                self._curves.add_scalar(f"{split}/{key}", value, line["step"])
+        numbers = {key: value for key, value in line.items() if isinstance(value, float)}
+        self._trackers.log(*_key(line), numbers)
 
     def position(self) -> int:
-        """Return the bytes written, all of them on the disk, as are the curves."""
-        if self._curves is not None:
-            self._curves.flush()
+        """Return the number of bytes written, after flushing file and trackers to disk."""
+        self._trackers.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
 
 @contextmanager
-def open_log(folder: Path, position: int, step: int, curves: bool) -> Iterator[JsonLog]:
+def open_log(
+    folder: Path,
+    position: int,
+    step: int,
+    trackers: Sequence[TrackerName],
+    config: Mapping[str, Any],
+) -> Iterator[JsonLog]:
     """Open `log.jsonl`; a resumed run first cuts off what came after its state.
 
     Args:
         position: bytes to keep.
-        step: step of the state, after which older curves are hidden.
-        curves: whether to write TensorBoard curves to `tensorboard/` beside the log.
+        step: step of the saved state, 0 for a new run.
+        trackers: where the numbers also go; TensorBoard writes to `tensorboard/` beside the log.
+        config: JSON values that trackers show as the run's settings.
     """
-    path, curve_folder = folder / "log.jsonl", folder / "tensorboard"
+    path = folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    if step == 0:
-        shutil.rmtree(curve_folder, ignore_errors=True)
     with path.open("r+b" if path.exists() else "w+b") as file:
-        file.truncate(min(position, file.seek(0, os.SEEK_END)))
+        file.seek(min(position, file.seek(0, os.SEEK_END)))
+        already_sent = _keys(file.read()) if step else frozenset()
+        file.truncate(min(position, file.tell()))
         file.seek(0, os.SEEK_END)
-        writer = _curve_writer(curve_folder, step) if curves else None
-        try:
-            yield JsonLog(file, writer)
-        finally:
-            if writer is not None:
-                writer.close()
+        opened = open_trackers(trackers, folder, config, step=step, already_sent=already_sent)
+        with opened as open_ones:
+            yield JsonLog(file, open_ones)
 
 
-def _curve_writer(folder: Path, step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
+def _key(line: Mapping[str, Any]) -> tuple[int, str]:
+    """Return (step, split), which names a line."""
+    return line["step"], line.get("split", "train")
 
-    return SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+def _keys(lines: bytes) -> frozenset[tuple[int, str]]:
+    """Return the names of all complete lines."""
+    complete = lines[: lines.rfind(b"\n") + 1]
+    return frozenset(_key(json.loads(line)) for line in complete.splitlines())

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pyrobust.errors import UserError
 from pyrobust.progress import Advance, counting
+from pyrobust.trackers import TrackerName
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.log import JsonLog, open_log
 from pyrobust.training.resuming import Interrupted, Interruption, StateFolder, noting_signals
@@ -81,7 +82,7 @@ class LoopSettings:
         max_loss: a loss above it is lost: cross-entropy at chance is the logarithm of the number
             of classes.
         save_steps, save_seconds: the state is saved after either.
-        curves: whether TensorBoard curves are written beside the log.
+        trackers: where the numbers of the log also go.
     """
 
     total_steps: int
@@ -93,7 +94,7 @@ class LoopSettings:
     max_loss: float = 1e4
     save_steps: int = 1000
     save_seconds: float = 120.0
-    curves: bool = True
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
 
     @property
     def validation_steps(self) -> frozenset[int]:
@@ -154,7 +155,7 @@ def run_loop(
         loop.interruption = stack.enter_context(noting_signals())
         if processes.is_main:
             resumed = loop.run
-            log = open_log(folder, resumed.log_position, resumed.step, settings.curves)
+            log = open_log(folder, resumed.log_position, resumed.step, settings.trackers, identity)
             loop.log = stack.enter_context(log)
             loop.advance = stack.enter_context(
                 counting(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from pyrobust.memory import keep_freed_memory
+from pyrobust.trackers import TrackerName
 from pyrobust.training.loop import LoopSettings
 
 
@@ -27,7 +28,7 @@ class Runtime:
     save_steps: int = 1000
     save_seconds: float = 120.0
     deterministic: bool = False
-    curves: bool = True
+    trackers: tuple[TrackerName, ...] = ("tensorboard",)
     cuda_graph: bool = False
 
     def loop_settings(self, total_steps: int, batch_size: int, validations: int) -> LoopSettings:
@@ -38,7 +39,7 @@ class Runtime:
             validations=validations,
             save_steps=self.save_steps,
             save_seconds=self.save_seconds,
-            curves=self.curves,
+            trackers=self.trackers,
         )
 
     def prepare(self) -> None:

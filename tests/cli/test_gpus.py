@@ -33,7 +33,7 @@ def test_a_verb_that_computes_takes_one(counts: list[int]) -> None:
 
 
 OPTIONS = {"resident_mb": 1, "save_steps": 1, "save_seconds": 1.0, "deterministic": False,
-           "curves": False}  # fmt: skip
+           "trackers": ""}  # fmt: skip
 
 
 @pytest.mark.parametrize(

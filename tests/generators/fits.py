@@ -10,7 +10,7 @@ from pyrobust.generators.base import Fit
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.runtime import Runtime
 
-RUNTIME = Runtime(device="cpu", save_steps=5, curves=False)
+RUNTIME = Runtime(device="cpu", save_steps=5, trackers=())
 
 
 def fit_of(dataset: Dataset, settings: GeneratorSettings, folder: Path) -> Fit:

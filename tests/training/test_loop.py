@@ -52,7 +52,7 @@ class Walk:
         self.x, self.kept = tensors["x"].clone(), tensors["kept"].clone()
 
 
-SETTINGS = LoopSettings(total_steps=50, batch_size=4, validations=7, save_steps=3, curves=False)
+SETTINGS = LoopSettings(total_steps=50, batch_size=4, validations=7, save_steps=3, trackers=())
 
 
 def train(

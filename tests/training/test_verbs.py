@@ -151,7 +151,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 def test_a_run_killed_by_sigkill_ends_with_the_same_bytes(
     digits: Path, samples: Path, tmp_path: Path
 ) -> None:
-    options = [*TINY, "--epoch-size", "160", "--save-steps", "1", "--no-curves"]  # 20 steps
+    options = [*TINY, "--epoch-size", "160", "--save-steps", "1", "--trackers", ""]  # 20 steps
     options = ["--dataset", digits, "--samples", samples, *options, "--validations", "4"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command("train", *options, "--output", whole), env=ONE_THREAD, check=True)
@@ -171,7 +171,7 @@ def test_a_run_killed_by_sigkill_ends_with_the_same_bytes(
 @pytest.mark.slow
 def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -> None:
     """Same batches, schedule and, through virtual batches, the same batch norm."""
-    options = [*TINY, "--epoch-size", "40", "--virtual-batch", "4", "--no-curves"]
+    options = [*TINY, "--epoch-size", "40", "--virtual-batch", "4", "--trackers", ""]
     options = ["--dataset", digits, "--samples", samples, *options, "--no-zero-logits"]
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command("train", *options, "--output", one), env=ONE_THREAD, check=True)
