@@ -143,3 +143,18 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
+
+# What no preset turns on, by type, beside what `paper` lists.
+_MEASURED = ("keep_best", "fid_features", "fid_measures", "fid_samples")
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "gaussian": (),
+    "imported": (),
+    "ddpm": _MEASURED,
+    "edm": ("augment_probability", *_MEASURED),
+    "biggan": _MEASURED,
+    "vdvae": _MEASURED,
+    "stylegan2": _MEASURED,
+}
+
+# What `keep_best` brings along.
+KEEP_BEST = {"fid_measures": 25, "fid_samples": 10_000}

@@ -13,7 +13,7 @@ from pyrobust.config.fields import (
     PositiveInt,
     Share,
 )
-from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generator_presets import KEEP_BEST, OPTIONAL, PRESETS
 
 GeneratorType = Literal["gaussian", "imported", "ddpm", "edm", "biggan", "vdvae", "stylegan2"]
 
@@ -110,6 +110,29 @@ class GeneratorSettings(Settings):
         "Real images over which the augmentation probability can rise from 0 to 1."
     )
 
+    augment_probability: Annotated[float, Field(gt=0, le=1)] = _of_preset(
+        "For edm: probability of each geometric transformation of a training image; the network "
+        "is conditioned on them, so that samples show none. 0.12 in Karras et al. 2022. Default: "
+        "no augmentation."
+    )
+
+    keep_best: Literal["fid"] = _of_preset(
+        "Sample from the averaged weights of the lowest FID during training instead of the last "
+        "ones, as the paper does for BigGAN. Needs fid_features. Default: the last ones."
+    )
+    fid_features: str = _of_preset(
+        "For keep_best: features of the FID. File of the weights of FID-Inception "
+        "(docs/analysis.md), or the labeller.json of a labeller."
+    )
+    fid_measures: PositiveInt = _of_preset(
+        "For keep_best: how often the FID is measured, evenly spread over the training. Default "
+        f"{KEEP_BEST['fid_measures']}."
+    )
+    fid_samples: Annotated[int, Field(ge=2)] = _of_preset(
+        "For keep_best: samples per measurement, compared with all training images. Default "
+        f"{KEEP_BEST['fid_samples']:,}."
+    )
+
     path: str | None = None
     """For imported: folder of .npz files, read in alphabetical order. For trained types: pretrained
     weights to use instead of training, from the folder of another generator of that type. ddpm also
@@ -130,6 +153,8 @@ class GeneratorSettings(Settings):
         given = {key: value for key, value in values.items() if value is not None}
         presets = PRESETS.get(str(given.get("type", "gaussian")), {})
         base = {**presets.get("paper", {}), **presets.get(str(given.get("preset", "paper")), {})}
+        if "keep_best" in given:
+            base.update(KEEP_BEST)
         return {**base, **given}
 
     @model_validator(mode="after")
@@ -150,11 +175,19 @@ class GeneratorSettings(Settings):
                 f"{_ANCESTRAL_STEPS}; use sampler ddim or dpm_solver"
             )
         for key, field in type(self).model_fields.items():
-            is_foreign = field.default_factory is not None and key not in presets["paper"]
+            own = ", ".join([*presets["paper"], *OPTIONAL[self.type]])
+            is_foreign = field.default_factory is not None and key not in own.split(", ")
             if is_foreign and getattr(self, key) is not None:
-                own = ", ".join(presets["paper"])
                 choose = f"choose one of: {own}" if own else "remove it"
                 raise ValueError(f"type {self.type} has no setting '{key}'; {choose}")
+        given = [key for key in ("fid_features", *KEEP_BEST) if getattr(self, key) is not None]
+        if self.keep_best is None and given:
+            raise ValueError(f"{given[0]} has no effect without keep_best: fid; add it")
+        if self.keep_best is not None and self.fid_features is None:
+            raise ValueError(
+                "keep_best is fid, which needs fid_features: a file of the weights of "
+                "FID-Inception, or the labeller.json of a labeller"
+            )
         return self
 
     @property

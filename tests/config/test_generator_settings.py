@@ -3,7 +3,7 @@
 import pytest
 
 from pyrobust.config import parse_settings
-from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generator_presets import OPTIONAL, PRESETS
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
 
@@ -41,3 +41,27 @@ def test_settings_that_were_written_read_back_equal(kind: str, preset: str) -> N
     assert None not in written.values()
     assert parse_settings(GeneratorSettings, written) == settings
     assert set(PRESETS[kind][preset]) <= set(PRESETS[kind]["paper"]) <= set(written)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"type": "biggan", "keep_best": "fid"}, "keep_best is fid, which needs fid_features"),
+        ({"type": "biggan", "fid_samples": 100}, "fid_samples has no effect without keep_best"),
+        ({"keep_best": "fid", "fid_features": "x"}, "gaussian has no setting 'keep_best'"),
+        ({"type": "ddpm", "augment_probability": 0.1}, "ddpm has no setting 'augment_probability'"),
+    ],
+)
+def test_settings_that_need_others_say_so(values: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        parse_settings(GeneratorSettings, values)
+
+
+@pytest.mark.parametrize("kind", sorted(set(PRESETS) - {"gaussian", "imported"}))
+def test_what_no_preset_turns_on_is_absent_and_can_be_given(kind: str) -> None:
+    written = parse_settings(GeneratorSettings, {"type": kind}).model_dump(mode="json")
+    assert not set(OPTIONAL[kind]) & set(written)
+    given = {"type": kind, "keep_best": "fid", "fid_features": "labeller.json"}
+    settings = parse_settings(GeneratorSettings, given)
+    assert (settings.fid_measures, settings.fid_samples) == (25, 10_000)
+    assert settings.fitting() == {**settings.fitting(), **given, "fid_measures": 25}

@@ -1,18 +1,28 @@
-"""EDM (Karras et al. 2022): preconditioning, loss, sampler and generator.
+"""EDM (Karras et al. 2022): preconditioning, loss, sampler, training and generator.
 
 Images are float32 in [-1, 1]; x = image + σ · normal noise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrobust import ops
-from pyrobust.generators.base import Fit
+from pyrobust.generators.base import Fit, GeneratorSpec
+from pyrobust.generators.diffusion.augmentation import (
+    NUM_LABELS,
+    NUM_NORMALS,
+    NUM_UNIFORMS,
+    augment,
+)
 from pyrobust.generators.diffusion.diffusion import DiffusionGenerator, DiffusionTraining
+from pyrobust.generators.diffusion.unet import add_condition
+from pyrobust.generators.resampling import symlet_taps
 from pyrobust.generators.trained import to_uint8
 
 # Standard deviation of the data (section 5), and noise levels of sampling (Table 1).
@@ -79,33 +89,83 @@ def _slope(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
     return (x - denoise(x, torch.full((len(x),), sigma, device=x.device))) / sigma
 
 
-# Streams of an image's noise in training.
-_NOISE, _LEVEL = 0, 1
+# Streams of an image's noise in training: the noise, its level, and two of the augmentation.
+_NOISE, _LEVEL, _GATES, _SIZES = range(4)
 
 
 class EdmTraining(DiffusionTraining):
     """Minimises λ(σ) |D(y + n; σ) - y|² over random noise levels σ (Eq. 8)."""
 
     def __init__(self, fit: Fit, network: nn.Module) -> None:
+        self._augment_probability = fit.settings.augment_probability or 0.0
+        # Where images are augmented the network is told which of them are mirrored.
+        self.mirrors = not self._augment_probability
         super().__init__(fit, network, max_norm=None)
+        self._taps = symlet_taps().to(self.processes.device)
 
     def losses(self, images: Tensor, labels: Tensor, positions: Tensor, step: int) -> Tensor:
         """Return the weighted mean squared error of the predicted image, (B,)."""
+        augment_labels = None
+        if self._augment_probability:
+            images, augment_labels = self._augmented(images, positions, step)
         noise = self.normal(positions, step, images.shape[1:], _NOISE)
         sigma = training_sigmas(self.normal(positions, step, (), _LEVEL))
-        denoise = denoiser(self.network, labels if self.settings.conditional else None)
+        classes = labels if self.settings.conditional else None
+        condition = condition_on(classes, self.fit.dataset.num_classes, augment_labels)
+        denoise = denoiser(self.network, condition)
         with self.passes():
             image = denoise(images + sigma.view(-1, 1, 1, 1) * noise, sigma)
         return loss_weight(sigma) * (image - images).square().mean(dim=(1, 2, 3))
 
+    def _augmented(self, images: Tensor, positions: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return transformed images, and the labels (B, NUM_LABELS) that describe them.
+
+        As in the authors' settings, half of all images are mirrored where the data set allows it.
+        """
+        p = self._augment_probability
+        uniforms = self.uniform(positions, step, (NUM_UNIFORMS,), _GATES)
+        normals = self.normal(positions, step, (NUM_NORMALS,), _SIZES)
+        mirror = 1.0 if self.fit.dataset.flip else p
+        return augment(images, p, mirror, uniforms, normals, self._taps)
+
+
+# The key of the facts that tells networks which are conditioned on augmentations.
+_AUGMENT_LABELS = "augment_labels"
+
 
 class EdmGenerator(DiffusionGenerator):
-    """An EDM, class-conditional or not; sampled by Heun's method."""
+    """An EDM, class-conditional or not; sampled by Heun's method.
+
+    The facts of one that was trained on augmented images hold `augment_labels`, the length of the
+    vectors that describe the augmentation.
+    """
+
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        weights: Mapping[str, Tensor],
+        sha256: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        ours: dict[str, Any] = {"unet": self.unet_config(spec)}
+        if spec.settings.augment_probability:
+            ours[_AUGMENT_LABELS] = NUM_LABELS
+        super().__init__(spec, weights, sha256, facts or ours)
 
     @property
     def conditional(self) -> bool:  # type: ignore[override]
         """Whether each image is asked to be of one class."""
         return self.spec.settings.conditional
+
+    @classmethod
+    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
+        """Return the network of the preset."""
+        labels = NUM_LABELS if spec.settings.augment_probability else 0
+        return _conditioned(super().build_network(spec), spec, labels)
+
+    def make_network(self) -> nn.Module:
+        """Return the network of the facts."""
+        return _conditioned(super().make_network(), self.spec, self.facts.get(_AUGMENT_LABELS, 0))
 
     @classmethod
     def training(cls, fit: Fit, network: nn.Module) -> EdmTraining:
@@ -115,14 +175,45 @@ class EdmGenerator(DiffusionGenerator):
     def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
         """Return the images after `sampling_steps` steps of Heun's method."""
         x = ops.normal(ids, self.shape, seed)
-        return to_uint8(heun(denoiser(self.network, classes), x, self.spec.settings.sampling_steps))
+        count = self.facts.get(_AUGMENT_LABELS, 0)
+        no_augmentation = x.new_zeros(len(ids), count) if count else None
+        condition = condition_on(classes, len(self.spec.class_names), no_augmentation)
+        denoise = denoiser(self.network, condition)
+        return to_uint8(heun(denoise, x, self.spec.settings.sampling_steps))
 
 
-def denoiser(network: nn.Module, classes: Tensor | None) -> Denoise:
+def _conditioned(network: nn.Module, spec: GeneratorSpec, num_labels: int) -> nn.Module:
+    """Return the network, with a place for the labels of augmentations where there are any."""
+    if not num_labels:
+        return network
+    num_classes = len(spec.class_names) if spec.settings.conditional else 0
+    return add_condition(network, num_classes + num_labels)
+
+
+def condition_on(
+    classes: Tensor | None, num_classes: int, augment_labels: Tensor | None
+) -> Tensor | None:
+    """Return what a network is conditioned on.
+
+    Args:
+        classes: (N,) int64, or None for an unconditional network.
+        augment_labels: (N, NUM_LABELS) of a network that was trained on augmented images.
+
+    Returns:
+        The classes where there are no labels, else (N, num_classes + NUM_LABELS) float32: the class
+        as a one-hot vector, if there is one, then the labels.
+    """
+    if augment_labels is None or classes is None:
+        return classes if augment_labels is None else augment_labels
+    one_hot = F.one_hot(classes, num_classes).to(augment_labels.dtype)
+    return torch.cat([one_hot, augment_labels], 1)
+
+
+def denoiser(network: nn.Module, condition: Tensor | None) -> Denoise:
     """Return the preconditioned network as a function (x, σ) -> image."""
 
     def raw(x: Tensor, noise_level: Tensor) -> Tensor:
-        prediction: Tensor = network(x, noise_level, classes).sample
+        prediction: Tensor = network(x, noise_level, condition).sample
         return prediction.float()
 
     return preconditioned(raw)
