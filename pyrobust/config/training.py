@@ -144,6 +144,10 @@ class TrainSettings(Settings):
     """Number of PGD-40 evaluations on the validation split, evenly spaced; the best weights are
     kept."""
 
+    gap_images: NonNegativeInt = 256
+    """Training images attacked at each validation, with both averaged and live weights, to measure
+    robust overfitting; 0 turns it off. It does not change the weights."""
+
     seed: NonNegativeInt = 0
     """Random seed of initial weights, batches, augmentation and attack starts."""
 

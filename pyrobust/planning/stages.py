@@ -268,7 +268,9 @@ class _Planner:
             1, int(self.training.epochs * self.training.epoch_size / self.training.batch_size)
         )
         count = steps * self.training.batch_size
-        validated = min(self.training.validations, steps) * self.images.validation
+        # The generalisation gap takes training images twice and validation images once more.
+        images = self.images.validation + 3 * self.training.gap_images
+        validated = min(self.training.validations, steps) * images
         passes = count * work.trades_passes(self.training) + validated * work.validation_passes()
         jobs = len(self.experiment.seeds)
         kind = self.machine.kind("gradients", self.training.precision)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class RobustValidation:
 
     Args:
         batch_size: images attacked at once; several processes share the images out.
+        num_images: images that are attacked, the first of the store; all if None.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class RobustValidation:
         batch_size: int,
         seed: int,
         processes: Processes,
+        num_images: int | None = None,
     ) -> None:
         device = processes.device
-        self._images = torch.from_numpy(store.images()).to(device)
-        self._labels = torch.from_numpy(store.labels()).to(device)
+        count = store.count if num_images is None else min(num_images, store.count)
+        self._images = torch.from_numpy(store.gather(np.arange(count))).to(device)
+        self._labels = torch.from_numpy(store.labels()[:count]).to(device)
         self._attack, self._batch_size, self._seed = attack, batch_size, seed
         self._processes = processes
 

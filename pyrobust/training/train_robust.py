@@ -9,16 +9,18 @@ from pyrobust.attacks.threat_model import ThreatModel
 from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.cost import write_cost
+from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
-from pyrobust.models import ModelSpec, save_model
+from pyrobust.models import ImageClassifier, ModelSpec, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
 from pyrobust.training.batches import BatchPlan
-from pyrobust.training.classifier import ClassifierTask, TrainingInputs, new_model
+from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
 from pyrobust.training.data_parallel import Processes, joined_processes
 from pyrobust.training.early_stopping import RobustValidation
 from pyrobust.training.loader import Loader
 from pyrobust.training.loop import Run, remove_state, run_loop
+from pyrobust.training.overfitting import GapValidation
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.schedules import Schedule, count_steps, scaled_rate
 from pyrobust.training.trades_step import METRICS, TradesSettings, TradesStep
@@ -141,14 +143,29 @@ def robust_task(
         ),
         processes,
     )
-    validation = RobustValidation(
-        inputs.dataset.validation,
-        pgd40(threat),
-        settings.batch_size,
-        settings.seed,
-        processes,
-    )
+    validation = _validation(inputs, settings, threat, model, processes)
     return ClassifierTask(step, METRICS, schedule.log_facts, optimizer, validation)
+
+
+def _validation(
+    inputs: TrainingInputs,
+    settings: TrainSettings,
+    threat: ThreatModel,
+    live: ImageClassifier,
+    processes: Processes,
+) -> Validation:
+    """Return the validation of a run, with the generalisation gap unless `gap_images` is 0."""
+    dataset, count = inputs.dataset, settings.gap_images
+
+    def measure(store: SampleStore, num_images: int | None = None) -> RobustValidation:
+        attack, batch_size = pgd40(threat), settings.batch_size
+        return RobustValidation(store, attack, batch_size, settings.seed, processes, num_images)
+
+    validation = measure(dataset.validation)
+    if count == 0:
+        return validation
+    parts = (measure(dataset.train, count), measure(dataset.validation, count))
+    return GapValidation(validation, *parts, live)
 
 
 def _check_graph(runtime: Runtime, processes: Processes) -> None:
@@ -160,14 +177,13 @@ def _check_graph(runtime: Runtime, processes: Processes) -> None:
 
 
 def _record(run: Run, inputs: TrainingInputs, spec: ModelSpec) -> dict[str, Any]:
-    best = dict(run.best("robust_accuracy"))
-    best_step = best.pop("step")
+    best = run.best("robust_accuracy")
     return {
         "spec": spec.to_json(),
         "steps": run.step,
-        "best_step": best_step,
+        "best_step": best["step"],
         "validation": {
-            **best,
+            **{key: best[key] for key in ("clean_accuracy", "robust_accuracy")},
             "num_images": inputs.dataset.validation.count,
             "attack": VALIDATION_ATTACK,
         },

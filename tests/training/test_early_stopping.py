@@ -16,6 +16,7 @@ from pyrobust.models import ImageClassifier
 from pyrobust.training.classifier import TrainingInputs, new_model
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.early_stopping import RobustValidation
+from pyrobust.training.overfitting import GapValidation
 from pyrobust.training.train_labeller import accuracy
 
 ATTACK = pgd40(ThreatModel("linf", 0.01))
@@ -89,3 +90,33 @@ def test_logits_that_are_not_finite_are_neither_correct_nor_robust(digits: Path)
     assert metrics == {"clean_accuracy": 0.0, "robust_accuracy": 0.0}
     store = Dataset.open(digits).validation
     assert accuracy(Nan((0.5,), (0.5,)), store, CPU) == 0
+
+
+def test_the_gap_is_measured_on_the_first_images_with_both_sets_of_weights(
+    digits: Path, model: ImageClassifier
+) -> None:
+    spec = TrainingInputs.open(digits).spec("wrn-10-1", "silu")
+    live = new_model(spec, 1, zero_logits=False, channels_last=True, device=CPU)
+    dataset, processes = Dataset.open(digits), Processes(CPU)
+    whole = make_validation(digits, processes)
+    parts = [
+        RobustValidation(store, ATTACK, 25, 3, processes, num_images=20)
+        for store in (dataset.train, dataset.validation)
+    ]
+    metrics = GapValidation(whole, *parts, live)(model)
+    assert metrics is not None
+    expected = {"": whole(model), "train_": parts[0](model)}
+    expected |= {"live_": parts[1](live), "live_train_": parts[0](live)}
+    assert metrics == {
+        f"{prefix}{name}": value
+        for prefix, found in expected.items()
+        for name, value in (found or {}).items()
+    }
+    x = torch.from_numpy(dataset.train.images()[:20])
+    ids = torch.arange(20)
+    right = model(ops.gather_augment(x, ids, ids, 0, 0, 0, False)).argmax(1)
+    labels = torch.from_numpy(dataset.train.labels()[:20])
+    assert metrics["train_clean_accuracy"] == pytest.approx((right == labels).float().mean().item())
+    asked = itertools.count()
+    calls = 3 * 41  # stops within the measurements that follow the first
+    assert GapValidation(whole, *parts, live)(model, lambda: next(asked) > calls) is None

@@ -33,6 +33,7 @@ def make_settings(**changes: Any) -> TrainSettings:
         "epoch_size": 160,
         "mixing_factor": 0.5,
         "validations": 1,
+        "gap_images": 0,
         "attack_steps": 2,
         "warmup": 0.0,
     }

@@ -24,7 +24,11 @@ from pyrobust.models import load_model
 TINY = [
     *("--architecture", "wrn-10-1", "--batch-size", "8", "--epoch-size", "16", "--epochs", "1"),
     *("--epsilon", "0.1", "--mixing-factor", "0.5", "--attack-steps", "2", "--validations", "1"),
+    *("--gap-images", "4"),
 ]
+
+
+ACCURACIES = ("clean_accuracy", "robust_accuracy")
 
 
 def invoke(*arguments: object) -> None:
@@ -40,10 +44,12 @@ def test_train_makes_two_steps_and_writes_all_that_the_formats_promise(
     assert (record["steps"], record["best_step"]) == (2, 2)
     assert (record["num_original"], record["num_generated"]) == (1637, 200)
     assert record["validation"] == {
-        **{key: record["history"][0][key] for key in ("clean_accuracy", "robust_accuracy")},
+        **{key: record["history"][0][key] for key in ACCURACIES},
         "num_images": 60,
         "attack": "pgd40",
     }
+    gap = {f"{of}_{key}" for of in ("train", "live", "live_train") for key in ACCURACIES}
+    assert set(record["history"][0]) == {"step", *ACCURACIES, *gap}
     settings = TrainSettings(**record["settings"])
     assert set(record["settings"]) == set(TrainSettings.model_fields)
     assert (settings.recipe, settings.mixing_factor, settings.epsilon) == ("gowal21", 0.5, "0.1")
@@ -81,6 +87,17 @@ def test_a_flipped_byte_is_never_trained_on(digits: Path, samples: Path, tmp_pat
             "train", "--dataset", digits, "--samples", damaged, "--output", tmp_path / "o", *TINY
         )
     assert not (tmp_path / "o" / "training.json").exists()
+
+
+def test_measuring_the_gap_changes_no_weights(digits: Path, samples: Path, tmp_path: Path) -> None:
+    for count in (0, 30):
+        output = tmp_path / str(count)
+        inputs = ("--dataset", digits, "--samples", samples, "--output", output)
+        invoke("train", *inputs, *TINY, "--gap-images", count)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("0", "30")]
+    assert weights[0] == weights[1]
+    history = read_json(tmp_path / "0/training.json", "")["history"]
+    assert set(history[0]) == {"step", *ACCURACIES}
 
 
 @pytest.mark.parametrize("recipe", ["gowal21", "wang23"])
