@@ -32,12 +32,12 @@ def load_allowed(path: Path, allowed: AllowList, content: str) -> Any:
         with path.open("rb") as file:
             return _AllowListUnpickler(file, str(path), allowed, content).load()
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: expected a pickle of {content}") from error
+        raise UserError(f"{path} is missing; expected a pickle of {content}") from error
     except UserError:
         raise
     except Exception as error:  # whatever a broken or hostile file makes an unpickler raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no whole pickle of {content} ({reason})") from error
+        raise UserError(f"{path} is not a complete pickle of {content} ({reason})") from error
 
 
 class Fixed:
@@ -99,8 +99,8 @@ class _AllowListUnpickler(pickle.Unpickler):
         """
         if (module, name) not in self._allowed:
             raise UserError(
-                f"{self._source} asks for {module}.{name}, which no pickle of {self._content} "
-                "needs: it was refused, and nothing of the file was run"
+                f"{self._source} asks for {module}.{name}, which is not allowed in a pickle of "
+                f"{self._content}; nothing in the file was run"
             )
         return self._allowed[module, name]
 
@@ -111,8 +111,8 @@ class _AllowListUnpickler(pickle.Unpickler):
             UserError: always.
         """
         raise UserError(
-            f"{self._source} refers to data outside of itself: expected a pickle that is whole, "
-            "or a file of torch.save with the suffix .pt"
+            f"{self._source} refers to data outside the file; expected a complete pickle, or a "
+            "torch.save file with the suffix .pt"
         )
 
 

@@ -49,9 +49,11 @@ def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[st
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no whole safetensors file ({error}): {mended_by}") from error
+        raise UserError(
+            f"{path} is not a complete safetensors file ({error}); {mended_by}"
+        ) from error
     if text is None:
-        raise UserError(f"{path} was not written by pyrobust: {mended_by}")
+        raise UserError(f"{path} was not written by pyrobust; {mended_by}")
     return tensors, json.loads(text)
 
 

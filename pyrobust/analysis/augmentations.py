@@ -32,13 +32,12 @@ def augment_store(source: SampleStore, output: Path, name: str, seed: int) -> No
         UserError: no augmentation has this name, or it cannot be applied to such images.
     """
     if name not in AUGMENTATIONS:
-        raise UserError(f"augmentation is '{name}', expected one of {', '.join(AUGMENTATIONS)}")
+        raise UserError(f"unknown augmentation '{name}'; choose one of: {', '.join(AUGMENTATIONS)}")
     if source.count < 2:
-        raise UserError(f"{source.path} holds {source.count} images, expected at least 2")
+        raise UserError(f"{source.path} has {source.count} images; at least 2 are required")
     if name in _COLOUR_ONLY and source.image_shape[2] != 3:
         raise UserError(
-            f"{source.path} holds images of {source.image_shape[2]} channels, expected the 3 "
-            f"that {name} is defined for"
+            f"{source.path} has images with {source.image_shape[2]} channels, but {name} requires 3"
         )
     augment = AUGMENTATIONS[name]
     labels = source.labels()

@@ -125,16 +125,16 @@ def make_extractor(
 
 def _labeller(folder: Path | None, device: torch.device) -> Extractor:
     if folder is None:
-        raise UserError("the extractor is labeller: name its folder with --labeller DIR")
+        raise UserError("extractor labeller requires --labeller DIR")
     extractor, spec = classifier_extractor(folder / "model.safetensors", device)
     height, width, channels = spec.image_shape
 
     def compute(images: Tensor) -> tuple[Tensor, Tensor | None]:
         if images.shape[1:] != (channels, height, width):
             raise UserError(
-                f"the labeller of {folder} is for images of {height}×{width}×{channels}, the store "
-                f"holds {images.shape[2]}×{images.shape[3]}×{images.shape[1]}: "
-                "name the labeller of its data set"
+                f"the labeller in {folder} takes images of {height}×{width}×{channels}, but the "
+                f"store has {images.shape[2]}×{images.shape[3]}×{images.shape[1]}; use the "
+                "labeller of the same data set"
             )
         return extractor.compute(images)
 
@@ -183,8 +183,8 @@ def _lpips(weights: str | None, linear_weights: str | None, device: torch.device
     def compute(images: Tensor) -> tuple[Tensor, None]:
         if min(images.shape[2:]) < _VGG_SIDE:
             raise UserError(
-                f"the store holds images of {images.shape[2]}×{images.shape[3]}, expected at least "
-                f"{_VGG_SIDE}×{_VGG_SIDE} for lpips: its network halves them four times"
+                f"the store has images of {images.shape[2]}×{images.shape[3]}, but lpips "
+                f"requires at least {_VGG_SIDE}×{_VGG_SIDE}"
             )
         return embedding(_rgb(images).float() / 255), None
 
@@ -197,7 +197,7 @@ def _checked(extractor: str, option: str, path: str | None, sha256: str, url: st
     found = sha256_of(named)
     if found != sha256:
         raise UserError(
-            f"{named} has the SHA-256 {found}, expected {sha256}: download it again from {url}"
+            f"{named} has SHA-256 {found}, but {sha256} is expected; download it again from {url}"
         )
     return named
 
@@ -206,7 +206,7 @@ def _named(extractor: str, option: str, path: str | None, mended_by: str) -> Pat
     """Return the path of a file that an extractor needs, if it is there."""
     if path is None or not Path(path).is_file():
         found = "no file is named" if path is None else f"{path} is missing"
-        raise UserError(f"the extractor {extractor} needs {option} FILE, but {found}: {mended_by}")
+        raise UserError(f"extractor {extractor} requires {option} FILE, but {found}; {mended_by}")
     return Path(path)
 
 

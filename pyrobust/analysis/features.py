@@ -64,7 +64,7 @@ def extract_features(
     )
     done = writer.count
     if done:
-        logger.info(f"{done:,} of {len(rows):,} images are there from an earlier run")
+        logger.info(f"resuming: {done:,} of {len(rows):,} images are complete")
     with counting(len(rows), f"features ({extractor.name})", "images", done) as advance:
         lookup = _LOOKUP_BYTES // (4 * features.shape[1])
         size = batch if parts is None else max(1, lookup // batch) * batch
@@ -118,8 +118,8 @@ class _JoinedStores:
             for what in ("image_shape", "class_names", "labelled"):
                 if getattr(store, what) != getattr(first, what):
                     raise UserError(
-                        f"{store.path} has {what} {getattr(store, what)}, expected "
-                        f"{getattr(first, what)} as in {first.path}"
+                        f"{store.path} has {what} {getattr(store, what)}, but {first.path} has "
+                        f"{getattr(first, what)}"
                     )
         self._stores = list(stores)
         self._starts = np.cumsum([0, *(store.count for store in stores)])
@@ -127,7 +127,7 @@ class _JoinedStores:
         self.class_names = first.class_names
         self.labels = self._narrow_labels() if first.labelled else None
         if not self.count:
-            raise UserError(f"{first.path} holds no image, expected at least one")
+            raise UserError(f"{first.path} contains no images")
 
     def _narrow_labels(self) -> np.ndarray:
         """Return all labels, (count,) uint8, or uint16 with more than 256 classes."""

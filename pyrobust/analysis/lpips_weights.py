@@ -49,7 +49,7 @@ def convert_lpips(source: Path, target: Path) -> None:
             another suffix.
     """
     if target.suffix != ".safetensors":
-        raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors")
+        raise UserError(f"{target} ends in '{target.suffix}'; use .safetensors")
     content = load_allowed(source, NUMPY, "LPIPS's weights")
     try:
         tensors = _tensors_of(content)

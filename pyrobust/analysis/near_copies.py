@@ -51,9 +51,9 @@ class TrainingDistances:
         """
         if samples.image_shape != self._dataset.image_shape:
             raise UserError(
-                f"{samples.path} holds images of {samples.image_shape}, expected "
-                f"{self._dataset.image_shape} as in {self._dataset.path}: name the data set that "
-                "the generator was fitted on"
+                f"{samples.path} has images of shape {samples.image_shape}, but "
+                f"{self._dataset.path} has {self._dataset.image_shape}; use the data set that "
+                "the generator was trained on"
             )
         started = time.monotonic()
         writer = DistanceWriter(output, samples.count, samples.first_id, self.provenance(samples))

@@ -180,16 +180,15 @@ def _draw(
     class_size = settings.num_samples // len(class_names)
     if class_size == 0:
         raise UserError(
-            f"num_samples is {settings.num_samples}, expected at least one image for each of the "
-            f"{len(class_names)} classes"
+            f"num_samples is {settings.num_samples}; at least one image for each of the "
+            f"{len(class_names)} classes is required"
         )
     for name in SETS:
         counts = class_counts(labels[name], len(class_names))
         if counts.min() == 0:
             raise UserError(
-                f"{sets[name].path} has no image of class '{class_names[counts.argmin()]}', "
-                "expected some of every class: extract more images with "
-                "'pyrobust features --num-images N'"
+                f"{sets[name].path} has no images of class '{class_names[counts.argmin()]}'; "
+                "extract more images with 'pyrobust features --num-images N'"
             )
         class_size = min(class_size, int(counts.min()))
     return {

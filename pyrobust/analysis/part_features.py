@@ -101,12 +101,17 @@ class KnownFeatures:
             if made_by == (extractor.description, dtype) and _are_of(features, stores):
                 parts.append((int(features.part["first_id"]), features))
             else:
-                logger.warning("%s has features of other samples or another kind", path.parent)
+                logger.warning(
+                    "%s has features of other samples, or of another extractor or type; "
+                    "computing them again",
+                    path.parent,
+                )
         if not parts:
             raise UserError(
-                f"{folder} holds no {dtype} features of {extractor.name} "
-                f"({extractor.weights_sha256[:8]}) of samples as in {stores[0].path}: "
-                "'pyrobust label --features' with the same --extractor and --dtype writes them"
+                f"{folder} has no {dtype} features of {extractor.name} "
+                f"({extractor.weights_sha256[:8]}) for samples such as {stores[0].path}; run "
+                "'pyrobust label --features' with the same --extractor and --dtype to write "
+                "them"
             )
         parts.sort(key=lambda part: part[0])
         self._sets = [features for _, features in parts]

@@ -88,8 +88,8 @@ def fit_pca(sources: Sequence[FeatureRows], components: int, seed: int) -> Pca:
     spanned = variances > dimensions * np.finfo(np.float64).eps * variances[0]
     if not spanned.any():
         raise UserError(
-            f"all {count} original images have the same features, expected them to differ: "
-            "is the extractor a trained network?"
+            f"all {count} original images have the same features; check that the extractor is a "
+            "trained network"
         )
     shares = variances[spanned] / _total_variance(sources, mean)
     return Pca(mean, _with_fixed_signs(vectors[:, spanned].T), shares)

@@ -117,7 +117,7 @@ class PointBlock:
             for part, holds_nearest in zip(self._parts, passing.T, strict=True)
         )
         if undecided:
-            logger.info(f"{undecided} times a query had many almost equal neighbours")
+            logger.info(f"{undecided} queries had many almost equal neighbours")
         if not (found.squared_distance <= bound).all():
             raise ArithmeticError(_INEXACT)
 
@@ -268,7 +268,7 @@ def _norms(rows: np.ndarray) -> np.ndarray:
     norms: np.ndarray = np.sqrt(squares) * (1 + rows.shape[1] * 2.0**-23)
     if not (norms < _LARGEST_NORM).all():
         raise UserError(
-            f"features of norm {norms.max():.3g}, expected less than {_LARGEST_NORM:.3g}: extract "
-            "them anew with a model whose outputs are of usual size"
+            f"features of norm {norms.max():.3g} are too large for the search (the limit is "
+            f"{_LARGEST_NORM:.3g}); check the extractor"
         )
     return norms

@@ -63,16 +63,16 @@ def measure_quality(
 def _check_shapes(original: FeatureSet, generated: FeatureSet, settings: QualitySettings) -> None:
     if original.num_logits == 0 or original.dimensions > _MAX_DIMENSIONS:
         raise UserError(
-            f"{original.path} holds {original.dimensions:,} features of "
-            f"{original.extractor['name']}, expected at most {_MAX_DIMENSIONS:,} and logits: "
-            "run 'pyrobust features' with --extractor labeller or inception"
+            f"{original.path} has {original.dimensions:,} features of "
+            f"{original.extractor['name']}, but quality requires at most {_MAX_DIMENSIONS:,} "
+            "and logits; run 'pyrobust features' with --extractor labeller or inception"
         )
     needed = max(settings.splits, settings.nearest_k + 1, 2)
     for features in (original, generated):
         if features.count < needed:
             raise UserError(
-                f"{features.path} holds {features.count} images, expected at least {needed} "
-                f"with splits {settings.splits} and nearest_k {settings.nearest_k}"
+                f"{features.path} has {features.count} images; splits {settings.splits} and "
+                f"nearest_k {settings.nearest_k} require at least {needed}"
             )
 
 

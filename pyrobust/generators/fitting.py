@@ -37,8 +37,8 @@ def fit_generator(
     with joined_processes(runtime.device) as processes, processes.holding(output):
         if processes.world_size > 1 and not kind.parallel:
             raise UserError(
-                f"{processes.world_size} processes cannot fit a generator of type "
-                f"{settings.type} together: run '{MADE_BY}' with --processes 1"
+                f"type {settings.type} does not support {processes.world_size} processes; run "
+                f"'{MADE_BY}' with --processes 1"
             )
         fit = Fit(dataset, settings, output, runtime, processes)
         fitted = _fitted(fit) if processes.is_main else None
@@ -46,7 +46,7 @@ def fit_generator(
             if fitted is not None:
                 fitted.spec = fit.spec
                 fitted.describe(output)
-            logger.info("%s is fitted with these settings", output)
+            logger.info("%s is already trained with these settings", output)
             return
         generator = kind.fit(fit)
         if processes.is_main:

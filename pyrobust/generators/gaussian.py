@@ -174,8 +174,8 @@ def _fit_class(
         return mean, np.linalg.cholesky(products).astype(np.float32)
     except np.linalg.LinAlgError as error:
         raise UserError(
-            f"the covariance of class '{name}' is singular with jitter {jitter:g}: "
-            f"raise jitter (--jitter {max(10 * jitter, 1e-6):g})"
+            f"the covariance of class '{name}' is singular with jitter {jitter:g}; increase it "
+            f"(--jitter {max(10 * jitter, 1e-06):g})"
         ) from error
 
 

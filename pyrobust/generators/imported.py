@@ -71,7 +71,9 @@ class ImportedGenerator(Generator):
         """Open the store."""
         store = SampleStore.open(folder / STORE)
         if store.sha256 != sha256:
-            raise UserError(f"{store.path} is not the store that was imported: run '{MADE_BY}'")
+            raise UserError(
+                f"{store.path} is not the store that was imported; run '{MADE_BY}' again"
+            )
         return cls(spec, store, sha256)
 
 
@@ -79,5 +81,5 @@ def _files(settings: GeneratorSettings) -> list[Path]:
     folder = Path(settings.path or "")
     files = sorted(folder.glob("*.npz"))
     if not files:
-        raise UserError(f"no .npz file in {folder}: put the published samples there")
+        raise UserError(f"no .npz file in {folder}; put the published samples there")
     return files

@@ -37,8 +37,8 @@ def read_network_pickle(path: Path) -> dict[str, dict[str, Tensor]]:
     }
     if not networks:
         raise UserError(
-            f"{path} holds no network (found {type(content).__name__}): expected a pickle as "
-            "StyleGAN2-ADA writes it, a dictionary with G_ema"
+            f"{path} contains no network (found {type(content).__name__}); expected a "
+            "StyleGAN2-ADA pickle, a dictionary with G_ema"
         )
     return networks
 

@@ -232,8 +232,8 @@ def check_share(batch_size: int, num_processes: int) -> None:
     below = batch_size // num_processes * num_processes
     sizes = [str(size) for size in (below, below + num_processes) if size]
     raise UserError(
-        f"{num_processes} processes cannot share a batch of {batch_size} images equally: use "
-        f"--processes {' or '.join(counts)}, or --batch-size {' or '.join(sizes)}"
+        f"a batch of {batch_size} images cannot be divided equally among {num_processes} "
+        f"processes; use --processes {' or '.join(counts)}, or --batch-size {' or '.join(sizes)}"
     )
 
 

@@ -86,11 +86,11 @@ def convert_generator(source: Path, target: Path) -> None:
             or the target has another suffix.
     """
     if target.suffix != ".safetensors":
-        raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors")
+        raise UserError(f"{target} ends in '{target.suffix}'; use .safetensors")
     if source.suffix == ".pkl":
         networks = read_network_pickle(source)
         if _SAMPLING not in networks:
-            raise UserError(f"{source} holds {', '.join(networks)}, expected {_SAMPLING}")
+            raise UserError(f"{source} contains {', '.join(networks)} but not {_SAMPLING}")
         kind, state = "stylegan2", published_state(networks[_SAMPLING], str(source))
     else:
         kind, state = "vdvae", read_checkpoint(source)
@@ -116,8 +116,8 @@ def read_published(path: Path, kind: str, network: nn.Module) -> dict[str, Tenso
     found = {key: facts.get(key) for key in expected}
     if found != expected:
         raise UserError(
-            f"{path} holds {found}, expected {expected}: 'pyrobust convert' writes it from a "
-            "published file"
+            f"{path} contains {found}, but {expected} is required; run 'pyrobust convert' on "
+            "the published file"
         )
     with torch.no_grad():
         load_strictly(network, state, str(path))

@@ -59,13 +59,13 @@ class Labeller:
         """
         path = folder / MODEL
         if not path.is_file():
-            raise UserError(f"{path} is missing: 'pyrobust train-labeller' writes it")
+            raise UserError(f"{path} is missing; run 'pyrobust train-labeller' to write it")
         extractor, spec = classifier_extractor(path, torch.device(device))
         if (spec.image_shape, spec.num_classes) != (image_shape, num_classes):
             raise UserError(
-                f"{path} is for images of {spec.image_shape} and {spec.num_classes} classes, but "
-                f"the samples have {image_shape} and {num_classes}: train a labeller on the same "
-                "data set by 'pyrobust train-labeller'"
+                f"{path} takes images of shape {spec.image_shape} and has {spec.num_classes} "
+                f"classes, but the samples have {image_shape} and {num_classes}; train a "
+                "labeller on the same data set with 'pyrobust train-labeller'"
             )
         return cls(extractor)
 
@@ -123,8 +123,8 @@ class Labeller:
         features, logits = self._extractor(images, place)
         if logits is None or not np.isfinite(logits).all():
             raise UserError(
-                "the labeller gives logits that are not finite: train it again by "
-                "'pyrobust train-labeller'"
+                "the labeller's logits are not finite; train it again with 'pyrobust "
+                "train-labeller'"
             )
         return features, logits
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pyrobust.errors import UserError
-from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, read_generator_facts
+from pyrobust.generators.base import GENERATOR, Generator, read_generator_facts
 from pyrobust.generators.biggan.biggan import BigGanGenerator
 from pyrobust.generators.diffusion.ddpm import DdpmGenerator
 from pyrobust.generators.diffusion.edm import EdmGenerator
@@ -36,7 +36,7 @@ def load_generator(folder: Path, device: str = "cpu", description: str = GENERAT
     kind = read_generator_facts(folder, description)["settings"]["type"]
     if kind not in GENERATORS:
         raise UserError(
-            f"{folder} holds a generator of type '{kind}', expected one of "
-            f"{', '.join(GENERATORS)}: '{MADE_BY}' writes one"
+            f"{folder} has a generator of unknown type '{kind}'; choose one of: "
+            f"{', '.join(GENERATORS)}"
         )
     return GENERATORS[kind].load(folder, description).to(device)

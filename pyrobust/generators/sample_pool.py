@@ -72,8 +72,8 @@ class SamplePool:
     ) -> None:
         if label_source == "condition" and not generator.conditional:
             raise UserError(
-                f"label_source is condition, but the generator {generator.spec.settings.type} is "
-                "not conditional: expected labeller"
+                "label_source is condition, but the generator type "
+                f"{generator.spec.settings.type} is not conditional; use labeller"
             )
         self.generator = generator
         self.labeller = labeller
@@ -176,34 +176,34 @@ class SamplePool:
         if traded:
             told = ", ".join(f"'{names[k]}' shows '{names[seen]}'" for k, seen in traded.items())
             raise UserError(
-                f"the classes of the imported labels are in another order, says the labeller of "
-                f"most images ({told}): number them as the data set does, or take the labeller's "
-                "with --label-source labeller"
+                "the imported labels seem to number the classes in another order: the labeller "
+                f"disagrees on most images ({told}); renumber them, or use the labeller's "
+                "classes with --label-source labeller"
             )
 
     def _check(self, part: "_Part", first_id: int) -> None:
         samples, labels = part.samples, part.labels
         if samples.first_id != first_id:
             raise UserError(
-                f"{samples.path} starts at id {samples.first_id}, expected {first_id}: parts must "
-                "be of one size, as 'pyrobust sample --part-size' makes them"
+                f"{samples.path} starts at id {samples.first_id} instead of {first_id}; sample "
+                "all parts with the same --part-size"
             )
         if samples.provenance != self.generator.provenance():
             raise UserError(
-                f"{samples.path} was sampled from another generator or seed: "
-                f"'{samples.made_by}' run again rewrites it"
+                f"{samples.path} was sampled from another generator or seed; run "
+                f"'{samples.made_by}' again to rewrite it"
             )
         if labels.provenance != self.labeller.provenance(samples):
             raise UserError(
-                f"{labels.path} labels other samples, or by another labeller: "
-                "'pyrobust label' run again rewrites it"
+                f"{labels.path} labels other samples, or was made by another labeller; run "
+                "'pyrobust label' again to rewrite it"
             )
         if self._copies is None or part.distances is None:
             return
         if part.distances.provenance != self._copies.distances.provenance(samples):
             raise UserError(
-                f"{part.distances.path} measures other samples, or against other images: "
-                "'pyrobust distances' run again rewrites it"
+                f"{part.distances.path} belongs to other samples or other training images; run "
+                "'pyrobust distances' again to rewrite it"
             )
 
 

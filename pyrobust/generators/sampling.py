@@ -77,7 +77,7 @@ class SamplingWatch:
         self._is_told = True
         rate = images / max(seconds, 1e-6)
         logger.info(
-            "%s images will take about %s at %s images/s",
+            "sampling %s images will take about %s at %s images/s",
             f"{self._count:,}",
             duration(self._count / rate),
             f"{rate:,.1f}",
@@ -165,11 +165,11 @@ def _check_disk(folder: Path, num_bytes: int) -> None:
     """Say what will be written, and refuse where it cannot fit."""
     existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     free = shutil.disk_usage(existing).free
-    logger.info("%s will hold %s more, %s are free", folder, _size(num_bytes), _size(free))
+    logger.info("%s needs %s more disk space, %s are free", folder, _size(num_bytes), _size(free))
     if num_bytes > free:
         raise UserError(
-            f"{folder} needs {_size(num_bytes)} and its disk has {_size(free)} free: name a "
-            "folder on another disk with --output, or make parts smaller with --part-size"
+            f"{folder} needs {_size(num_bytes)}, but its disk has only {_size(free)} free; use "
+            "another disk with --output, or smaller parts with --part-size"
         )
 
 

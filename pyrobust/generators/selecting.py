@@ -87,9 +87,8 @@ def _copy_check(
         return None
     if folder is None or distances is None:
         raise UserError(
-            f"min_distance is {settings.min_distance:g}, which needs the distances of the samples: "
-            "name their folder with --distances (as 'pyrobust distances' writes it) and the data "
-            "set with --dataset"
+            f"min_distance is {settings.min_distance:g}, which requires --distances (the folder "
+            "that 'pyrobust distances' wrote) and --dataset"
         )
     return CopyCheck(settings.min_distance, folder, distances)
 

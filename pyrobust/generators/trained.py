@@ -38,8 +38,8 @@ def square_side(image_shape: ImageShape) -> int:
     height, width, _ = image_shape
     if height != width or height < 8 or height & (height - 1):
         raise UserError(
-            f"images are {height}×{width}, expected 8×8, 16×16, 32×32 or another power of two: "
-            "make the data set anew with --image-size"
+            f"images are {height}×{width}, but this generator requires 8×8, 16×16, 32×32 or "
+            "another power of two; make the data set again with --image-size"
         )
     return height
 
@@ -139,21 +139,21 @@ class TrainedGenerator(BlockGenerator):
             ("classes", tuple(theirs["class_names"]), fit.spec.class_names),
         ):
             if value != ours:
-                raise UserError(f"the generator of {folder} has the {key} {value}, expected {ours}")
+                raise UserError(
+                    f"the generator in {folder} has {key} {value}, but {ours} is required"
+                )
         other = cls.load(folder)
         generator = cls(fit.spec, other.weights, None, other.facts)
         if generator.conditional != other.conditional:
             raise UserError(
-                f"the generator of {folder} has conditional = {other.conditional}, expected "
-                f"{generator.conditional}: --{'' if other.conditional else 'no-'}conditional "
-                "takes it"
+                f"the generator in {folder} has conditional = {other.conditional}; use "
+                f"--{'' if other.conditional else 'no-'}conditional"
             )
         try:
             generator.fill_network(str(folder))
         except UserError as error:
             raise UserError(
-                f"{error}: give the settings of its network, such as --preset, as "
-                f"{folder / GENERATOR} has them"
+                f"{error}; use the network settings in {folder / GENERATOR}, such as --preset"
             ) from error
         return generator
 
@@ -236,9 +236,9 @@ def _of_others(path: Path, folder: Path) -> Path:
     """Return `path` unless it is the generator's own folder."""
     if path.resolve() == folder.resolve():
         raise UserError(
-            f"path is {path}, the folder that is written: leave --path away to change sampler, "
-            "sampling_steps or part_size of a generator that was trained there, whose weights "
-            "stay, or name another --output"
+            f"path is {path}, which is also the output folder; to change sampler, "
+            "sampling_steps or part_size of a generator trained there, omit --path, otherwise "
+            "use another --output"
         )
     return path
 

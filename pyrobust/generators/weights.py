@@ -54,7 +54,7 @@ def map_tensors(path: Path, sha256: str, made_by: str) -> dict[str, np.ndarray]:
     """
     if not path.is_file() or sha256_of(path) != sha256:
         raise UserError(
-            f"{path} is missing or does not match its SHA-256: '{made_by}' run again rewrites it"
+            f"{path} is missing or does not match its SHA-256; run '{made_by}' again to rewrite it"
         )
     header, start = _header(path)
     return {

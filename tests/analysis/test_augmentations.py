@@ -59,8 +59,8 @@ def test_an_image_depends_on_seed_and_row_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "channels", "message"),
     [
-        ("blur", 3, "augmentation is 'blur', expected one of crop_flip, cutout, mixup"),
-        ("auto_augment", 1, "images of 1 channels, expected the 3 that auto_augment"),
+        ("blur", 3, "unknown augmentation 'blur'; choose one of: crop_flip, cutout, mixup, cutmix"),
+        ("auto_augment", 1, "source has images with 1 channels, but auto_augment requires 3"),
     ],
 )
 def test_what_cannot_be_applied_is_refused(

@@ -36,10 +36,19 @@ def test_features_do_not_depend_on_the_images_around(labeller: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "name its folder with --labeller DIR"),
-        ({"extractor": "inception"}, "inception needs --weights FILE, but no file is named"),
-        ({"extractor": "inception", "weights": "no.pth"}, "no.pth is missing: download https"),
-        ({"extractor": "lpips", "weights": "no.pth"}, "no.pth is missing: 'pyrobust convert vgg16"),
+        ({}, "extractor labeller requires --labeller DIR"),
+        (
+            {"extractor": "inception"},
+            "extractor inception requires --weights FILE, but no file is named; download",
+        ),
+        (
+            {"extractor": "inception", "weights": "no.pth"},
+            r"extractor inception requires --weights FILE, but no\.pth is missing; download",
+        ),
+        (
+            {"extractor": "lpips", "weights": "no.pth"},
+            r"extractor lpips requires --weights FILE, but no\.pth is missing; 'pyrobust",
+        ),
     ],
 )
 def test_a_missing_file_is_named(settings: dict[str, str], message: str) -> None:
@@ -51,13 +60,19 @@ def test_weights_of_another_hash_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"something else")
     settings = FeatureSettings(extractor="inception", weights=str(path))
-    with pytest.raises(UserError, match=r"expected 6726825d0af5.*: download it again from"):
+    with pytest.raises(
+        UserError,
+        match=r"weights\.pth has .* but 6726825d0af5.* is expected; download it again from",
+    ):
         make_extractor(settings, None, CPU)
 
 
 def test_images_of_another_shape_are_refused(labeller: Path) -> None:
     extractor = make_extractor(FeatureSettings(), labeller, CPU)
-    with pytest.raises(UserError, match="is for images of 8×8×3, the store holds 8×8×1"):
+    with pytest.raises(
+        UserError,
+        match=r"the labeller in .* takes images of 8×8×3, but the store has 8×8×1; use the",
+    ):
         extractor(images(2, channels=1))
 
 

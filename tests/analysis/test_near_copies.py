@@ -152,7 +152,10 @@ def test_samples_of_another_shape_are_refused(
 ) -> None:
     dataset = make_dataset_of(random_images(60, 0), True)
     samples = make_store(tmp_path / "part", 5)
-    with pytest.raises(UserError, match=r"holds images of \(8, 8, 3\), expected \(3, 4, 1\) as in"):
+    with pytest.raises(
+        UserError,
+        match=r"part has images of shape \(8, 8, 3\), but .*dataset has \(3, 4, 1\); use the",
+    ):
         TrainingDistances(dataset, MEMORY).measure(samples, tmp_path / "out")
 
 

@@ -205,14 +205,19 @@ def test_sets_that_do_not_fit_are_refused(
 
 def test_a_class_without_images_is_named(sets: dict[str, FeatureSet], tmp_path: Path) -> None:
     cats = make_features(tmp_path / "cats", np.random.default_rng(0).random((20, 6)), np.zeros(20))
-    with pytest.raises(UserError, match="has no image of class 'dog'"):
+    with pytest.raises(
+        UserError, match="cats has no images of class 'dog'; extract more images with 'pyrobust"
+    ):
         measure_neighbours({**sets, "test": cats}, tmp_path, NeighbourSettings(), MEMORY)
 
 
 def test_fewer_samples_than_classes_are_refused(
     sets: dict[str, FeatureSet], tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="num_samples is 1, expected at least one image for each"):
+    with pytest.raises(
+        UserError,
+        match="num_samples is 1; at least one image for each of the 2 classes is required",
+    ):
         measure_neighbours(sets, tmp_path, NeighbourSettings(num_samples=1), MEMORY)
 
 

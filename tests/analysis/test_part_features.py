@@ -142,7 +142,9 @@ def test_features_of_other_samples_or_another_kind_are_never_copied(
         (chosen, mean_colour(), half),
         (chosen, extractor, FeatureSettings()),
     ):
-        with pytest.raises(UserError, match=r"parts holds no float\d+ features of .*: 'pyrobust"):
+        with pytest.raises(
+            UserError, match=r"parts has no float\d+ features of .*; run 'pyrobust label"
+        ):
             extract_features([store], network, tmp_path / "out", settings, tmp_path / "parts")
 
 

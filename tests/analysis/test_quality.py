@@ -67,7 +67,9 @@ def test_too_few_images_for_the_width_are_noted(tmp_path: Path) -> None:
 
 def test_a_set_smaller_than_its_splits_is_refused(tmp_path: Path) -> None:
     features = make_set(tmp_path / "a", 9, 0)
-    with pytest.raises(UserError, match="holds 9 images, expected at least 10 with splits 10"):
+    with pytest.raises(
+        UserError, match="a has 9 images; splits 10 and nearest_k 5 require at least 10"
+    ):
         measure(features, features, tmp_path)
 
 

@@ -80,11 +80,11 @@ def test_batches_that_processes_cannot_share_are_refused_with_the_numbers_that_f
 ) -> None:
     numbers = "--processes 1 or 2 or 5 or 10 or 25 or 50, or --batch-size 48 or 56"
     with pytest.raises(
-        UserError, match=f"8 processes cannot share a batch of 50 .*: use {numbers}"
+        UserError, match=f"a batch of 50 images cannot be divided .* 8 processes; use {numbers}"
     ):
         training_of("biggan", bars, tmp_path, 50, world_size=8)
     with pytest.raises(
-        UserError, match=r"4 processes cannot .* use --processes 1 or 3, or --batch-size 4$"
+        UserError, match=r"among 4 processes; use --processes 1 or 3, or --batch-size 4$"
     ):
         check_share(3, 4)
     for fits in (1, 2, 5, 10, 25, 50):

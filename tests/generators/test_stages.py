@@ -87,9 +87,9 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
 def test_time_and_bytes_are_told_before_anything_is_written(gaussian, tmp_path, caplog):
     with caplog.at_level("INFO"):
         sample_part(gaussian, 0, 1200, tmp_path / "part")
-    told = [line for line in caplog.messages if "will" in line]
-    assert "will hold 0.0 MB more" in told[0]
-    assert told[1].startswith("1,200 images will take about 0:0")
+    told = [line for line in caplog.messages if "more disk space" in line or "will take" in line]
+    assert "needs 0.0 MB more disk space" in told[0]
+    assert told[1].startswith("sampling 1,200 images will take about 0:0")
     caplog.clear()
     with caplog.at_level("INFO"):
         sample_part(gaussian, 0, 1200, tmp_path / "part")
@@ -104,7 +104,10 @@ def test_a_part_beyond_the_count_is_refused(gaussian, tmp_path):
 def test_a_full_disk_is_refused_before_anything_is_written(gaussian, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5000))
-    with pytest.raises(UserError, match=r"needs 0\.0 MB and its disk has 0\.0 MB free: name a"):
+    with pytest.raises(
+        UserError,
+        match=r"part needs 0\.0 MB, but its disk has only 0\.0 MB free; use another disk with",
+    ):
         sample_part(gaussian, 0, 500, tmp_path / "part")
     assert not (tmp_path / "part").exists()
 
@@ -138,7 +141,10 @@ def test_a_labeller_of_other_images_is_refused(gaussian, make_animals, tmp_path)
     spec = ModelSpec("wrn-10-1", "silu", 10, (32, 32, 3), (0.5,) * 3, (0.2,) * 3)
     save_model(tmp_path / "labeller/model.safetensors", build_model(spec), spec)
     sample_part(gaussian, 0, 30, tmp_path / "part")
-    with pytest.raises(UserError, match=r"for images of \(32, 32, 3\) and 10 classes, but the sam"):
+    with pytest.raises(
+        UserError,
+        match=r"model\.safetensors takes images of shape \(32, 32, 3\) and has 10 classes",
+    ):
         label_part(tmp_path / "part", tmp_path / "labeller", tmp_path / "labels", "cpu")
 
 
@@ -249,7 +255,10 @@ def test_a_least_distance_without_distances_is_refused(make_parts, gaussian, lab
     folder = make_parts(1, 120)
     settings = SelectionSettings(min_distance=0.1)
     inputs = (folder / "parts", folder / "labels", 1, 30, tmp_path / "out", settings, "cpu")
-    with pytest.raises(UserError, match=r"min_distance is 0\.1, which needs the distances .* --da"):
+    with pytest.raises(
+        UserError,
+        match=r"min_distance is 0\.1, which requires --distances \(the folder that 'pyrobust",
+    ):
         select_parts(gaussian, labeller, *inputs)
 
 
@@ -257,7 +266,10 @@ def test_distances_of_other_samples_are_refused(make_parts, select, gaussian, la
     folder = make_parts(1, 120, True)
     sample_part(gaussian, 0, 121, folder / "parts" / "0")
     label_part(folder / "parts" / "0", labeller, folder / "labels" / "0", "cpu")
-    with pytest.raises(UserError, match="measures other samples, or against other images: 'pyro"):
+    with pytest.raises(
+        UserError,
+        match="belongs to other samples or other training images; run 'pyrobust distances'",
+    ):
         select(folder, 1, 30, min_distance=0.1)
 
 
@@ -293,14 +305,20 @@ def test_parts_of_another_generator_are_refused(make_parts, select, animals, gau
     folder = make_parts(1, 120)
     fit_generator(animals.path, tmp_path / "other", GeneratorSettings(jitter=1e-2), RUNTIME)
     sample_part(tmp_path / "other", 0, 120, folder / "parts" / "0")
-    with pytest.raises(UserError, match="was sampled from another generator or seed: 'pyrobust s"):
+    with pytest.raises(
+        UserError,
+        match="was sampled from another generator or seed; run 'pyrobust sample' again to",
+    ):
         select(folder, 1, 30)
 
 
 def test_labels_of_other_samples_are_refused(make_parts, select, gaussian):
     folder = make_parts(1, 120)
     sample_part(gaussian, 0, 121, folder / "parts" / "0")
-    with pytest.raises(UserError, match="labels other samples, or by another labeller: 'pyrobust"):
+    with pytest.raises(
+        UserError,
+        match="labels other samples, or was made by another labeller; run 'pyrobust label'",
+    ):
         select(folder, 1, 30)
 
 
@@ -308,7 +326,10 @@ def test_a_gap_between_parts_is_refused(make_parts, select, gaussian, labeller):
     folder = make_parts(1, 120)
     sample_part(gaussian, 1, 121, folder / "parts" / "1")
     label_part(folder / "parts" / "1", labeller, folder / "labels" / "1", "cpu")
-    with pytest.raises(UserError, match="starts at id 121, expected 120: parts must be of one siz"):
+    with pytest.raises(
+        UserError,
+        match="starts at id 121 instead of 120; sample all parts with the same --part-size",
+    ):
         select(folder, 2, 30)
 
 

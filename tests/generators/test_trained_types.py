@@ -150,7 +150,7 @@ def test_weights_of_another_network_are_refused(
     fitted: Path, bars: Dataset, tmp_path: Path
 ) -> None:
     settings = settings_of(fitted.name, path=str(fitted), width=16)
-    shape = r"of another shape: .* instead of .*\): give the settings of its network, such as --pre"
+    shape = r"of another shape: .* instead of .*\); use the network settings in .*, such as --pre"
     with pytest.raises(UserError, match=shape):
         fit_generator(bars.path, tmp_path / "other", settings, RUNTIME)
     assert not (tmp_path / "other").exists()
@@ -158,7 +158,10 @@ def test_weights_of_another_network_are_refused(
 
 @pytest.mark.parametrize("kind", sorted(SMALL))
 def test_images_of_another_size_are_refused(kind: str, animals: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="images are 3×4, expected 8×8, 16×16"):
+    with pytest.raises(
+        UserError,
+        match="images are 3×4, but this generator requires 8×8, 16×16, 32×32 or another power",
+    ):
         fit_generator(animals.path, tmp_path, settings_of(kind), RUNTIME)
 
 

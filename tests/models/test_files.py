@@ -62,7 +62,7 @@ def test_a_missing_a_torn_and_a_foreign_file_are_refused(
         load_model(path, "cpu")
     save_model(path, model, SPEC)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="no whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load_model(path, "cpu")
 
 

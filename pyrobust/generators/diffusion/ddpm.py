@@ -55,8 +55,8 @@ class NoiseSchedule:
         for key, expected in (("beta_schedule", "linear"), ("prediction_type", "epsilon")):
             if config.get(key, expected) != expected or config.get("trained_betas") is not None:
                 raise UserError(
-                    f"the scheduler's {key} is {config.get(key)!r}, expected {expected!r} (and no "
-                    "trained_betas): this model cannot be sampled here"
+                    f"unsupported scheduler: {key} is {config.get(key)!r}; expected "
+                    f"{expected!r} (and no trained_betas)"
                 )
         return cls.linear(
             config.get("num_train_timesteps", STEPS),
@@ -240,10 +240,10 @@ class DdpmGenerator(DiffusionGenerator):
         theirs = (*sizes, unet["in_channels"], unet["out_channels"], unet["num_class_embeds"])
         if theirs != (height, width, channels, channels, None):
             raise UserError(
-                f"the network of {folder} is for images of {sizes[0]}×{sizes[1]} with "
-                f"{unet['in_channels']} channels in, {unet['out_channels']} out and "
-                f"{unet['num_class_embeds']} classes, expected {height}×{width}, {channels}, "
-                f"{channels} and None"
+                f"the network in {folder} takes images of {sizes[0]}×{sizes[1]} with "
+                f"{unet['in_channels']} input channels, {unet['out_channels']} output channels "
+                f"and {unet['num_class_embeds']} classes; {height}×{width}, {channels}, "
+                f"{channels} and None are required"
             )
         weights = {f"{AVERAGE}{name}": value for name, value in network.state_dict().items()}
         return cls(fit.spec, weights, None, {"unet": unet, "scheduler": _scheduler(folder)})

@@ -57,8 +57,8 @@ def unet_config(
     halvings = len(design.channels) - 1
     if height % 2**halvings or width % 2**halvings:
         raise UserError(
-            f"images of {height}×{width} cannot be halved {halvings} times, as the network does: "
-            f"give the data set an image_size that {2**halvings} divides"
+            f"the network halves images {halvings} times, which {height}×{width} does not "
+            f"allow; use an image_size divisible by {2**halvings}"
         )
     attends = [height // 2**level == design.attention_size for level in range(halvings + 1)]
     return {
@@ -153,8 +153,8 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{place} holds no UNet2DModel of diffusers ({first_line}): expected config.json and "
-            "diffusion_pytorch_model.safetensors"
+            f"{place} does not contain a UNet2DModel in diffusers format ({first_line}); "
+            "expected config.json and diffusion_pytorch_model.safetensors"
         ) from error
     except RuntimeError as error:
         raise _misfit(place, str(error).strip().splitlines()[:2]) from error
@@ -173,6 +173,6 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
 def _misfit(folder: Path, mistakes: Sequence[str]) -> UserError:
     told = "; ".join(mistake.strip() for mistake in mistakes)
     return UserError(
-        f"the weights of {folder} do not fit its config.json ({told}): copy both files from one "
-        "model again"
+        f"the weights in {folder} do not match its config.json ({told}); copy both files of the "
+        "same model"
     )

@@ -45,7 +45,7 @@ def parse_stages(text: str) -> list[Stage]:
         numbers = word.strip().split(kind) if kind else []
         if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
             raise UserError(
-                f"'{word}' is no block of a VDVAE, expected words as in 32x11, 32d2 or 32m16"
+                f"invalid VDVAE block '{word}'; expected blocks such as 32x11, 32d2 or 32m16"
             )
         resolution, number = map(int, numbers)
         if kind == "x":
@@ -68,21 +68,22 @@ def check_ladder(side: int, encoder: list[Stage], decoder: list[Stage]) -> None:
     for stage in encoder:
         if stage.resolution != reached:
             raise UserError(
-                f"an encoder block works at {stage.resolution}×{stage.resolution} where "
-                f"{reached}×{reached} comes in, expected blocks from the {side}×{side} images down"
+                f"an encoder block has resolution {stage.resolution}×{stage.resolution}, but "
+                f"its input is {reached}×{reached}; list blocks from the {side}×{side} images "
+                "down"
             )
         reached //= stage.factor or 1
         available.add(reached)
     for stage in decoder:
         if stage.resolution not in available:
             raise UserError(
-                f"a decoder block works at {stage.resolution}×{stage.resolution}, expected one "
-                f"of the encoder's resolutions, {sorted(available)}"
+                f"a decoder block has resolution {stage.resolution}×{stage.resolution}; choose "
+                f"one of the encoder's resolutions, {sorted(available)}"
             )
     if decoder[-1].resolution != side:
         raise UserError(
-            f"the last decoder block works at {decoder[-1].resolution}×{decoder[-1].resolution}, "
-            f"expected {side}×{side} as the images are"
+            "the last decoder block has resolution "
+            f"{decoder[-1].resolution}×{decoder[-1].resolution}, but images are {side}×{side}"
         )
 
 

@@ -48,5 +48,5 @@ def test_a_schedule_comes_back_from_its_configuration() -> None:
 )
 def test_another_kind_of_model_is_refused(config: dict[str, str]) -> None:
     ((key, value),) = config.items()
-    with pytest.raises(UserError, match=f"the scheduler's {key} is '{value}', expected"):
+    with pytest.raises(UserError, match=f"unsupported scheduler: {key} is '{value}'; expected"):
         NoiseSchedule.from_config(config)
