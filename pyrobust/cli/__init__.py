@@ -8,7 +8,18 @@ import sys
 
 import typer
 
-from pyrobust.cli import analyse, compare, convert, data, evaluate, generate, report, target, train
+from pyrobust.cli import (
+    analyse,
+    compare,
+    convert,
+    data,
+    demo,
+    evaluate,
+    generate,
+    report,
+    target,
+    train,
+)
 from pyrobust.cli.accidents import told
 from pyrobust.errors import UserError
 
@@ -19,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command("demo")(demo.demo)
 app.command("dataset")(data.dataset)
 app.command("export")(data.export)
 app.command("info")(data.info)

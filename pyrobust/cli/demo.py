@@ -1,0 +1,65 @@
+"""`pyrobust demo`: the workflow on 8×8 digits, without a clone of the repository."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrobust.errors import UserError
+
+RECORD = "results/digits_linf.json"
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="Folder to work in; it gets config/, resources/ and results/.")
+    ] = Path("pyrobust-demo"),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores to use; all if not given.")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Argument(help="More options of snakemake, after '--'.")
+    ] = None,
+) -> None:
+    """Train and evaluate a robust classifier of 8×8 digits, and write its HTML report."""
+    if importlib.util.find_spec("snakemake") is None:
+        raise UserError(
+            "the demo needs Snakemake, which is not installed: "
+            "run pip install 'pyrobust[workflow]' and start it again"
+        )
+    workflow = find_workflow()
+    if not (folder / "config").exists():
+        shutil.copytree(workflow / "config", folder / "config")
+    command = [
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")),
+        *("--directory", str(folder), "--cores", str(cores or "all"), RECORD, *(options or [])),
+    ]
+    # The rules start `python`, which must be this one.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    status = subprocess.run(command, env={**os.environ, "PATH": path}, check=False).returncode
+    if status != 0:
+        sys.exit(status)
+    page = (folder / RECORD).with_suffix(".html")
+    if page.exists():
+        print(f"Report: {page.resolve()}")
+
+
+def find_workflow() -> Path:
+    """Return the folder of the Snakefile: inside the installed package, or the source tree.
+
+    Raises:
+        UserError: there is neither.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "deployed", package.parent):
+        if (folder / "Snakefile").exists():
+            return folder
+    raise UserError(
+        f"no workflow in {package} or beside it: install pyrobust again by 'pip install "
+        "--force-reinstall --no-deps pyrobust', or run it from a clone"
+    )
