@@ -50,7 +50,7 @@ def measure(kind: str, distance: LabellerDistance, options: argparse.Namespace) 
         values["training_steps"] = options.training_steps
     settings = parse_settings(GeneratorSettings, values)
     fit_generator(
-        options.project / "resources/datasets/digits", folder, settings, Runtime(curves=False)
+        options.project / "resources/datasets/digits", folder, settings, Runtime(trackers=())
     )
     generator = load_generator(folder)
     images = np.concatenate(

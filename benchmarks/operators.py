@@ -22,7 +22,6 @@ import plain_operators as plain
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from pyrobust import ops
 from pyrobust.files import write_json, write_text
@@ -287,6 +286,8 @@ class _Photos(Dataset[Tensor]):
     """The usual map-style data set: one image at a time through torchvision's transforms."""
 
     def __init__(self, count: int) -> None:
+        from torchvision import transforms
+
         self.images = torch.randint(0, 256, (count, *IMAGE[1:], 3), dtype=torch.uint8).numpy()
         self.transform = transforms.Compose(
             [

@@ -73,7 +73,7 @@ def prepare(work: Work) -> None:
     make_dataset("noise", raw.parent, work.path("dataset"), DatasetSettings(validation_size=20))
     fit_generator(
         work.path("dataset"), work.path("generator"), GeneratorSettings(jitter=1e-4),
-        Runtime(curves=False),
+        Runtime(trackers=()),
     )  # fmt: skip
     grey = (0.5,) * work.image_shape[2]
     spec = ModelSpec("wrn-10-1", "silu", len(CLASSES), work.image_shape, grey, grey)

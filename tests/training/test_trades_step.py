@@ -161,24 +161,6 @@ def test_bfloat16_passes_keep_float32_weights_and_come_close(digits: Path, sampl
     torch.testing.assert_close(losses["bfloat16"], losses["float32"], rtol=0.05, atol=0.05)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("resident_mb", [64, 0])
-def test_a_gpu_follows_the_cpu(
-    resident_mb: int, digits: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    settings = make_settings(zero_logits=False)
-    gpu = Processes(torch.device("cuda", 0))
-    tasks = [
-        make_task(digits, samples, settings, resident_mb, processes)[0] for processes in (ONE, gpu)
-    ]
-    for step in range(3):
-        ours, theirs = (task.step(step).cpu() for task in tasks)
-        torch.testing.assert_close(theirs, ours, rtol=0.02, atol=0.02)
-    validations = [task.validate(lambda: False) for task in tasks]
-    assert validations[0] == pytest.approx(validations[1], abs=0.05)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_compiled_attack_trains_alike(precision: str, digits: Path, samples: Path) -> None:
@@ -192,24 +174,6 @@ def test_a_compiled_attack_trains_alike(precision: str, digits: Path, samples: P
     within = 1e-4 if precision == "float32" else 0.05
     torch.testing.assert_close(metrics[1], metrics[0], rtol=within, atol=within)
     assert not torch.equal(metrics[1], metrics[0])  # it was compiled indeed
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_cuda_graph_trains_with_the_same_bits(
-    norm: str, precision: str, digits: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    settings = make_settings(zero_logits=False, norm=norm, precision=precision)
-    gpu = Processes(torch.device("cuda", 0))
-    tasks = [
-        make_task(digits, samples, settings, processes=gpu, cuda_graph=graph)[0]
-        for graph in (False, True)
-    ]
-    for step in range(4):
-        eager, replayed = (task.step(step) for task in tasks)
-        assert torch.equal(eager, replayed)
 
 
 def test_a_cuda_graph_without_a_gpu_is_refused_and_an_old_result_is_kept(
