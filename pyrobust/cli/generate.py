@@ -35,9 +35,10 @@ def fit_generator(
 
     It holds its folder by itself: of several processes only one does.
     """
+    from pyrobust.analysis.training_fid import TrainingFid
     from pyrobust.generators import fitting
 
-    fitting.fit_generator(dataset, output, settings, runtime)
+    fitting.fit_generator(dataset, output, settings, runtime, TrainingFid)
 
 
 @writes_folder

@@ -1,9 +1,10 @@
 """What every generator is: fitted on a data set, sampled by image id, saved as a folder."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -50,13 +51,25 @@ class GeneratorSpec:
         return cls(settings, dataset.name, dataset.sha256, dataset.class_names, dataset.image_shape)
 
 
+class FidMeasure(Protocol):
+    """Measures the FID of samples against the training images."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What decides the features, apart from the images."""
+
+    def __call__(self, samples: Iterable[np.ndarray], stopping: Callable[[], bool]) -> float | None:
+        """Return the FID of blocks of images (N, H, W, C) uint8; None if `stopping` turned true."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What a generator is fitted on, and where.
 
     Attributes:
-        folder: of the generator; a killed fit goes on from what lies in `state`, which is removed
+        folder: of the generator; a killed fit resumes from what lies in `state`, which is removed
             when generator.json is written.
+        fid: measures the samples of a training, for `keep_best`.
     """
 
     dataset: Dataset
@@ -64,6 +77,7 @@ class Fit:
     folder: Path
     runtime: Runtime
     processes: Processes
+    fid: FidMeasure | None = None
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -131,6 +145,10 @@ class Generator(ABC):
         """Tell whether files outside of the generator's folder that it was made of are the same."""
         return True
 
+    def training_facts(self) -> dict[str, Any]:
+        """Return what generator.json holds about how the weights came about."""
+        return {}
+
     def provenance(self) -> dict[str, Any]:
         """Return all that decides the images, for the manifests of stores."""
         if self._sha256 is None:
@@ -158,6 +176,7 @@ class Generator(ABC):
             "image_shape": list(self.spec.image_shape),
             "conditional": self.conditional,
             "weights_sha256": self._sha256,
+            **self.training_facts(),
         }
         for name in (FITTED, GENERATOR):
             write_json(folder / name, facts)

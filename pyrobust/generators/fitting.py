@@ -3,14 +3,18 @@
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.dataset import Dataset
+from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
-from pyrobust.generators.base import FITTED, MADE_BY, Fit, Generator
+from pyrobust.generators.base import FITTED, MADE_BY, FidMeasure, Fit, Generator
 from pyrobust.generators.registry import GENERATORS, load_generator
 from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.runtime import Runtime
@@ -18,14 +22,25 @@ from pyrobust.training.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 
+# (path of the features, training images, device) -> what measures the FID.
+MakeFid = Callable[[Path, SampleStore, torch.device], FidMeasure]
+
+
 def fit_generator(
-    dataset_folder: Path, output: Path, settings: GeneratorSettings, runtime: Runtime
+    dataset_folder: Path,
+    output: Path,
+    settings: GeneratorSettings,
+    runtime: Runtime,
+    make_fid: MakeFid | None = None,
 ) -> None:
     """Fit a generator on the training split and write weights, cost and, last, generator.json.
 
-    A killed fit goes on; the weights of a finished one stay as they are, also where the settings
-    of sampling are others or generator.json is gone. What lies there is replaced when the new
-    weights are there, not before.
+    A killed fit resumes. The weights of a finished one stay as they are, even if only settings of
+    sampling changed or generator.json is missing. New weights replace old ones once they are
+    complete, not before.
+
+    Args:
+        make_fid: makes what measures the FID during training; needed for `keep_best`.
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
@@ -48,6 +63,9 @@ def fit_generator(
                 fitted.describe(output)
             logger.info("%s is already trained with these settings", output)
             return
+        if settings.keep_best and settings.fid_features and make_fid and not settings.path:
+            features = Path(settings.fid_features)
+            fit = replace(fit, fid=make_fid(features, dataset.train, processes.device))
         generator = kind.fit(fit)
         if processes.is_main:
             _write_cost(fit, generator, time.monotonic() - started)

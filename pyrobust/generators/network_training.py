@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ _LOG_LINES, _LOG_STEPS = 2000, 10
 _TRAINING_STREAM = 1 << 31
 
 AVERAGE, LIVE = "average.", "live."
+
+_KEPT = "kept."
 
 # Measures the averaged network; None if it was stopped on the way.
 Measure = Callable[[nn.Module, Callable[[], bool]], Metrics | None]
@@ -54,6 +56,7 @@ class NetworkTraining(ABC):
         parts: all that has a state, by name; a type adds its optimisers.
         average: the averaged weights of the network that samples.
         loader: the batches by number; `batch_numbers` says which an update takes.
+        kept: the averaged weights of the best measurement so far, where those are kept.
     """
 
     update_metrics: Sequence[str] = ("loss",)
@@ -73,6 +76,7 @@ class NetworkTraining(ABC):
         self.processes = fit.processes
         self.average = WeightAverage(network)
         self.parts: dict[str, HasState] = {"average": self.average}
+        self.kept: dict[str, Tensor] = {}
         check_share(self.settings.batch_size, self.processes.world_size)
         train = fit.dataset.train
         self.loader = Loader(
@@ -135,13 +139,24 @@ class NetworkTraining(ABC):
         """Return a context in which networks compute in the precision of the settings."""
         return passes_in(self.settings.precision, self.processes.device)
 
+    def finished(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return the weights that sample, of the averaged or of the live network."""
+        return dict(network.state_dict())
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """Return the averaged weights of the network that samples, on the host."""
+        return _on_host(self.finished(self.average.network))
+
     def weights(self) -> dict[str, Tensor]:
-        """Return the averaged and the live weights of the network that samples, on the host."""
-        networks = {AVERAGE: self.average.network, LIVE: self.average.live}
+        """Return the averaged weights, the best where those are kept, and the live ones."""
+        networks = {
+            AVERAGE: self.kept or self.averaged_weights(),
+            LIVE: _on_host(self.finished(self.average.live)),
+        }
         return {
-            f"{prefix}{name}": value.detach().cpu().clone()
-            for prefix, network in networks.items()
-            for name, value in network.state_dict().items()
+            f"{prefix}{name}": value
+            for prefix, state in networks.items()
+            for name, value in state.items()
         }
 
     def step(self, step: int) -> Tensor:
@@ -175,19 +190,27 @@ class NetworkTraining(ABC):
         assert self.measure is not None
         return self.measure(self.average.network, stopping)
 
-    def keep(self) -> None:  # noqa: B027 - not for types to override
-        """Keep nothing: the weights at the end are the result, whatever was measured."""
+    def keep(self) -> None:
+        """Keep the averaged weights as the best so far, with `keep_best`; else the last count."""
+        if self.settings.keep_best is not None:
+            self.kept = self.averaged_weights()
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors of all parts."""
-        return {
+        """Return the tensors of all parts, and the weights that are kept."""
+        of_parts = {
             f"{part}.{name}": value
             for part, owner in self.parts.items()
             for name, value in owner.state().items()
         }
+        return {**of_parts, **{f"{_KEPT}{name}": value for name, value in self.kept.items()}}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned."""
+        self.kept = {
+            name.removeprefix(_KEPT): value.cpu()
+            for name, value in tensors.items()
+            if name.startswith(_KEPT)
+        }
         for part, owner in self.parts.items():
             mine = {
                 name.removeprefix(f"{part}."): value
@@ -198,10 +221,11 @@ class NetworkTraining(ABC):
 
 
 def run_training(training: NetworkTraining, validations: int = 0) -> Run:
-    """Train to the end, from where a killed run stands.
+    """Train to the end, from where a killed run stopped.
 
     Args:
-        validations: times that `training.measure` is asked, evenly spread.
+        validations: times that `training.measure` is asked, evenly spread; with `keep_best` the
+            settings say how often.
 
     Raises:
         UserError: the loss is not finite or diverges; the last good state is kept.
@@ -209,15 +233,23 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     """
     fit, settings = training.fit, training.settings
     total = settings.training_steps
+    validations = settings.fid_measures or validations
     loop_settings = replace(
         fit.runtime.loop_settings(total, settings.images_per_step, validations),
-        best_by="step",
+        best_by="step" if settings.keep_best is None else settings.keep_best,
+        best_is="highest" if settings.keep_best is None else "lowest",
         log_steps=max(_LOG_STEPS, total // _LOG_LINES),
         max_loss=training.max_loss,
     )
-    identity = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
+    identity: dict[str, Any] = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
+    if fit.fid is not None:
+        identity["fid_features"] = fit.fid.description
     description = f"fit {settings.type}"
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
+
+
+def _on_host(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
 def check_share(batch_size: int, num_processes: int) -> None:

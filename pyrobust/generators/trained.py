@@ -3,8 +3,9 @@
 What the generators have in common whose networks are trained step by step.
 """
 
+import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,10 +24,17 @@ from pyrobust.generators.base import (
     Samples,
     read_generator_facts,
 )
-from pyrobust.generators.network_training import AVERAGE, NetworkTraining, passes_in, run_training
+from pyrobust.generators.network_training import (
+    AVERAGE,
+    Measure,
+    NetworkTraining,
+    passes_in,
+    run_training,
+)
 from pyrobust.generators.pretrained import read_published
 from pyrobust.generators.weights import map_tensors, read_facts, write_tensors
 from pyrobust.models.files import load_strictly
+from pyrobust.training.loop import Metrics
 
 
 def square_side(image_shape: ImageShape) -> int:
@@ -45,6 +53,9 @@ def square_side(image_shape: ImageShape) -> int:
 
 
 WEIGHTS = "weights.safetensors"
+
+# The fact that names the measurement whose weights were kept.
+_KEPT = "kept"
 
 
 class TrainedGenerator(BlockGenerator):
@@ -105,10 +116,45 @@ class TrainedGenerator(BlockGenerator):
             return cls.adopt(fit, _of_others(Path(fit.settings.path), fit.folder))
         fit.runtime.prepare()
         training = cls.start_training(fit)
+        if fit.settings.keep_best is not None:
+            training.measure = cls._fid_measure(fit, training)
         run = run_training(training)
         generator = cls(fit.spec, training.weights())
         generator.run = run
+        if fit.fid is not None:
+            best = run.best("fid", "lowest")
+            generator.facts[_KEPT] = {**best, "features": fit.fid.description}
         return generator
+
+    @classmethod
+    def _fid_measure(cls, fit: Fit, training: NetworkTraining) -> Measure:
+        """Return what measures the samples of the averaged weights, in the first process."""
+        if fit.fid is None:
+            raise ValueError("keep_best needs a measure of the FID")
+        fid, count, processes = fit.fid, fit.settings.fid_samples, fit.processes
+
+        def measure(network: nn.Module, stopping: Callable[[], bool]) -> Metrics | None:
+            found = None
+            if processes.is_main:
+                weights = {f"{AVERAGE}{k}": v for k, v in training.averaged_weights().items()}
+                generator = cls(fit.spec, weights).to(str(processes.device))
+                firsts = range(0, count, generator.block_size)
+                blocks = (
+                    generator.sample(
+                        np.arange(first, min(first + generator.block_size, count)),
+                        fit.settings.seed,
+                    ).images
+                    for first in firsts
+                )
+                found = fid(blocks, stopping)
+            # The others wait for the first process; a measure that was stopped is NaN.
+            value = torch.zeros((), dtype=torch.float64, device=processes.device)
+            if processes.is_main:
+                value += math.nan if found is None else found
+            shared = float(processes.sum(value))
+            return None if math.isnan(shared) else {"fid": shared}
+
+        return measure
 
     @classmethod
     def start_training(cls, fit: Fit) -> NetworkTraining:
@@ -164,6 +210,10 @@ class TrainedGenerator(BlockGenerator):
     def provenance(self) -> dict[str, Any]:
         """Return all that decides the images: weights, seed, and settings of sampling."""
         return {**super().provenance(), "sampling": self.spec.settings.sampling()}
+
+    def training_facts(self) -> dict[str, Any]:
+        """Return step and FID of weights that were kept for it."""
+        return {_KEPT: self.facts[_KEPT]} if _KEPT in self.facts else {}
 
     def make_network(self) -> nn.Module:
         """Return the network that the weights fit."""

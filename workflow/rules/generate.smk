@@ -3,6 +3,10 @@ rule fit_generator:
     input:
         core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
+        # What `keep_best` measures by: a labeller is trained first.
+        fid=lambda wildcards: config["generators"][wildcards.generator].get(
+            "fid_features", []
+        ),
     output:
         "<results>/generators/{dataset}/{generator}/generator.json",
     log:

@@ -17,7 +17,7 @@ from pyrobust.generators.biggan.networks import (
     initialize,
     state_without_spectral_norm,
 )
-from pyrobust.generators.network_training import AVERAGE, LIVE, NetworkTraining
+from pyrobust.generators.network_training import NetworkTraining
 from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
 from pyrobust.training.adam import AdamUpdate
 from pyrobust.training.loader import TrainingBatch
@@ -116,23 +116,13 @@ class BigGanTraining(NetworkTraining):
     def _latents(self, positions: Tensor, number: int, stream: int) -> Tensor:
         return self.normal(positions, number, (self._generator.latent_size,), stream)
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return averaged and live weights, each with standing statistics of its own."""
-        networks = {AVERAGE: self.average.network, LIVE: self._generator}
-        return {
-            f"{prefix}{name}": value.detach().cpu().clone()
-            for prefix, network in networks.items()
-            for name, value in self._finished(network).items()
-        }
-
     @torch.no_grad()
-    def _finished(self, network: nn.Module) -> dict[str, Tensor]:
+    def finished(self, network: nn.Module) -> dict[str, Tensor]:
         """Return the weights that sample: with standing statistics, without spectral norm."""
         result = copy.deepcopy(network)
         with gathered_statistics(result):
             for number in range(_STANDING_BATCHES):
-                latents, labels = self.statistics_batch(number)
-                result(latents, labels)
+                result(*self.statistics_batch(number))
         return state_without_spectral_norm(result.eval())
 
     def statistics_batch(self, number: int) -> tuple[Tensor, Tensor]:
