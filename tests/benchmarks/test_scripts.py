@@ -1,5 +1,7 @@
 """Every benchmark script runs, at sizes that take seconds, and writes its numbers."""
 
+import argparse
+import importlib
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from pyrobust.analysis.augmentations import augment_store
 from pyrobust.analysis.feature_extractors import make_extractor
 from pyrobust.analysis.features import extract_features
 from pyrobust.config.analysis import FeatureSettings
@@ -151,6 +154,52 @@ def test_falling_fid(tmp_path: Path) -> None:
         "--precision", "float32", "--results", results,
     )  # fmt: skip
     assert only_json(results)["fid"][0]["fid"] > 0
+
+
+def test_lpips_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the labeller in place of LPIPS, whose published weights are known by their hash."""
+    project = make_project(tmp_path, "cifar10", "smoke", "smoke", size=32)
+    dataset = project / "resources/datasets/cifar10"
+    augment_store(Dataset.open(dataset).train, tmp_path / "sets/mixup", "mixup", seed=0)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("lpips_neighbours")
+    labeller = project / "results/labellers/cifar10/smoke"
+    extractor = make_extractor(FeatureSettings(), labeller, torch.device("cpu"))
+    options = argparse.Namespace(
+        dataset=dataset, sets=tmp_path / "sets", output=tmp_path / "work", num_images=20
+    )
+    result = script.measure(options, extractor)
+    assert result == script.measure(options, extractor)
+    assert set(result["sets"]) == {"mixup", "other training images"}
+    shares = [result["sets"]["mixup"][f"nearest in {name}"] for name in ("train", "test", "self")]
+    assert sum(shares) == pytest.approx(100)
+    ours, paper = (f"| mixup | {source} | " for source in ("ours", "paper"))
+    assert f"{ours}{shares[0]:.2f} |" in script.table(result)
+    assert f"{paper}96.33 | 0.17 | 3.50 |" in script.table(result)
+
+
+def test_cifar10_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(tmp_path, "cifar10", "smoke", "smoke", size=32)
+    command = [
+        "cifar10_effect", "--dataset", project / "resources/datasets/cifar10",
+        "--work", tmp_path / "work", "--architecture", "wrn-10-1", "--num-original", 20,
+        "--num-validation", 10, "--num-images", 2, "--epochs", 0.0002, "--batch-size", 10,
+        "--validations", 1, "--seeds", 1, "--arms", "original images only",
+        "--results", tmp_path / "numbers",
+    ]  # fmt: skip
+    run(*command)
+    result = only_json(tmp_path / "numbers")
+    assert len(result["arms"]["original images only"]["runs"]) == 1
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("cifar10_effect")
+    options = argparse.Namespace(**result["options"] | {"seeds": 4})
+    accuracies = {"original images only": (0.2, 0.21, 0.22), "edm": (0.25, 0.26, 0.27)}
+    runs = {
+        name: [{"robust_accuracy": value, "best_step": 1, "steps": 2} for value in values]
+        for name, values in accuracies.items()
+    }
+    text = script.table(script.summary(options, runs))
+    assert "| edm | 0.3 | 3 | 1 | 26.0% (sd 1.0%) | +5.0 [+2.7, +7.3] |" in text
 
 
 def test_learning(tmp_path: Path) -> None:
