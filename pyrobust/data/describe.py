@@ -52,8 +52,8 @@ def describe_parts(folder: Path, index: str, verify: bool) -> Iterator[str]:
         part = open_part(folder / str(number))
         if _made_of(part) != _made_of(first):
             raise UserError(
-                f"{part.path} is made of {_made_of(part)}, expected {_made_of(first)} as "
-                f"{first.path}: remove one of them, and its rule or verb writes it anew"
+                f"{part.path} was made from {_made_of(part)}, but {first.path} from "
+                f"{_made_of(first)}; delete one of them and run its rule or command again"
             )
         if verify:
             part.verify()
@@ -126,7 +126,8 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
     else:
         known = ", ".join((DATASET, MANIFEST, LABELS, DISTANCES, FEATURES, GENERATOR, MODEL))
         raise UserError(
-            f"{path} holds none of {known}, nor numbered parts with one: nothing is known about it"
+            f"{path} contains none of {known} and no numbered parts; is this a folder that "
+            "pyrobust wrote?"
         )
 
 
@@ -208,8 +209,8 @@ def _describe_generator(path: Path, verify: bool) -> Iterator[str]:
         weights = path / "weights.safetensors"
         if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
             raise UserError(
-                f"{weights} is missing or does not match its SHA-256: "
-                f"'{made_by}' run again rewrites it"
+                f"{weights} is missing or does not match its SHA-256; run '{made_by}' again to "
+                "rewrite it"
             )
         yield _VERIFIED
 
@@ -220,7 +221,7 @@ def _describe_model(path: Path, verify: bool) -> Iterator[str]:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
             metadata = json.loads((file.metadata() or {}).get("pyrobust", "{}"))
     except SafetensorError as error:
-        raise UserError(f"{path} is no whole safetensors file ({error})") from error
+        raise UserError(f"{path} is not a complete safetensors file ({error})") from error
     yield f"model: {sum(math.prod(shape) for shape in shapes):,} numbers in {len(shapes)} tensors"
     for name, value in metadata.get("spec", {}).items():
         yield f"{name}: {value}"

@@ -99,12 +99,11 @@ class FeatureWriter:
         what = f"the {self._head['extractor']['name']}'s features of image {rows[wrong[0]]}"
         if np.isfinite(features).all():
             raise UserError(
-                f"{what} reach {np.abs(features[wrong[0]]).max():g}, float16 ends at 65,504: "
-                "name --dtype float32"
+                f"{what} reach {np.abs(features[wrong[0]]).max():g}, above float16's maximum of "
+                "65,504; use --dtype float32"
             )
         raise UserError(
-            f"{what} hold NaN or infinity, expected numbers: are its weights those of a finished "
-            "training?"
+            f"{what} contain NaN or infinity; check that the extractor's training is complete"
         )
 
     def finish(self) -> None:
@@ -156,8 +155,8 @@ class FeatureSet:
         """
         if not self.labelled:
             raise UserError(
-                f"the images of {self.path} have no labels: 'pyrobust label' and "
-                f"'pyrobust select' give them, then run '{_MADE_BY}' on the selected store"
+                f"the images of {self.path} have no labels; add them with 'pyrobust label' and "
+                f"'pyrobust select', then run '{_MADE_BY}' on the selected store"
             )
         return self._reader.whole("labels", dtype)
 
@@ -197,20 +196,19 @@ def check_same_space(*sets: FeatureSet) -> None:
     for other in sets[1:]:
         if other.extractor != first.extractor or other.dimensions != first.dimensions:
             raise UserError(
-                f"{first.path} holds features of {_named(first)}, {other.path} of "
-                f"{_named(other)}, expected one extractor with the same weights: "
-                f"run '{_MADE_BY}' for both with the same one"
+                f"{first.path} has features of {_named(first)}, but {other.path} of "
+                f"{_named(other)}; run '{_MADE_BY}' for both with the same extractor and weights"
             )
         if other.dtype != first.dtype:
             # Rounded on one side only, a copy would no longer lie at distance zero.
             raise UserError(
-                f"{first.path} holds {first.dtype} and {other.path} {other.dtype}, expected one "
-                f"type: run '{_MADE_BY}' for both with the same --dtype"
+                f"{first.path} has {first.dtype} features, but {other.path} {other.dtype}; run "
+                f"'{_MADE_BY}' for both with the same --dtype"
             )
         if other.class_names != first.class_names:
             raise UserError(
-                f"{first.path} has {len(first.class_names)} classes and {other.path} "
-                f"{len(other.class_names)}, expected the same classes in the same order"
+                f"{first.path} has {len(first.class_names)} classes, but {other.path} has "
+                f"{len(other.class_names)}; both need the same classes in the same order"
             )
 
 

@@ -88,8 +88,8 @@ def _first_rows(store: SampleStore, allowed: np.ndarray, count: int) -> np.ndarr
     rows = np.flatnonzero(allowed)
     if len(rows) < count:
         raise UserError(
-            f"{store.path} has {len(rows):,} images to take, expected {count:,}: "
-            f"'{store.made_by}' with a larger number of samples makes more"
+            f"{store.path} has only {len(rows):,} suitable images, but {count:,} are needed; "
+            f"run '{store.made_by}' with a larger number of samples"
         )
     return rows[:count]
 
@@ -99,6 +99,6 @@ def _check_alike(first: SampleStore, second: SampleStore) -> None:
         mine, theirs = getattr(first, what), getattr(second, what)
         if mine != theirs:
             raise UserError(
-                f"{what} of {second.path} is {theirs}, but {mine} in {first.path}: "
-                "mix samples for one data set"
+                f"{what} of {second.path} is {theirs}, but {mine} in {first.path}; mix only "
+                "samples for the same data set"
             )

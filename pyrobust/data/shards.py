@@ -51,11 +51,11 @@ def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> 
     """
     index = read_json(path, made_by)
     if not isinstance(index, dict) or index.get("format") != form:
-        raise UserError(f"{path} is no index of {what}: '{made_by}' writes one")
+        raise UserError(f"{path} is not an index of {what}; run '{made_by}' to write one")
     if index["version"] != version:
         raise UserError(
-            f"{path.parent} holds {what} of version {index['version']}, expected {version}: "
-            f"'{made_by}' run again rewrites them"
+            f"{path.parent} has {what} of version {index['version']}, but version {version} is "
+            f"required; run '{made_by}' again to rewrite them"
         )
     return index
 
@@ -144,8 +144,8 @@ class ShardReader:
         path = shard_path(self._folder, column, number)
         if sha256_of(path) != self._shards[number][column]:
             raise UserError(
-                f"{path} does not match its SHA-256, a byte of it was changed: "
-                f"'{self._made_by}' run again rewrites it"
+                f"{path} does not match its SHA-256, so it was modified; run '{self._made_by}' "
+                "again to rewrite it"
             )
         self._intact.add((column, number))
 
@@ -172,8 +172,8 @@ class ShardReader:
             for part, row in zip(parts, rows.tolist(), strict=True):
                 if os.preadv(file.fileno(), [part.data], start + row * row_bytes) != row_bytes:
                     raise UserError(
-                        f"{path} became shorter while it was read: '{self._made_by}' run again "
-                        "rewrites it"
+                        f"{path} became shorter while it was read; run '{self._made_by}' again "
+                        "to rewrite it"
                     )
         return values
 
@@ -208,6 +208,6 @@ class ShardReader:
         except (OSError, *_BAD_HEADER) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(
-                f"{path} is damaged ({reason}): '{self._made_by}' run again rewrites it"
+                f"{path} is damaged ({reason}); run '{self._made_by}' again to rewrite it"
             ) from error
         return offset

@@ -164,8 +164,7 @@ class ShuffledRows:
         if zlib.crc32(values.data) != self._sums[block]:
             shutil.rmtree(self._folder)
             raise UserError(
-                f"{self._path(block)} was not what had been written, and is removed: run the same "
-                "command again"
+                f"{self._path(block)} was damaged and has been removed; run the same command again"
             )
         return values.reshape(-1, *self._row_shape)
 

@@ -41,7 +41,7 @@ def read_torchvision(folder: Path, name: str) -> RawDataset:
     kind = find_kind(folder) or name
     if kind not in ARCHIVES:
         raise UserError(
-            f"'{name}' is no data set of torchvision here, expected one of {', '.join(ARCHIVES)}"
+            f"unknown torchvision data set '{name}'; choose one of: {', '.join(ARCHIVES)}"
         )
     train, test = (_open(kind, folder, split) for split in ("train", "test"))
     files = [folder / archive for archive in ARCHIVES[kind] if (folder / archive).is_file()]
@@ -79,9 +79,9 @@ def _torchvision_dataset(kind: str, folder: Path, split: str) -> Any:
             for path in made:
                 path.rmdir()
         raise UserError(
-            f"{kind} is not whole in {folder} and could not be downloaded ({error}): put "
-            f"{' and '.join(ARCHIVES[kind])} there, or its Parquet files train*.parquet and "
-            "test*.parquet, or name another folder with --data-root"
+            f"{kind} is missing or incomplete in {folder} and could not be downloaded "
+            f"({error}); put {' and '.join(ARCHIVES[kind])} or Parquet files train*.parquet and "
+            "test*.parquet there, or use another folder with --data-root"
         ) from error
 
 

@@ -94,21 +94,24 @@ def _board_of(evaluation: dict[str, Any]) -> Board:
     board = BOARDS.get((name, norm))
     if board is None:
         known = ", ".join(f"{dataset} in {norm}" for dataset, norm in BOARDS)
-        raise UserError(f"RobustBench has no board for {name} in {norm}, expected one of {known}")
+        raise UserError(
+            f"RobustBench has no leaderboard for {name} in {norm}; choose one of: {known}"
+        )
     if parse_epsilon(evaluation["epsilon"]) != parse_epsilon(board.epsilon):
         raise UserError(
-            f"epsilon is {evaluation['epsilon']}, but the board of {name} in {norm} has "
-            f"{board.epsilon}: run 'pyrobust evaluate --epsilon {board.epsilon}'"
+            f"epsilon is {evaluation['epsilon']}, but RobustBench's leaderboard for {name} in "
+            f"{norm} uses {board.epsilon}; run 'pyrobust evaluate --epsilon {board.epsilon}'"
         )
     if evaluation["split"] != "test" or evaluation["num_images"] != board.num_images:
         raise UserError(
             f"{evaluation['num_images']:,} images of the {evaluation['split']} split were "
-            f"attacked, expected {board.num_images:,} test images: run 'pyrobust evaluate' on them"
+            f"attacked, but RobustBench requires {board.num_images:,} test images; run "
+            "'pyrobust evaluate' on them"
         )
     if evaluation["autoattack"] is None:
         raise UserError(
-            "AutoAttack did not run, and RobustBench ranks by it: run 'pyrobust evaluate "
-            "--autoattack'"
+            "the evaluation has no AutoAttack result, which RobustBench requires; run "
+            "'pyrobust evaluate --autoattack'"
         )
     return board
 

@@ -93,9 +93,11 @@ def read_rows(evaluation: Evaluation, cascade: Cascade = "aa_mt") -> Rows:
     try:
         table = pq.read_table(path, columns=[*_COLUMNS, broken_by])
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: 'pyrobust evaluate' writes it") from error
+        raise UserError(f"{path} is missing; run 'pyrobust evaluate' to write it") from error
     except (OSError, pyarrow.lib.ArrowException) as error:
-        raise UserError(f"{path} is unreadable ({error}): 'pyrobust evaluate' writes it") from error
+        raise UserError(
+            f"{path} cannot be read ({error}); run 'pyrobust evaluate' to rewrite it"
+        ) from error
     columns: dict[str, NDArray[Any]] = {name: table[name].to_numpy() for name in _COLUMNS}
     clean_correct = columns.pop("clean_correct").astype(bool)
     unbroken = table[broken_by].is_null().to_numpy()
@@ -104,7 +106,7 @@ def read_rows(evaluation: Evaluation, cascade: Cascade = "aa_mt") -> Rows:
     correct, expected = int(rows.robust_correct.sum()), last_stage["num_standing"]
     if correct != expected:
         raise UserError(
-            f"{path} has {correct} images that withstand the attack, but evaluation.json beside it "
-            f"has {expected}: delete the folder and run 'pyrobust evaluate' again"
+            f"{path} has {correct} robust images, but evaluation.json in the same folder has "
+            f"{expected}; delete the folder and run 'pyrobust evaluate' again"
         )
     return rows

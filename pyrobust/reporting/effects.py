@@ -50,7 +50,7 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
         if not (np.array_equal(mine.image, rows.image) and np.array_equal(mine.label, rows.label)):
             raise UserError(
                 f"baseline '{baseline.name}' was evaluated on other images than "
-                f"'{experiment.name}': give both the same dataset and evaluation in "
+                f"'{experiment.name}'; give both the same dataset and evaluation in "
                 "config/config.yaml"
             )
     their_chosen = theirs[other.chosen_seed]
@@ -132,14 +132,14 @@ def _check_all_tested(experiment: Experiment, arm: Arm) -> None:
     missing = sorted(set(wanted) - set(arm.evaluations))
     if missing:
         raise UserError(
-            f"test_runs of '{experiment.name}' is '{settings.test_runs}', but seed "
-            f"{missing[0]} has no evaluation: run 'pyrobust evaluate' on it"
+            f"test_runs of '{experiment.name}' is '{settings.test_runs}', but seed {missing[0]} "
+            "has no evaluation; run 'pyrobust evaluate' on it"
         )
     more = sorted(set(arm.evaluations) - set(wanted))
     if more:
         raise UserError(
             f"seed {more[0]} of '{experiment.name}' has an evaluation, but test_runs is "
-            f"'{settings.test_runs}' and seeds is {list(settings.seeds)}: leave its folder out"
+            f"'{settings.test_runs}' and seeds is {list(settings.seeds)}; omit its folder"
         )
 
 
@@ -149,7 +149,7 @@ def _check_threat(experiment: Experiment, arm: Arm, baseline: Experiment, other:
         if mine != theirs:
             raise UserError(
                 f"{key} of baseline '{baseline.name}' is {theirs}, but {mine} in "
-                f"'{experiment.name}': compare experiments with the same perturbation set"
+                f"'{experiment.name}'; compare experiments with the same perturbation set"
             )
 
 

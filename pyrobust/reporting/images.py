@@ -123,7 +123,7 @@ def _drawn_and_closest(neighbours: Path) -> dict[str, list[NDArray[Any]]]:
                 first += len(batch)
     except (OSError, KeyError, pyarrow.lib.ArrowException) as error:
         raise UserError(
-            f"cannot read {neighbours} ({error}): 'pyrobust neighbours' writes it"
+            f"cannot read {neighbours} ({error}); run 'pyrobust neighbours' to rewrite it"
         ) from error
     row, *columns = (np.concatenate(values) for values in zip(*pieces, strict=True))
     closest = np.argsort(columns[-1], kind="stable")[:count]

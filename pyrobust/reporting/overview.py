@@ -69,7 +69,9 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
 def _read(path: Path) -> tuple[Path, Record, Record]:
     record = read_json(path, f"snakemake {path}")
     if not isinstance(record, dict) or "robust_accuracy" not in record:
-        raise UserError(f"{path} is no record of an experiment, expected results/<experiment>.json")
+        raise UserError(
+            f"{path} is not the record of an experiment; expected results/<experiment>.json"
+        )
     return path, record, read_json(path.with_suffix(".cost.json"), f"snakemake {path}")
 
 

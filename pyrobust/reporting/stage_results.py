@@ -65,15 +65,15 @@ def parse_experiment(name: str, text: str) -> Experiment:
     except json.JSONDecodeError as error:
         raise UserError(f"the settings of experiment '{name}' are not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise UserError(f"the settings of experiment '{name}' are {text}, expected a JSON object")
+        raise UserError(f"the settings of experiment '{name}' are {text}; expected a JSON object")
     names: dict[str, str] = {}
     sections: dict[str, dict[str, Any]] = {}
     for key, model in SECTIONS.items():
         section = values.get(key)
         if not isinstance(section, dict) or "name" not in section:
             raise UserError(
-                f"{key} of experiment '{name}' is {json.dumps(section)}, expected an object "
-                f'such as {{"name": "...", ...}} with the settings of the section'
+                f"{key} of experiment '{name}' is {json.dumps(section)}; expected an object "
+                "with a name and the settings of the section"
             )
         given = {field: value for field, value in section.items() if field != "name"}
         names[key] = section["name"]
@@ -210,9 +210,9 @@ def read_arm(choice: Path, folders: tuple[Path, ...]) -> Arm:
     by_seed = {_seed_of(folder, chosen): read_evaluation(folder) for folder in folders}
     if chosen not in by_seed:
         raise UserError(
-            f"the chosen run (seed {chosen}) has no evaluation among "
-            f"{', '.join(map(str, folders))}: "
-            f"'pyrobust evaluate --model {choice}/model.safetensors' writes it"
+            f"the chosen run (seed {chosen}) has no evaluation in "
+            f"{', '.join(map(str, folders))}; run 'pyrobust evaluate --model "
+            f"{choice}/model.safetensors'"
         )
     return Arm(chosen, by_seed)
 
@@ -224,6 +224,6 @@ def _seed_of(folder: Path, chosen_seed: int) -> int:
     digits = folder.name.removeprefix("seed")
     if not digits.isdecimal():
         raise UserError(
-            f"{folder} is named '{folder.name}', expected 'chosen' or 'seed0', 'seed1', ..."
+            f"{folder} is named '{folder.name}'; expected 'chosen' or 'seed0', 'seed1', ..."
         )
     return int(digits)

@@ -33,9 +33,11 @@ def read_log(path: Path) -> Log:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: 'pyrobust train' writes it") from error
+        raise UserError(f"{path} is missing; run 'pyrobust train' to write it") from error
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} has a line that is not JSON ({error})") from error
+        raise UserError(
+            f"{path} has a line that is not JSON ({error}); run 'pyrobust train' again"
+        ) from error
     return Log(
         training=[line for line in lines if line.get("split") != "validation"],
         validation=[line for line in lines if line.get("split") == "validation"],

@@ -58,8 +58,8 @@ class BatchPlan:
         """Check that each source is there."""
         if self.originals < self.batch_size and not self.num_generated:
             raise UserError(
-                f"mixing_factor is {self.mixing_factor} and there are no generated images: give "
-                "--samples, or --mixing-factor 1 to train on original images alone"
+                f"mixing_factor is {self.mixing_factor}, but there are no generated images; "
+                "give --samples, or use --mixing-factor 1 to train on original images only"
             )
 
     @property

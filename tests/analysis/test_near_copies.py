@@ -172,5 +172,8 @@ def test_the_verb_writes_distances(make_dataset_of: Callable[..., Dataset], tmp_
 
 def test_another_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "distances.json").write_text('{"format": "other"}')
-    with pytest.raises(UserError, match="is no index of distances"):
+    with pytest.raises(
+        UserError,
+        match=r"distances\.json is not an index of distances; run 'pyrobust distances' to",
+    ):
         DistanceStore.open(tmp_path)

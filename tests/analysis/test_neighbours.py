@@ -189,10 +189,19 @@ def test_copies_of_training_images_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"extractor": "inception"}, "expected one extractor with the same weights"),
+        (
+            {"extractor": "inception"},
+            r"train has features of labeller \(00000000\), but .*other of inception",
+        ),
         ({"weights_sha256": "1" * 64}, r"labeller \(00000000\), .* of labeller \(11111111\)"),
-        ({"class_names": ("cat", "dog", "owl")}, "has 2 classes and .* 3"),
-        ({"dtype": "float16"}, "holds float32 and .* float16, expected one type: run .* --dtype"),
+        (
+            {"class_names": ("cat", "dog", "owl")},
+            "train has 2 classes, but .*other has 3; both need the same classes in the",
+        ),
+        (
+            {"dtype": "float16"},
+            "train has float32 features, but .*other float16; run 'pyrobust features' for",
+        ),
     ],
 )
 def test_sets_that_do_not_fit_are_refused(

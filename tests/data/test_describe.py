@@ -131,7 +131,7 @@ def test_the_damaged_part_is_named(tmp_path):
 def test_a_part_of_another_generator_is_named(tmp_path):
     write_part(tmp_path, 0)
     write_part(tmp_path, 1, generator="ddpm")
-    with pytest.raises(UserError, match=r"1 is made of .*ddpm.*, expected .*gaussian.* as .*0: "):
+    with pytest.raises(UserError, match=r"1 was made from .*ddpm.*, but .*0 from .*gaussian"):
         list(describe(tmp_path, verify=False))
 
 
@@ -146,5 +146,7 @@ def test_a_flipped_byte_is_named(dataset, name):
 
 
 def test_another_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"holds none of dataset\.json"):
+    with pytest.raises(
+        UserError, match=r"contains none of dataset\.json, manifest\.json, labels\.json"
+    ):
         list(describe(tmp_path, verify=False))

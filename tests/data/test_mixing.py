@@ -63,7 +63,10 @@ def test_the_rate_is_that_of_the_images_of_the_last_run(
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
     first, second = store(tmp_path / "first", 100, 10), store(tmp_path / "second", 30, 20)
-    with pytest.raises(UserError, match="second has 10 images to take, expected 50"):
+    with pytest.raises(
+        UserError,
+        match="second has only 10 suitable images, but 50 are needed; run 'a test' with a",
+    ):
         mix_stores(first, second, 0.5, 1, 100, tmp_path / "out", 0)
     assert not (tmp_path / "out").exists()
 

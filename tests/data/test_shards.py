@@ -117,7 +117,10 @@ def test_a_shard_that_is_cut_while_it_is_read_is_named(tmp_path):
     reader, _ = write_wide(tmp_path)
     reader.gather("features", np.array([0, 3999]))
     os.truncate(tmp_path / "features-00000.npy", 20_000_000)
-    with pytest.raises(UserError, match=r"features-00000\.npy became shorter .*'the writer' run"):
+    with pytest.raises(
+        UserError,
+        match=r"features-00000\.npy became shorter while it was read; run 'the writer' again",
+    ):
         reader.gather("features", np.array([0, 3999]))
 
 
@@ -215,8 +218,14 @@ def test_files_of_others_survive(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, r"index\.json is no index of numbers: 'the writer' writes one"),
-        ({"version": 2}, "holds numbers of version 2, expected 1: 'the writer' run again rewrite"),
+        (
+            {"format": "other"},
+            r"index\.json is not an index of numbers; run 'the writer' to write one",
+        ),
+        (
+            {"version": 2},
+            "has numbers of version 2, but version 1 is required; run 'the writer' again",
+        ),
     ],
 )
 def test_another_index_is_refused(tmp_path, change, message):
@@ -278,7 +287,7 @@ DAMAGE = {
 def test_a_damaged_shard_is_named_on_opening(tmp_path, damage):
     write(tmp_path, 10, 4, 10)
     damage(shard_path(tmp_path, "labels", 0))
-    with pytest.raises(UserError, match=r"labels-00000\.npy is damaged .*'the writer' run again"):
+    with pytest.raises(UserError, match=r"labels-00000\.npy is damaged .*; run 'the writer' again"):
         read(tmp_path)
 
 

@@ -69,10 +69,22 @@ def test_a_failed_check_makes_an_entry_unreliable() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "svhn"}, "no board for svhn in linf, expected one of cifar10 in linf, "),
-        ({"epsilon": "4/255"}, "epsilon is 4/255, but the board of cifar10 in linf has 8/255"),
-        ({"norm": "l2", "epsilon": "128/255"}, "has 0.5: run 'pyrobust evaluate --epsilon 0.5'"),
-        ({"num_images": 1_000}, "1,000 images of the test split .* expected 10,000"),
+        (
+            {"dataset": "svhn"},
+            "RobustBench has no leaderboard for svhn in linf; choose one of: cifar10 in",
+        ),
+        (
+            {"epsilon": "4/255"},
+            "epsilon is 4/255, but RobustBench's leaderboard for cifar10 in linf uses 8/255",
+        ),
+        (
+            {"norm": "l2", "epsilon": "128/255"},
+            r"epsilon is 128/255, but RobustBench's leaderboard for cifar10 in l2 uses 0\.5",
+        ),
+        (
+            {"num_images": 1_000},
+            "1,000 images of the test split were attacked, but RobustBench requires 10,000",
+        ),
         ({"split": "train"}, "10,000 images of the train split"),
         ({"autoattack": None}, "run 'pyrobust evaluate --autoattack'"),
     ],

@@ -21,7 +21,7 @@ def test_sections_keep_their_name_and_get_their_defaults() -> None:
     ("text", "sentence"),
     [
         ("{", "the settings of experiment 'x' are not JSON"),
-        ("[]", r"are \[\], expected a JSON object"),
+        ("[]", r"the settings of experiment 'x' are \[\]; expected a JSON object"),
         (experiment_json(generator="gaussian"), 'generator of experiment .x. is "gaussian"'),
         (experiment_json(mixing_factor=1.5), "mixing_factor is 1.5"),
         (experiment_json(selection={"name": "a", "protocol": "best"}), "protocol is 'best'"),

@@ -112,7 +112,7 @@ def test_names_are_escaped() -> None:
 
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"settings": {}})
-    with pytest.raises(UserError, match=r"x\.json is no record"):
+    with pytest.raises(UserError, match=r"x\.json is not the record of an experiment; expected"):
         write_overview([tmp_path / "x.json"], tmp_path / "report.html")
     with pytest.raises(UserError, match=r"y\.json is missing: 'snakemake .*y\.json' writes it"):
         write_overview([tmp_path / "y.json"], tmp_path / "report.html")

@@ -131,7 +131,8 @@ def test_rows_that_disagree_with_the_summary_are_refused(folders: StageFolders) 
     summary["stages"][-1]["num_standing"] = 7
     write_json(path, summary)
     with pytest.raises(
-        UserError, match=r"has 124 images that withstand the attack, but evaluation\.json"
+        UserError,
+        match=r"rows\.parquet has 124 robust images, but evaluation\.json in the same folder",
     ):
         record_of(folders)
 

@@ -79,6 +79,6 @@ def test_the_seed_decides_the_order() -> None:
 
 
 def test_a_mixture_without_generated_images_is_refused_with_the_way_out() -> None:
-    with pytest.raises(UserError, match=r"mixing_factor is 0\.3 .* --mixing-factor 1"):
+    with pytest.raises(UserError, match=r"mixing_factor is 0\.3, .* --mixing-factor 1"):
         make_plan(num_generated=0)
     assert make_plan(num_generated=0, mixing_factor=1.0).batch(0).index.shape == (10,)

@@ -142,7 +142,7 @@ def test_a_mixture_without_samples_is_refused_before_anything_is_written(
     digits: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "run"
-    with pytest.raises(UserError, match="give --samples, or --mixing-factor 1"):
+    with pytest.raises(UserError, match=r"give --samples, or use --mixing-factor 1"):
         invoke("train", "--dataset", digits, "--output", output, *TINY)
     with pytest.raises(UserError, match="depth 10, 16, 22"):
         invoke(
