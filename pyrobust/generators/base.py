@@ -21,7 +21,7 @@ from pyrobust.training.runtime import Runtime
 GENERATOR = "generator.json"
 
 # The same again. A workflow removes the result of a rule, generator.json, before it runs the rule
-# anew; this file still tells which weights lie here.
+# again; this file still says which weights lie here.
 FITTED = "fitted.json"
 
 MADE_BY = "pyrobust fit-generator"
@@ -32,7 +32,7 @@ class Samples:
     """Generated images."""
 
     images: np.ndarray  # (N, H, W, C) uint8
-    conditions: np.ndarray | None  # (N,) int64: the class that each was asked to be, if any
+    conditions: np.ndarray | None  # (N,) int64: the class of each that the generator was given
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Fit:
 
     @property
     def state(self) -> Path:
-        """Folder of what a killed fit goes on from."""
+        """Folder of the state that a killed fit resumes from."""
         return self.folder / "state"
 
 
@@ -97,16 +97,16 @@ class Generator(ABC):
     """Whether several processes can fit one generator together."""
 
     conditional: bool
-    """Whether each image is asked to be of one class."""
+    """Whether the generator is conditioned on a class."""
 
     device: str = "cpu"
     """Where images are computed, as torch names it."""
 
     count: int | None = None
-    """Images that there are; None where there is no end of them."""
+    """Number of images; None if it is unlimited."""
 
     block_size: int
-    """Images that are best asked for together: ids from a multiple of it to the next."""
+    """Images that are computed together: ids from one multiple of it to the next."""
 
     run: Run | None = None
     """The training that `fit` ended, of a type that is trained step by step."""
@@ -208,7 +208,7 @@ class BlockGenerator(Generator):
 
     Floating-point results depend on the shape of a batch, so images are always computed in the
     same aligned blocks: block b holds the ids [b · block_size, (b + 1) · block_size), and is
-    computed whole whichever of them are asked for.
+    computed whole whichever of them are needed.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""From a data set to a generator in a folder."""
+"""Fit a generator of any type on a data set, and write it to a folder (`fit-generator`)."""
 
 import logging
 import shutil
@@ -44,7 +44,7 @@ def fit_generator(
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
-        Interrupted: a scheduler asked for it; the same call goes on from there.
+        Interrupted: a scheduler asked for it; the same call resumes.
     """
     started = time.monotonic()
     dataset = Dataset.open(dataset_folder)

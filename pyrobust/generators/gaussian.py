@@ -1,6 +1,4 @@
-"""How many threads this process may keep busy.
-
-The class-conditional Gaussian of section 3.2: one multivariate normal a class.
+"""The class-conditional Gaussian of section 3.2: one multivariate normal a class.
 
 All sums and products are in float64: with integers they are exact, and images rounded to 8 bits
 do not show the last bits that different processors disagree about.

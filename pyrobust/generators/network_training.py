@@ -1,4 +1,9 @@
-"""Training of a generator's networks by the project's one loop."""
+"""Training of a generator's networks by the project's one loop.
+
+`NetworkTraining` is what the loop trains: a type gives `update`, and gets batches and noise that do
+not depend on the number of processes, the weight average, the state that a killed run resumes
+from, and, with `keep_best`, the weights of the best FID.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

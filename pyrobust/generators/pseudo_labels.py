@@ -1,20 +1,46 @@
-"""Pseudo-labels (section 3.3): the labeller's class and confidence for each generated image."""
+"""Pseudo-labels (section 3.3): how a generated image gets its label.
+
+`Labeller` gives each image a class and a confidence. `assign_labels` decides which class the image
+has in training: that one, or the class that the generator was asked for.
+"""
 
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from pyrobust.cost import write_cost
-from pyrobust.data.labels import LabelWriter
+from pyrobust.data.labels import LabelStore, LabelWriter
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.models.extraction import Extractor, classifier_extractor
 from pyrobust.progress import counting
 
 MODEL = "model.safetensors"
+
+LabelSource = Literal["labeller", "condition"]
+
+
+def assign_labels(
+    samples: SampleStore, predictions: LabelStore, source: LabelSource
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label that each sample has in training, and its score.
+
+    Args:
+        samples: of a conditional generator where the source is `condition`.
+        predictions: what a labeller wrote about these samples.
+        source: `labeller`, as in the paper: the class that the labeller finds most probable.
+            `condition`: the class that the generator was asked for.
+
+    Returns:
+        Labels (N,) int64, and the labeller's probabilities of these labels (N,) float32, by which
+        samples are selected.
+    """
+    if source == "condition":
+        return samples.labels(), predictions.condition_scores()
+    return predictions.labels(), predictions.scores()
 
 
 class FeaturePass(Protocol):
@@ -74,7 +100,7 @@ class Labeller:
         return {"samples_sha256": store.sha256, "labeller_sha256": self.sha256}
 
     def label(self, store: SampleStore, output: Path, features: FeaturePass | None = None) -> None:
-        """Write label and score of every image of `store`; a killed run goes on.
+        """Write label and score of every image of `store`; a killed run resumes.
 
         Args:
             features: what else is made of the images as they are read.

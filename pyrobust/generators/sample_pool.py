@@ -1,4 +1,7 @@
-"""Labelled samples with ids from 0 on, in parts that were made elsewhere and in parts made here."""
+"""The labelled samples that a selection chooses from: parts made before, and more when needed.
+
+How a sample gets its label: `assign_labels` in pseudo_labels.py.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from pyrobust.data.labels import LabelStore, traded_classes
 from pyrobust.data.store import SampleStore, label_type
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator
-from pyrobust.generators.pseudo_labels import Labeller
+from pyrobust.generators.pseudo_labels import Labeller, LabelSource, assign_labels
 from pyrobust.generators.sampling import sample_ids
 
 
@@ -32,7 +35,7 @@ class DistanceMeasure(Protocol):
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """What tells near-copies of training images from other samples."""
+    """How near-copies of training images are found."""
 
     min_distance: float
     """Distance below which a sample is a near-copy."""
@@ -50,8 +53,7 @@ class SamplePool:
     Args:
         parts, labels: folders that hold the numbered parts and their pseudo-labels.
         numbers: the parts that are read, consecutive.
-        label_source: whether labels and scores are those of the labeller's class, or of the class
-            that the generator was asked for.
+        label_source: which of its classes a sample gets as its label, as `assign_labels` has it.
         more: folder for the parts that `grow` makes.
 
     Raises:
@@ -66,7 +68,7 @@ class SamplePool:
         parts: Path,
         labels: Path,
         numbers: range,
-        label_source: str,
+        label_source: LabelSource,
         more: Path,
         copies: CopyCheck | None = None,
     ) -> None:
@@ -77,7 +79,7 @@ class SamplePool:
             )
         self.generator = generator
         self.labeller = labeller
-        self._by_condition = label_source == "condition"
+        self._label_source = label_source
         num_classes = len(generator.spec.class_names)
         self._confusion = np.zeros((num_classes, num_classes), np.int64)
         self._more = more
@@ -157,13 +159,12 @@ class SamplePool:
         for part in parts:
             here = slice(first, first + part.samples.count)
             self._stores.append(part.samples)
-            if self._by_condition:
-                self._labels[here] = part.samples.labels()
-                np.add.at(self._confusion, (self._labels[here], part.labels.labels()), 1)
-                self._scores[here] = part.labels.condition_scores()
-            else:
-                self._labels[here] = part.labels.labels()
-                self._scores[here] = part.labels.scores()
+            labels, self._scores[here] = assign_labels(
+                part.samples, part.labels, self._label_source
+            )
+            self._labels[here] = labels
+            if self._label_source == "condition":
+                np.add.at(self._confusion, (labels, part.labels.labels()), 1)
             if self._is_copy is not None and self._copies and part.distances:
                 self._is_copy[here] = part.distances.distances() < self._copies.min_distance
             first = here.stop

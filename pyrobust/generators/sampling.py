@@ -26,10 +26,9 @@ _FIRST, _SECOND = 1, 2
 
 
 class SamplingWatch:
-    """Counts images as passes of the network make them, and tells soon how long all will take.
+    """Counts images as passes of the network make them, and soon estimates how long all will take.
 
-    Where an image takes many passes, the time of one tells that of all; elsewhere the first block
-    tells it.
+    Where an image takes many passes the estimate comes from one of them, else from the first block.
 
     Args:
         count: images to make.
@@ -85,7 +84,7 @@ class SamplingWatch:
 
 
 def _wait_for(device: str) -> None:
-    """Wait until what was asked of the device is done."""
+    """Wait until the device has finished all work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
@@ -104,7 +103,7 @@ def sample_part(
     count: int | None = None,
     device: str = "cpu",
 ) -> None:
-    """Write the images of one part as a store; a killed run goes on.
+    """Write the images of one part as a store; a killed run resumes.
 
     The labels of the store are the classes that the generator was asked for, where it is
     conditional.

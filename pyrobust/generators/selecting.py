@@ -1,4 +1,4 @@
-"""From labelled parts to a training set: a class-balanced, shuffled store (appendix D)."""
+"""Select a class-balanced, shuffled training set from labelled samples (appendix D)."""
 
 import logging
 import math
@@ -47,7 +47,7 @@ def select_parts(
     """Write a store of `num_samples` images with pseudo-labels and scores, shuffled over classes.
 
     The result depends on the generator, the labeller and the settings, and not on the parts that
-    the samples came in: more are drawn and labelled where those are too few. A killed run goes on.
+    the samples came in: more are drawn and labelled where those are too few. A killed run resumes.
 
     Args:
         parts, labels: folders of the numbered parts and of their pseudo-labels.
@@ -82,7 +82,7 @@ def select_parts(
 def _copy_check(
     settings: SelectionSettings, folder: Path | None, distances: DistanceMeasure | None
 ) -> CopyCheck | None:
-    """Return how copies are told; nothing is opened or computed where none are looked for."""
+    """Return how near-copies are found; nothing is opened or computed where none are looked for."""
     if settings.min_distance == 0:
         return None
     if folder is None or distances is None:

@@ -1,6 +1,6 @@
-"""The image sizes that networks are made for.
+"""Generators whose networks are trained step by step: fitting, sampling and saving.
 
-What the generators have in common whose networks are trained step by step.
+A type adds its networks, their training (`network_training.py`) and how they draw images.
 """
 
 import math
@@ -38,7 +38,7 @@ from pyrobust.training.loop import Metrics
 
 
 def square_side(image_shape: ImageShape) -> int:
-    """Return height and width of images that are square, 4 times a power of two, at least 8.
+    """Return the side of square images of 8, 16, 32, … pixels, which the GANs and the VDVAE take.
 
     Raises:
         UserError: they are not.

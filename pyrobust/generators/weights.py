@@ -1,4 +1,4 @@
-"""Weights in a safetensors file: written atomically, mapped instead of loaded."""
+"""Weights in a safetensors file: written atomically, read through a memory map."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""BigGAN (Brock et al. 2019): its losses, training and sampling."""
+"""BigGAN (Brock et al. 2019): hinge losses, training against a discriminator, and sampling."""
 
 import copy
 from typing import cast

@@ -193,7 +193,7 @@ class GeneratorNetwork(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block, whose output is halved where asked for."""
+    """Residual block, which can halve its output."""
 
     def __init__(self, in_channels: int, out_channels: int, first: bool, halve: bool) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Non-leaking augmentation of EDM's training images (Karras et al. 2022, appendix F.2).
 
-Each geometric transformation happens to an image with a small probability, and the network is told
-its parameters. Asked for images without any, it draws images that show none.
+Each geometric transformation happens to an image with a small probability, and the network is
+conditioned on its parameters. Conditioned on no transformation, it draws images that show none.
 """
 
 import math

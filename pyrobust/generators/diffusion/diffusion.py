@@ -1,4 +1,7 @@
-"""What all diffusion models share: training by denoising, and sampling by blocks."""
+"""What DDPM and EDM share: one update of denoising, and the U-Net of the settings.
+
+A model adds its noise levels and loss (`losses`) and its sampler (`draw`).
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,7 +18,7 @@ from pyrobust.training.adam import AdamUpdate
 
 
 class DiffusionTraining(NetworkTraining):
-    """Trains a network to see the image in a noisy one.
+    """Trains a network to denoise images.
 
     Args:
         max_norm: gradients are shortened to this norm; None leaves them.

@@ -1,4 +1,4 @@
-"""EDM (Karras et al. 2022): preconditioning, loss, sampler, training and generator.
+"""EDM (Karras et al. 2022): preconditioning, loss, sampler, training and generator, in its order.
 
 Images are float32 in [-1, 1]; x = image + σ · normal noise.
 """
@@ -98,7 +98,7 @@ class EdmTraining(DiffusionTraining):
 
     def __init__(self, fit: Fit, network: nn.Module) -> None:
         self._augment_probability = fit.settings.augment_probability or 0.0
-        # Where images are augmented the network is told which of them are mirrored.
+        # An augmented network is conditioned on mirroring as well.
         self.mirrors = not self._augment_probability
         super().__init__(fit, network, max_norm=None)
         self._taps = symlet_taps().to(self.processes.device)
@@ -129,7 +129,7 @@ class EdmTraining(DiffusionTraining):
         return augment(images, p, mirror, uniforms, normals, self._taps)
 
 
-# The key of the facts that tells networks which are conditioned on augmentations.
+# The key of the facts of networks that are conditioned on augmentations.
 _AUGMENT_LABELS = "augment_labels"
 
 
@@ -154,7 +154,7 @@ class EdmGenerator(DiffusionGenerator):
 
     @property
     def conditional(self) -> bool:  # type: ignore[override]
-        """Whether each image is asked to be of one class."""
+        """Whether the network is conditioned on the class."""
         return self.spec.settings.conditional
 
     @classmethod

@@ -125,7 +125,8 @@ _INTERVAL = 4
 class AdaptiveProbability:
     """Moves p so that the mean sign of the scores of real images, r_t, stays near a target.
 
-    r_t is 0 where the discriminator is at a loss and 1 where it knows every training image.
+    r_t is 0 where the discriminator cannot tell real images from fakes, and 1 where it has
+    memorised every training image.
 
     Args:
         target: of r_t.

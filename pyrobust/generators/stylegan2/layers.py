@@ -63,7 +63,7 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """A convolution and a leaky ReLU, with equalised learning rate; it halves where asked to."""
+    """A convolution, halving where asked, and a leaky ReLU; with equalised learning rate."""
 
     taps: Tensor | None
 

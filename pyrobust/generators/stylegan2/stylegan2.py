@@ -1,4 +1,4 @@
-"""StyleGAN2 with ADA: its losses, training and sampling."""
+"""StyleGAN2 with ADA: losses, R1, training with lazy regularisation, and sampling."""
 
 from collections.abc import Callable
 from typing import cast
@@ -70,7 +70,7 @@ _FOR_DISCRIMINATOR, _FOR_GENERATOR, _OF_REAL, _OF_FAKE, _OF_GENERATED, _OF_PENAL
 class StyleGan2Training(NetworkTraining):
     """Non-saturating loss, lazy R1, and augmentations that follow the overfitting.
 
-    Fakes are asked to be of the classes of the real images beside them. There is neither a path
+    Fakes have the classes of the real images beside them. There is neither a path
     length penalty nor a mixing of styles for CIFAR.
     """
 

@@ -1,4 +1,4 @@
-"""The network of the very deep VAE (Child 2021): a ladder from 1×1 up to the image.
+"""The network of the very deep VAE (Child 2021): encoder, latents from 1×1 up, pixels.
 
 The names of the parameters are those of the published weights.
 """
