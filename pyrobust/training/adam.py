@@ -16,6 +16,7 @@ class AdamUpdate:
 
     Args:
         weight_decay: decoupled from the gradient (AdamW).
+        fused: whether one kernel updates all tensors, whose last bits differ.
 
     Attributes:
         skips: updates that were skipped since this object was made.
@@ -28,12 +29,13 @@ class AdamUpdate:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        fused: bool = False,
     ) -> None:
         self.network, self._processes = network, processes
         self.skips = 0
         self._parameters = list(network.parameters())
         self._optimizer = torch.optim.AdamW(
-            self._parameters, betas=betas, eps=eps, weight_decay=weight_decay
+            self._parameters, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused
         )
 
     def step(
@@ -93,6 +95,10 @@ class AdamUpdate:
         for key, value in tensors.items():
             if key.startswith(_MOMENTS):
                 number, name = key.removeprefix(_MOMENTS).split(".")
+                parameter = self._parameters[int(number)]
+                if value.shape == parameter.shape and value.dim():
+                    # Fused kernels expect the moments in the memory layout of their parameter.
+                    value = torch.empty_like(parameter, requires_grad=False).copy_(value)
                 moments.setdefault(int(number), {})[name] = value
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": groups})

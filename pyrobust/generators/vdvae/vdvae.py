@@ -28,10 +28,18 @@ class VdvaeTraining(NetworkTraining):
     max_loss = math.inf  # the update of a batch that costs too much is skipped
 
     def __init__(self, fit: Fit, network: Vdvae) -> None:
+        kind = fit.processes.device.type
+        if kind == "cpu":
+            # The many small convolutions of the ladder are a sixth faster in this layout.
+            network.to(memory_format=torch.channels_last)
         super().__init__(fit, network)
         self._network = network
         self._optimizer = AdamUpdate(
-            network, fit.processes, _BETAS, weight_decay=self.settings.weight_decay
+            network,
+            fit.processes,
+            _BETAS,
+            weight_decay=self.settings.weight_decay,
+            fused=kind in ("cpu", "cuda"),
         )
         self.parts["optimizer"] = self._optimizer
 
