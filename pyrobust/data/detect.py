@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from pyrobust.data import tinyimagenet
-from pyrobust.data.image_folders import class_folders, has_images, read_folder
+from pyrobust.data.image_folders import read_folder
 from pyrobust.data.npz import read_npz
 from pyrobust.data.parquet import read_parquet
 from pyrobust.data.raw import KNOWN, RawDataset, array_split
+from pyrobust.data.raw_files import image_suffixes, visible_files
 from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
@@ -45,15 +46,16 @@ def detect_layout(folder: Path, name: str) -> str:
     Raises:
         UserError: nothing there is known; the message says where to put what.
     """
-    if any(folder.rglob("*.parquet")):
+    suffixes = {path.suffix.lower() for path in visible_files(folder)}
+    if ".parquet" in suffixes:
         return "parquet"
     if (folder / tinyimagenet.ARCHIVE).is_file() or _is_tinyimagenet(folder):
         return "tinyimagenet"
-    if any(folder.glob("*.npz")):
+    if ".npz" in suffixes:
         return "npz"
     if find_kind(folder):
         return "torchvision"
-    if _is_folder_of_classes(folder):
+    if suffixes & image_suffixes():
         return "folder"
     if name == "digits":
         return "digits"
@@ -69,8 +71,3 @@ def detect_layout(folder: Path, name: str) -> str:
 
 def _is_tinyimagenet(folder: Path) -> bool:
     return any((root / "wnids.txt").is_file() for root in (folder, folder / tinyimagenet.ROOT))
-
-
-def _is_folder_of_classes(folder: Path) -> bool:
-    classes = class_folders(folder / "train" if (folder / "train").is_dir() else folder)
-    return any(has_images(path) for path in classes)

@@ -1,89 +1,148 @@
-"""Image folders: one folder a class, below train/ and test/ or alone."""
+"""Image folders: one folder a class, in folders named after the splits or alone."""
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from pyrobust.data.permutation import permute
-from pyrobust.data.raw import RawDataset, RawImage, RawSplit, decode_image, read_bytes
+from pyrobust.data.raw import (
+    CLASSES_FILE,
+    RawDataset,
+    RawImage,
+    RawSplit,
+    decode_image,
+    read_bytes,
+    read_class_names,
+)
+from pyrobust.data.raw_files import (
+    RawSplitName,
+    data_files,
+    image_suffixes,
+    split_of,
+    validation_as_test,
+)
 from pyrobust.errors import UserError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".webp"})
 
+@dataclass(frozen=True)
+class _ClassFolder:
+    """A folder of images of one class."""
 
-def class_folders(folder: Path) -> list[Path]:
-    """Return the folders in `folder`, one a class, by name."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def has_images(folder: Path) -> bool:
-    """Tell whether an image lies directly in `folder`."""
-    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+    root: Path  # of the split
+    name: str
+    files: tuple[Path, ...]
 
 
 def read_folder(folder: Path, name: str) -> RawDataset:
-    """Return the data set of train/<class>/* and test/<class>/*, or of <class>/* alone.
+    """Return the data set of SPLIT/<class>/* below `folder`, or of <class>/* in it.
 
-    A folder val or valid stands in for test. The files of a folder have no order of their own:
-    they are shuffled with a fixed seed, so that any first few are of all classes.
+    Classes are numbered in the order of `classes.txt` in `folder`, else of their names. The files
+    of a folder have no order of their own: they are shuffled with a fixed seed, so that any first
+    few are of all classes.
 
     Raises:
-        UserError: there are no class folders, or test has a class that train has not.
+        UserError: an image lies elsewhere, or a split has a class that train does not have.
     """
-    train = folder / "train"
-    has_splits = train.is_dir()
-    test = next((folder / n for n in ("test", "val", "valid") if (folder / n).is_dir()), None)
-    names = tuple(path.name for path in class_folders(train if has_splits else folder))
+    splits = _class_folders(folder)
+    first = splits.get("train") or next(iter(splits.values()), [])
+    names = tuple(sorted({found.name for found in first}))
+    if (folder / CLASSES_FILE).is_file():
+        names = read_class_names(folder / CLASSES_FILE)
     if not names:
         raise UserError(f"{folder} has no folder of images a class: put train/<class>/*.png in")
-    if not has_splits:
-        train, test = folder, None
-    train_files = _files(train, names)
-    test_files = _files(test, names) if test else []
+    for found in (found for folders in splits.values() for found in folders):
+        if found.name not in names:
+            raise UserError(
+                f"{found.root / found.name} is a class that the training split does not have"
+            )
+    read: dict[RawSplitName, RawSplit] = {}
+    sources = {}
+    for split, folders in splits.items():
+        files = [file for found in folders for file in found.files]
+        shuffled = permute(np.arange(len(files)), len(files), seed=0).tolist()
+        ordered = [files[k] for k in shuffled]
+        root = folders[0].root
+        read[split] = _split(ordered, names, root)
+        sources[root.name] = _digest(root, ordered)
     return RawDataset(
         names,
-        _split(train_files, names, train),
-        _split(test_files, names, test) if test else None,
-        {
-            path.name: _digest(path, files)
-            for path, files in ((train, train_files), (test, test_files))
-            if path
-        },
+        read.get("train"),
+        read.get("test"),
+        sources,
+        validation=read.get("validation"),
+        names_splits=first[0].root != folder,
     )
 
 
-def _files(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    unknown = [path.name for path in class_folders(folder) if path.name not in names]
-    if unknown:
-        raise UserError(f"{folder / unknown[0]} is a class that the training split does not have")
-    files = [
-        path
-        for name in names
-        if (folder / name).is_dir()
-        for path in sorted((folder / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
-    return [files[k] for k in permute(np.arange(len(files)), len(files), seed=0).tolist()]
+def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
+    """Return the class folders of each split, by name."""
+    files: dict[Path, list[Path]] = {}
+    for file in data_files(folder, image_suffixes(), "an image that Pillow reads"):
+        files.setdefault(file.parent, []).append(file)
+    named: dict[RawSplitName | None, list[_ClassFolder]] = {}
+    for place in sorted({*files, *_empty_folders(folder)}):
+        split = _split_at(place, folder)
+        if split == "elsewhere":
+            if place in files:
+                raise UserError(
+                    f"{files[place][0]} lies in neither {folder}/<split>/<class>/ nor "
+                    f"{folder}/<class>/: move it into the folder of its class"
+                )
+            continue
+        found = _ClassFolder(place.parent, place.name, tuple(files.get(place, ())))
+        named.setdefault(split, []).append(found)
+    unnamed = named.pop(None, [])
+    if named:  # an empty folder beside the splits
+        unnamed = [found for found in unnamed if found.files]
+    if unnamed and (named or all(split_of(Path(found.name)) for found in unnamed)):
+        raise UserError(
+            f"{unnamed[0].root / unnamed[0].name} is no class of a split: put images into "
+            f"{folder}/<split>/<class>/, or into {folder}/<class>/ without splits"
+        )
+    splits: dict[RawSplitName, list[_ClassFolder]] = {"train": unnamed} if unnamed else {}
+    splits |= {split: folders for split, folders in named.items() if split is not None}
+    for split, folders in splits.items():
+        if len(roots := sorted({found.root for found in folders})) > 1:
+            raise UserError(
+                f"the {split} split lies in several folders, {roots[0]} and {roots[1]}: keep one "
+                "of them, or put the images of both into one"
+            )
+    return validation_as_test(splits)
 
 
-def _split(files: list[Path], names: tuple[str, ...], folder: Path) -> RawSplit:
+def _empty_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders without anything in them: a class may have no image in a split."""
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir()):
+            yield path
+
+
+def _split_at(place: Path, folder: Path) -> RawSplitName | Literal["elsewhere"] | None:
+    """Return the split of a class folder; None for one that lies in `folder` itself."""
+    parts = place.relative_to(folder).parts
+    if len(parts) == 1:
+        return None
+    return (split_of(Path(parts[-2])) if parts else None) or "elsewhere"
+
+
+def _split(files: list[Path], names: tuple[str, ...], root: Path) -> RawSplit:
     def read(rows: np.ndarray) -> Iterator[RawImage]:
         for row in rows.tolist():
             yield decode_image(read_bytes(files[row]), str(files[row]))
 
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[file.parent.name] for file in files], np.int64)
-    return RawSplit(labels, read, str(folder))
+    return RawSplit(labels, read, str(root))
 
 
-def _digest(folder: Path, files: list[Path]) -> str:
+def _digest(root: Path, files: list[Path]) -> str:
     """Return one SHA-256 for the names and contents of all files."""
     digest = hashlib.sha256()
     for file in files:
         content = hashlib.sha256(read_bytes(file)).hexdigest()
-        digest.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+        digest.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
     return digest.hexdigest()

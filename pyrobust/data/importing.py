@@ -1,16 +1,18 @@
 """Published `.npz` samples to a store that is shuffled over classes."""
 
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from itertools import chain, zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from pyrobust.data.npz import npz_blocks, npz_image_shape, npz_labels
 from pyrobust.data.permutation import permute
 from pyrobust.data.raw import CLASSES_FILE, read_class_names
+from pyrobust.data.raw_files import check_room
 from pyrobust.data.shuffling import Read, ShuffledRows, block_of_shards
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter, check_labels
 from pyrobust.errors import UserError
@@ -18,6 +20,8 @@ from pyrobust.files import sha256_of
 from pyrobust.progress import counting
 
 SUMS_FILE = "SHA256SUMS"
+_GNU_LINE = re.compile(r"\\?(?P<value>[0-9a-fA-F]{64}) [ *](?P<name>.+?)\r?")
+_BSD_LINE = re.compile(r"SHA256 \((?P<name>.+)\) = (?P<value>[0-9a-fA-F]{64})\r?")
 
 
 def import_npz(
@@ -52,6 +56,8 @@ def import_npz(
     labels = np.concatenate([_labels_of(file, len(class_names)) for file in files])
     provenance = {"files": {file.name: _checked_hash(file) for file in files}, "seed": seed}
     total = len(labels)
+    # Blocks and the store, which grows as they shrink.
+    check_room(output, 2 * total * math.prod(image_shape), f"shuffling {total:,} images")
     writer = StoreWriter(output, image_shape, class_names, total, provenance, made_by)
     shuffled = ShuffledRows(
         output / "blocks",
@@ -90,17 +96,38 @@ def _check_classes(file: Path, class_names: tuple[str, ...]) -> None:
 
 
 def _checked_hash(file: Path) -> str:
-    """Return the SHA-256 of a file, which is the one that was published if that is known."""
+    """Return the SHA-256 of a file, which is the one that was published if that is known.
+
+    Raises:
+        UserError: the file is not listed in `SHA256SUMS`, or differs.
+    """
     found, sums = sha256_of(file), file.parent / SUMS_FILE
-    if sums.is_file():
-        lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
-        published = {name.lstrip("*"): value for value, name in (x for x in lines if len(x) == 2)}
-        expected = published.get(file.name)
-        if expected is None or expected.lower() != found:
-            raise UserError(
-                f"{file} has the SHA-256 {found}, expected {expected} as in {sums}: get it again"
-            )
+    if not sums.is_file():
+        return found
+    published = _published_sums(sums, file.name)
+    if not published:
+        raise UserError(f"{file} is not listed in {sums}: add its line, or remove that file")
+    if found not in published:
+        raise UserError(
+            f"{file} has the SHA-256 {found}, expected {' or '.join(sorted(published))} as in "
+            f"{sums}: get it again"
+        )
     return found
+
+
+def _published_sums(sums: Path, name: str) -> set[str]:
+    """Return the SHA-256 that `sha256sum` or `shasum --tag` wrote for a file of this name.
+
+    The name may have any folder in front, such as ./ as `sha256sum ./*.npz` writes; a line for
+    the folder of `sums` itself comes before those of others.
+    """
+    found: dict[PurePosixPath, str] = {}
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+        match = _GNU_LINE.fullmatch(line) or _BSD_LINE.fullmatch(line)
+        if match and PurePosixPath(match["name"]).name == name:
+            found[PurePosixPath(match["name"])] = match["value"].lower()
+    here = found.get(PurePosixPath(name))
+    return {here} if here else set(found.values())
 
 
 def _labels_of(file: Path, num_classes: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The published `.npz` files of images and labels, read without being loaded."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from typing import IO
 import numpy as np
 
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit, find_class_names, hashes
+from pyrobust.data.raw_files import by_split, check_memory, data_files, names_splits
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path
+
+# What such a file is called in messages.
+NPZ = "an .npz file"
 
 _BLOCK = 1000
 
@@ -20,23 +25,25 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def read_npz(folder: Path, name: str) -> RawDataset:
-    """Return the data set of train*.npz and test*.npz in `folder`, or of one other .npz file.
+    """Return the data set of the .npz files below `folder`, by the splits that they name.
 
     Raises:
-        UserError: a file is damaged, or its arrays are not images and labels.
+        UserError: a file is damaged, its arrays are not images and labels, or it names no split
+            where others do.
     """
-    files = sorted(folder.glob("*.npz"))
-    test = [file for file in files if file.name.startswith("test")]
-    train = [file for file in files if file not in test]
-    if not train:
-        raise UserError(f"{folder} has no .npz file of a training split: put train.npz in")
-    splits = [_split(part) for part in (train, test) if part]
-    num_classes = int(splits[0].labels.max(initial=-1)) + 1
+    files = data_files(folder, {".npz"}, NPZ)
+    splits = {split: _split(part) for split, part in by_split(files, folder).items()}
+    first = splits.get("train") or next(iter(splits.values()), None)
+    if first is None:
+        raise UserError(f"{folder} has no .npz file: put train.npz and test.npz in")
+    num_classes = int(first.labels.max(initial=-1)) + 1
     return RawDataset(
         find_class_names(folder, name, num_classes),
-        splits[0],
-        splits[1] if test else None,
+        splits.get("train"),
+        splits.get("test"),
         hashes(folder, files),
+        validation=splits.get("validation"),
+        names_splits=names_splits(files, folder),
     )
 
 
@@ -46,8 +53,9 @@ def npz_image_shape(path: Path) -> tuple[int, ImageShape]:
     Raises:
         UserError: the member `image` is missing, or is not uint8 of (N, H, W, C), C 1 or 3.
     """
-    with _member(path, "image") as file:
-        shape, dtype = _header(path, "image", file)
+    member, size = _member(path, "image")
+    with member as file:
+        shape, dtype = _header(path, "image", file, size)
     if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
         raise UserError(f"'image' in {path} is {dtype} of {shape}, expected uint8 of (N, H, W, 3)")
     return shape[0], (shape[1], shape[2], shape[3])
@@ -60,12 +68,14 @@ def npz_labels(path: Path) -> np.ndarray:
         UserError: it is missing, is not integers, or has another length than `image`.
     """
     count, _ = npz_image_shape(path)
-    with _member(path, "label") as file:
-        shape, dtype = _header(path, "label", file)
+    member, size = _member(path, "label")
+    with member as file:
+        shape, dtype = _header(path, "label", file, size)
         if dtype.kind not in "iu" or shape != (count,):
             raise UserError(
                 f"'label' in {path} is {dtype} of {shape}, expected integers ({count},)"
             )
+        check_memory(8 * count, f"reading the labels of {path}")
         data = _read_exactly(path, file, count * dtype.itemsize)
     return np.frombuffer(data, dtype).astype(np.int64)
 
@@ -73,8 +83,9 @@ def npz_labels(path: Path) -> np.ndarray:
 def npz_blocks(path: Path, size: int = _BLOCK) -> Iterator[np.ndarray]:
     """Yield the images in order, up to `size` at a time, decompressing as it goes."""
     count, shape = npz_image_shape(path)
-    with _member(path, "image") as file:
-        _header(path, "image", file)
+    member, whole = _member(path, "image")
+    with member as file:
+        _header(path, "image", file, whole)
         for first in range(0, count, size):
             block = (min(size, count - first), *shape)
             data = _read_exactly(path, file, int(np.prod(block)))
@@ -107,18 +118,25 @@ def _split(files: list[Path]) -> RawSplit:
     return RawSplit(np.concatenate([npz_labels(p) for p in files]), read, str(files[0]))
 
 
-def _member(path: Path, name: str) -> IO[bytes]:
+def _member(path: Path, name: str) -> tuple[IO[bytes], int]:
+    """Open an array of the file, and return its size in bytes, too."""
     try:
         # The open member keeps the archive alive.
-        return zipfile.ZipFile(path).open(f"{name}.npy")
+        archive = zipfile.ZipFile(path)
+        size = archive.getinfo(f"{name}.npy").file_size
+        return archive.open(f"{name}.npy"), size
     except KeyError as error:
         raise UserError(f"{path} has no array '{name}', expected 'image' and 'label'") from error
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}): fetch it again") from error
 
 
-def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the .npy header; the data follow."""
+def _header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the .npy header; the data follow.
+
+    Args:
+        size: bytes of the member, header and data.
+    """
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -129,6 +147,12 @@ def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np
         raise UserError(f"'{name}' in {path} is no array ({error}): fetch it again") from error
     if fortran or dtype.hasobject:
         raise UserError(f"'{name}' in {path} is in Fortran order or holds objects, expected bytes")
+    promised = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or file.tell() + promised != size:
+        raise UserError(
+            f"'{name}' in {path} is damaged: its header promises {promised:,} bytes of {shape}, "
+            f"and the file has {size - file.tell():,}: fetch it again"
+        )
     return shape, dtype
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrobust.data.raw import RawDataset, RawImage, RawSplit, decode_image, find_class_names, hashes
+from pyrobust.data.raw import (
+    RawDataset,
+    RawImage,
+    RawSplit,
+    decode_image,
+    distinct_names,
+    find_class_names,
+    hashes,
+)
+from pyrobust.data.raw_files import by_split, check_memory, data_files, names_splits
 from pyrobust.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,32 +28,27 @@ _BATCH = 256
 
 
 def read_parquet(folder: Path, name: str) -> RawDataset:
-    """Return the data set of the files train*.parquet and test*.parquet below `folder`.
-
-    Where no file is a test split, files named valid* or val* are; where none is named train*,
-    all others together are the training split.
+    """Return the data set of the Parquet files below `folder`, by the splits that they name.
 
     Raises:
-        UserError: a file is damaged, or lacks a column.
+        UserError: a file is damaged, lacks a column or names no split where others do.
     """
-    files = sorted(folder.rglob("*.parquet"))
-    test = _named(files, "test") or _named(files, "val")
-    train = _named(files, "train") or [
-        file for file in files if file not in test and file not in _named(files, "val")
-    ]
-    if not train:
-        raise UserError(f"{folder} has no Parquet file of a training split: put train*.parquet in")
-    labels = _labels_of(train)
+    found = data_files(folder, {".parquet"}, "a Parquet file")
+    splits = by_split(found, folder)
+    labels = {split: _labels_of(files) for split, files in splits.items()}
+    read = {split: _split(files, labels[split], folder) for split, files in splits.items()}
+    first = "train" if "train" in splits else next(iter(splits), None)
+    if first is None:
+        raise UserError(f"{folder} has no Parquet file: put train*.parquet and test*.parquet in")
+    num_classes = int(labels[first].max(initial=-1)) + 1
     return RawDataset(
-        _class_names(folder, name, train[0], int(labels.max(initial=-1)) + 1),
-        _split(train, labels, folder),
-        _split(test, _labels_of(test), folder) if test else None,
-        hashes(folder, train + test),
+        _class_names(folder, name, splits[first][0], num_classes),
+        read.get("train"),
+        read.get("test"),
+        hashes(folder, [file for files in splits.values() for file in files]),
+        validation=read.get("validation"),
+        names_splits=names_splits(found, folder),
     )
-
-
-def _named(files: list[Path], prefix: str) -> list[Path]:
-    return [file for file in files if file.name.startswith(prefix)]
 
 
 def _split(files: list[Path], labels: np.ndarray, folder: Path) -> RawSplit:
@@ -99,6 +103,7 @@ def _labels_of(files: list[Path]) -> np.ndarray:
                     f"column {column} of {path} is {file.schema_arrow.field(column).type}, "
                     "expected integers"
                 )
+            check_memory(8 * file.metadata.num_rows, f"reading the labels of {path}")
             for batch in _readable(path, file.iter_batches(columns=[column])):
                 values = batch.column(0)
                 if values.null_count:
@@ -126,7 +131,7 @@ def _class_names(folder: Path, name: str, path: Path, num_classes: int) -> tuple
         names = json.loads(metadata)["info"]["features"][label]["names"]
     except (ValueError, KeyError, TypeError):
         return find_class_names(folder, name, num_classes)
-    return tuple(str(name) for name in names)
+    return distinct_names([str(name) for name in names])
 
 
 def _opened(path: Path) -> "ParquetFile":

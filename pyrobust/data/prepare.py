@@ -1,5 +1,6 @@
 """Raw files to a data set: splits, stores, and the statistics of the training images."""
 
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pyrobust.data.dataset import DATASET, SPLITS
 from pyrobust.data.detect import LAYOUTS, detect_layout
 from pyrobust.data.permutation import permute
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit, check_raw, conform
+from pyrobust.data.raw_files import check_room
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
@@ -78,11 +80,11 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     """
     started = time.monotonic()
     folder = Path(settings.path) if settings.path else data_root / name
-    layout = detect_layout(folder, name) if settings.layout == "auto" else settings.layout
-    raw = LAYOUTS[layout](folder, name)
-    check_raw(raw)
+    layout, raw = _read_raw(folder, name, settings.layout)
     rows = _divide(name, raw, settings)
-    shape = _image_shape(raw, settings)
+    shape = _image_shape(rows["train"][0], raw, settings)
+    images = sum(len(held) for _, held in rows.values())
+    check_room(output, images * math.prod(shape), f"{name} with {images:,} images")
     try:
         (output / DATASET).unlink(missing_ok=True)
         for split in SPLITS:
@@ -95,7 +97,8 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     mean, std = channel_statistics(stores["train"])
     facts: dict[str, Any] = {
         "name": name,
-        "settings": settings.model_dump(mode="json") | {"layout": layout},
+        "settings": settings.model_dump(mode="json")
+        | {"layout": layout, "validation_size": stores["validation"].count},
         "class_names": list(raw.class_names),
         "image_shape": list(shape),
         "counts": {split: store.count for split, store in stores.items()},
@@ -107,6 +110,38 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     seconds = time.monotonic() - started
     write_cost(output / "cost.json", seconds, "cpu", sum(facts["counts"].values()) / seconds)
     write_json(output / DATASET, facts)
+
+
+def make_test_store(folder: Path, output: Path) -> SampleStore:
+    """Write the test images of a folder of raw files as one store, without a data set.
+
+    They are those of its test split, or all images where no file names a split.
+
+    Raises:
+        UserError: the folder has a training split alone, or a file is damaged.
+    """
+    name, settings = folder.resolve().name, DatasetSettings()
+    layout, raw = _read_raw(folder, name, settings.layout)
+    split = raw.test or raw.train
+    if split is None or (raw.test is None and raw.names_splits):
+        raise UserError(
+            f"{folder} has no test images: put test/<class>/*.png in, or <class>/*.png without "
+            "splits"
+        )
+    shape = _image_shape(split, raw, settings)
+    count = len(split.labels)
+    check_room(output, count * math.prod(shape), f"{name} with {count:,} images")
+    source = (split, np.arange(count))
+    _write_split(name, "test", raw, source, shape, output, settings, layout)
+    return SampleStore.open(output / "test")
+
+
+def _read_raw(folder: Path, name: str, layout: str) -> tuple[str, RawDataset]:
+    """Return the layout of the raw files, and what they hold."""
+    found = detect_layout(folder, name) if layout == "auto" else layout
+    raw = LAYOUTS[found](folder, name)
+    check_raw(raw)
+    return found, raw
 
 
 def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:
@@ -128,6 +163,11 @@ def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:
 
 def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
     """Return the rows of the raw splits that go to train, validation and test."""
+    if raw.train is None:
+        raise UserError(
+            f"{name} has no training images: evaluate a model on its test images by "
+            "'pyrobust evaluate --images FOLDER', or put train/<class>/*.png in"
+        )
     rows = np.arange(len(raw.train.labels))
     if raw.test is None:
         if settings.test_size == 0:
@@ -144,6 +184,15 @@ def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
         )
     else:
         test = (raw.test, np.arange(len(raw.test.labels)))
+    if raw.validation is not None:
+        count = len(raw.validation.labels)
+        if "validation_size" in settings.model_fields_set and settings.validation_size != count:
+            raise UserError(
+                f"validation_size is {settings.validation_size}, but {name} has a validation split "
+                f"of {count} images: leave validation_size out"
+            )
+        validation = (raw.validation, np.arange(count))
+        return {"train": (raw.train, rows), "validation": validation, "test": test}
     # Another seed than that of the test split, or both would hold out the same positions.
     held_out = hold_out(
         raw.train.labels[rows], settings.validation_size, settings.seed + 1, "validation_size"
@@ -155,8 +204,8 @@ def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
     }
 
 
-def _image_shape(raw: RawDataset, settings: DatasetSettings) -> ImageShape:
-    height, width, channels = next(raw.train.read(np.array([0]))).pixels.shape
+def _image_shape(split: RawSplit, raw: RawDataset, settings: DatasetSettings) -> ImageShape:
+    height, width, channels = next(split.read(np.array([0]))).pixels.shape
     if settings.image_size is not None:
         height = width = settings.image_size
     return (height, width, settings.channels or raw.channels or channels)

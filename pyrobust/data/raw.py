@@ -1,13 +1,14 @@
 """What every layout of raw files is read as: images of one shape, labels, class names."""
 
 import io
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from pyrobust.data.store import check_labels
 from pyrobust.errors import UserError
@@ -57,14 +58,33 @@ def find_class_names(folder: Path, name: str, num_classes: int) -> tuple[str, ..
 
 
 def read_class_names(file: Path) -> tuple[str, ...]:
-    """Return the lines of a file that are not empty."""
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return tuple(line.strip() for line in lines if line.strip())
+    """Return the lines of a file that are not empty, made distinct.
+
+    Raises:
+        UserError: the file is not text.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not text in UTF-8 ({error}): save it as such") from error
+    return distinct_names([line.strip() for line in lines if line.strip()])
 
 
-# Modes whose pixels are 8-bit shades of grey; all other 8-bit modes are converted to colour.
-_GREY_MODES = ("1", "L")
+def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return class names of which no two are equal, since results are kept by name.
+
+    A name that several classes share gets their numbers: ImageNet has two cranes.
+    """
+    return tuple(
+        f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names)
+    )
+
+
+# Modes of more than 8 bits a channel; Pillow cuts colours of 16 bits to 8 as it opens them.
 _WIDE_MODES = ("I", "F")
+_WIDE_COLOUR = re.compile(r"'(LA|RGB|RGBA|RGBX|CMYK);16")
+# 8-bit shades of grey, with or without transparency; all others are colours.
+_GREY_MODES = ("1", "L", "LA", "La")
 
 
 @dataclass(frozen=True)
@@ -76,28 +96,49 @@ class RawImage:
 
 
 def decode_image(data: bytes, where: str) -> RawImage:
-    """Decode an image file that is held in memory.
+    """Decode an image file that is held in memory, upright as its EXIF orientation says.
 
     Raises:
-        UserError: `data` is no whole image, or has more than 8 bits a channel.
+        UserError: `data` is no whole image, has more than 8 bits a channel, or is transparent
+            somewhere.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
-                if image.mode.startswith(_WIDE_MODES):
-                    raise UserError(f"{where} has mode {image.mode}, expected 8 bits a channel")
-                pixels = np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+                if image.mode.startswith(_WIDE_MODES) or _WIDE_COLOUR.search(str(image.tile)):
+                    raise UserError(
+                        f"{where} has mode {image.mode} with more than 8 bits a channel: expected "
+                        "8 bits a channel, convert it first"
+                    )
+                upright = ImageOps.exif_transpose(image)
+                if _is_transparent(upright):
+                    raise UserError(
+                        f"{where} is transparent in parts, and what lies behind it is not known: "
+                        "paint it over a background first"
+                    )
+                pixels = np.asarray(upright.convert("L" if _is_grey(upright) else "RGB"))
+    except UserError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes one of the decoders raise
         raise UserError(f"{where} cannot be read as an image: {error}") from error
     return RawImage(pixels[:, :, None] if pixels.ndim == 2 else pixels, where)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    return int(np.asarray(image.convert("RGBA").getchannel("A")).min()) < 255
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether an image has one channel, or a palette of greys."""
+    if image.mode not in ("P", "PA"):
+        return image.mode in _GREY_MODES
+    colours = np.asarray(image.convert("RGB"))
+    return bool((colours == colours[:, :, :1]).all())
 
 
 def conform(image: RawImage, shape: tuple[int, int, int], may_resize: bool) -> np.ndarray:
@@ -125,7 +166,8 @@ def conform(image: RawImage, shape: tuple[int, int, int], may_resize: bool) -> n
     if not may_resize:
         raise UserError(
             f"{image.where} has {_size(pixels.shape)} pixels, expected {_size(shape)} as the "
-            f"first one: set image_size (--image-size {min(shape[:2])}) to resize all of them"
+            f"first one: set image_size of the data set (--image-size {min(shape[:2])}) to resize "
+            "all of them"
         )
     return resize(pixels, shape[0], shape[1])
 
@@ -152,13 +194,15 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A data set as its files hold it; without a test split one is held out of train."""
+    """A data set as its files hold it; splits that it lacks are held out of train."""
 
     class_names: tuple[str, ...]
-    train: RawSplit
+    train: RawSplit | None
     test: RawSplit | None
     sources: dict[str, str]  # file name -> SHA-256
     channels: int | None = None  # where the layout knows; else the first image tells
+    validation: RawSplit | None = None
+    names_splits: bool = True  # False where all images are `train` because no file says otherwise
 
 
 def check_raw(raw: RawDataset) -> None:
@@ -167,10 +211,11 @@ def check_raw(raw: RawDataset) -> None:
     Raises:
         UserError: names the split, the row or the class.
     """
+    splits = [split for split in (raw.train, raw.validation, raw.test) if split is not None]
     num_classes = len(raw.class_names)
     if num_classes < 2:
-        raise UserError(f"{raw.train.where} has {num_classes} class, expected two or more")
-    for split in filter(None, (raw.train, raw.test)):
+        raise UserError(f"{splits[0].where} has {num_classes} class, expected two or more")
+    for split in splits:
         check_labels(split.labels, num_classes, f"the labels of {split.where}")
         counts = np.bincount(split.labels, minlength=num_classes)
         if split is raw.train and (empty := np.flatnonzero(counts == 0)).size:

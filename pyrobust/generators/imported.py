@@ -8,6 +8,8 @@ import numpy as np
 
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.importing import import_npz
+from pyrobust.data.npz import NPZ
+from pyrobust.data.raw_files import data_files
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
@@ -78,8 +80,17 @@ class ImportedGenerator(Generator):
 
 
 def _files(settings: GeneratorSettings) -> list[Path]:
-    folder = Path(settings.path or "")
-    files = sorted(folder.glob("*.npz"))
+    """Return the file that `path` names, or all .npz files in that folder.
+
+    Raises:
+        UserError: there is none, one is no .npz file, or two have the same name.
+    """
+    path = Path(settings.path or "")
+    files = [path] if path.suffix == ".npz" and path.is_file() else data_files(path, {".npz"}, NPZ)
     if not files:
-        raise UserError(f"no .npz file in {folder}; put the published samples there")
+        raise UserError(f"no .npz file in {path}; put the published samples there")
+    names = [file.name for file in files]
+    for file in files:
+        if names.count(file.name) > 1:
+            raise UserError(f"{path} holds several files by the name {file.name}: rename one")
     return files

@@ -1,34 +1,103 @@
 """Image files to pixels."""
 
 import io
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pyrobust.data.raw import RawImage, conform, decode_image
 from pyrobust.errors import UserError
 
 
-def encoded(mode: str, size: tuple[int, int] = (3, 2), kind: str = "PNG") -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     file = io.BytesIO()
-    Image.new(mode, size, 1).save(file, kind)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 
+def encoded(mode: str) -> bytes:
+    return saved(Image.new(mode, (3, 2), 1))
+
+
+COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8))
+GREYS = COLOURS.convert("L")
+
+
 @pytest.mark.parametrize(
-    ("mode", "channels"), [("1", 1), ("L", 1), ("P", 3), ("RGB", 3), ("RGBA", 3), ("LA", 3)]
+    ("image", "channels"),
+    [
+        (GREYS.convert("1"), 1),
+        (GREYS, 1),
+        (GREYS.convert("LA"), 1),
+        (GREYS.convert("P"), 1),
+        (COLOURS.quantize(6), 3),
+        (COLOURS, 3),
+        (COLOURS.convert("RGBA"), 3),
+    ],
+    ids=lambda value: getattr(value, "mode", None),
 )
-def test_modes_become_one_or_three_channels(mode, channels):
-    assert decode_image(encoded(mode), "it").pixels.shape == (2, 3, channels)
+def test_modes_become_one_or_three_channels(image, channels):
+    plain = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(2, 3, channels)
+    np.testing.assert_array_equal(decode_image(saved(image), "it").pixels, plain)
+
+
+def half_transparent(mode: str) -> Image.Image:
+    image = COLOURS.convert(mode)
+    image.putalpha(Image.fromarray(np.array([[255, 0, 255]] * 2, np.uint8)))
+    return image
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(half_transparent("RGB")),
+        saved(half_transparent("L")),
+        saved(COLOURS.quantize(6), transparency=0),
+        saved(COLOURS, transparency=COLOURS.getpixel((0, 0))),
+    ],
+    ids=["RGBA", "LA", "palette", "one colour"],
+)
+def test_a_transparent_image_is_refused(data):
+    with pytest.raises(UserError, match="it is transparent in parts"):
+        decode_image(data, "it")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_an_image_is_turned_upright(orientation, kind):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = saved(COLOURS, kind, exif=exif, **options)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    shape = (2, 3, 3) if orientation < 5 else (3, 2, 3)
+    pixels = decode_image(data, "it").pixels
+    assert pixels.shape == shape
+    np.testing.assert_array_equal(pixels, np.asarray(upright))
+
+
+def wide_png() -> bytes:
+    """A PNG of 16 bits a colour channel, which Pillow cuts to 8 without a word."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(name + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + name + content + check
+
+    head = (2).to_bytes(4, "big") * 2 + bytes([16, 2, 0, 0, 0])
+    rows = zlib.compress((b"\0" + bytes(12)) * 2)
+    signature = b"\x89PNG\r\n\x1a\n"
+    return signature + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "it cannot be read as an image"),
+        (wide_png(), "it has mode RGB with more than 8 bits a channel"),
         (encoded("RGB")[:40], "it cannot be read as an image"),
-        (encoded("I;16"), "it has mode I;16, expected 8 bits a channel"),
+        (encoded("I;16"), "it has mode I;16 with more than 8 bits a channel"),
     ],
 )
 def test_what_is_no_8_bit_image_is_refused(data, message):

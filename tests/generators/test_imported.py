@@ -69,7 +69,8 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
             f"{'0' * 64}  part0.npz\n",
             f"part0.npz has the .*, expected {'0' * 64} as in",
         ),
-        ("SHA256SUMS", "", "part0.npz has the SHA-256 .*, expected None as in"),
+        ("SHA256SUMS", "", "part0.npz is not listed in .*SHA256SUMS"),
+        ("more.zip", "", "more.zip is neither an .npz file nor known to hold no data"),
     ],
 )
 def test_files_that_are_not_what_their_folder_says_are_refused(
@@ -81,11 +82,23 @@ def test_files_that_are_not_what_their_folder_says_are_refused(
         fit_generator(animals.path, tmp_path / "out", settings_of(tmp_path / "files"), RUNTIME)
 
 
-def test_files_that_are_what_their_folder_says_are_imported(animals, samples, tmp_path):
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{hash} *{name}\n",
+        "{hash}  ./{name}\n",
+        "{hash}  /home/them/samples/{name}\r\n",
+        "SHA256 ({name}) = {hash}\n",
+    ],
+)
+def test_files_that_are_what_their_folder_says_are_imported(line, animals, samples, tmp_path):
     files = tmp_path / "files"
     published(files, *samples)
     (files / "classes.txt").write_text("ant\nbee\ncow\n")
-    sums = "".join(f"{sha256_of(file)} *{file.name}\n" for file in sorted(files.glob("*.npz")))
+    (files / "._part0.npz").write_bytes(b"of macOS")
+    sums = "".join(
+        line.format(hash=sha256_of(file), name=file.name) for file in sorted(files.glob("p*.npz"))
+    )
     (files / "SHA256SUMS").write_text(sums)
     fit_generator(animals.path, tmp_path / "out", settings_of(files), RUNTIME)
     assert load_generator(tmp_path / "out").count == 200
