@@ -40,7 +40,7 @@ def moments(rows: FeatureRows) -> Moments:
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:
-    """Return |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½).
+    """Return |m1 - m2|² + tr(C1 + C2 - 2 (C1 C2)^½), never below 0 by rounding.
 
     The trace of the last term is that of (C1^½ C2 C1^½)^½, which is symmetric: two symmetric
     eigendecompositions, without complex numbers and without jitter on singular covariances.
@@ -50,4 +50,5 @@ def frechet_distance(one: Moments, other: Moments) -> float:
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     product = np.linalg.eigvalsh(root @ other.covariance @ root)
     trace = np.trace(one.covariance) + np.trace(other.covariance)
-    return float(difference @ difference + trace - 2 * np.sqrt(product.clip(min=0)).sum())
+    distance = difference @ difference + trace - 2 * np.sqrt(product.clip(min=0)).sum()
+    return max(0.0, float(distance))

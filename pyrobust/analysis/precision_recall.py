@@ -20,10 +20,23 @@ class ManifoldScores:
     recall: float  # original images inside some ball of a generated one
     density: float  # balls of original images that a generated one lies in, divided by k
     coverage: float  # original images with a generated one in their ball
+    original_copies: int = 0  # original images whose ball has radius 0: k others are the same
+    generated_copies: int = 0  # generated ones
 
     def to_json(self) -> dict[str, float]:
         """Return the scores by name."""
-        return asdict(self)
+        scores = asdict(self)
+        return {name: scores[name] for name in ("precision", "recall", "density", "coverage")}
+
+    def notes(self, k: int) -> list[str]:
+        """Return what keeps the scores from meaning what they say."""
+        kinds = {"original": self.original_copies, "generated": self.generated_copies}
+        return [
+            f"{count:,} {kind} images have {k} copies in their own set: nothing lies in their "
+            "balls of radius 0, which lowers precision, recall, density and coverage"
+            for kind, count in kinds.items()
+            if count
+        ]
 
 
 def manifold_scores(original: np.ndarray, generated: np.ndarray, k: int) -> ManifoldScores:
@@ -44,7 +57,15 @@ def manifold_scores(original: np.ndarray, generated: np.ndarray, k: int) -> Mani
         recall=float(recalled.mean()),
         density=float(balls.mean() / k),
         coverage=float(np.mean(nearest < original_radii)),
+        original_copies=_zero(original_radii, original),
+        generated_copies=_zero(generated_radii, generated),
     )
+
+
+def _zero(radii: np.ndarray, rows: np.ndarray) -> int:
+    """Return how many squared radii are 0 but for the rounding of float32."""
+    largest = np.einsum("ij,ij->i", rows, rows)
+    return int((radii <= 4 * np.finfo(np.float32).eps * largest).sum())
 
 
 def _radii(rows: np.ndarray, k: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def measure_quality(
         "fid": fid,
         "inception_score": {"mean": mean, "std": std, "splits": settings.splits},
         "manifold": {**scores.to_json(), "nearest_k": settings.nearest_k},
-        "notes": _notes(original, generated),
+        "notes": [*_notes(original, generated), *scores.notes(settings.nearest_k)],
     }
     write_json(output / "quality.json", summary)
     write_cost(output / "quality.cost.json", time.monotonic() - started, "cpu")

@@ -243,9 +243,16 @@ def _short(
         else f"{setting} = {factor:g} allows: raise it (--{setting.replace('_', '-')} "
         f"{2 * factor:g}), or lower num_samples"
     )
-    return UserError(
-        f"{_shortest(pool, counts, quotas)}{floor} among the {limit:,} samples that {allowed}"
-    )
+    sentence = f"{_shortest(pool, counts, quotas)}{floor} among the {limit:,} samples that "
+    if ((counts == 0) & (quotas > 0)).any():
+        # Fewer images would need some of that class as well.
+        everything = "there are" if limit == _available(pool, settings) else "were drawn"
+        return UserError(
+            f"{sentence}{everything}: the generator shows this class too rarely or the labeller "
+            "does not recognise it, so use another of them, take the class that was asked for "
+            "(label_source condition), or lower min_score and min_distance"
+        )
+    return UserError(f"{sentence}{allowed}")
 
 
 def _summary(

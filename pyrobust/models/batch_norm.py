@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrobust.errors import UserError
+
 
 class BatchNorm(nn.BatchNorm2d):
     """`nn.BatchNorm2d` with a switch for the running statistics and with virtual batches.
@@ -62,6 +64,12 @@ class BatchNorm(nn.BatchNorm2d):
         return torch.addcmul(shift.view(-1, 1, 1), input, scale.view(-1, 1, 1))
 
     def _normalize(self, input: Tensor, momentum: float) -> Tensor:
+        if input.numel() == input.shape[1]:
+            raise UserError(
+                f"batch norm gets one value a channel, of {len(input)} image at "
+                f"{input.shape[2]}×{input.shape[3]} positions, and has no statistics: train with a "
+                "larger batch_size, fewer processes or larger images"
+            )
         if not self.tracking:
             return F.batch_norm(
                 input, None, None, self.weight, self.bias, training=True, eps=self.eps

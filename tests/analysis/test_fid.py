@@ -48,3 +48,10 @@ def test_moments_are_those_of_numpy() -> None:
     exact = rows.astype(np.float64)
     np.testing.assert_allclose(found.mean, exact.mean(axis=0))
     np.testing.assert_allclose(found.covariance, np.cov(exact, rowvar=False), rtol=1e-9, atol=1e-9)
+
+
+def test_the_distance_of_a_set_to_itself_is_never_negative():
+    for seed in range(20):
+        rows = np.random.default_rng(seed).standard_normal((30, 8)) + 100
+        own = moments(rows)
+        assert 0 <= frechet_distance(own, own) < 1e-4

@@ -26,3 +26,14 @@ def test_it_equals_prdc(sizes: tuple[int, int], dimensions: int, shift: float, k
     generated += shift
     expected = compute_prdc(original, generated, k)
     assert manifold_scores(original, generated, k).to_json() == pytest.approx(expected, rel=1e-12)
+
+
+def test_sets_whose_neighbours_are_all_copies_are_noted():
+    rng = np.random.default_rng(0)
+    few = np.repeat(rng.standard_normal((3, 5)).astype(np.float32), 4, axis=0)
+    scores = manifold_scores(few, few, k=3)
+    assert (scores.original_copies, scores.generated_copies) == (12, 12)
+    assert scores.notes(3)[0].startswith("12 original images have 3 copies in their own set")
+    assert set(scores.to_json()) == {"precision", "recall", "density", "coverage"}
+    different = manifold_scores(*rng.standard_normal((2, 12, 5)), k=3)
+    assert different.notes(3) == []

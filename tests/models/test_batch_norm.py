@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyrobust.errors import UserError
 from pyrobust.models import batch_statistics, tracked_statistics
 from pyrobust.models.batch_norm import BatchNorm, running_momentum, set_virtual_batch
 
@@ -116,3 +117,13 @@ def test_evaluation_normalises_by_the_running_statistics(
         strict=True,
     ):
         torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_one_value_a_channel_has_no_statistics() -> None:
+    layer = BatchNorm(3)
+    with pytest.raises(UserError, match="batch norm gets one value a channel, of 1 image at 1×1"):
+        layer(torch.rand(1, 3, 1, 1))
+    layer.virtual_batch = 2
+    with pytest.raises(UserError, match="larger batch_size, fewer processes or larger images"):
+        layer(torch.rand(3, 3, 1, 1))
+    assert layer.eval()(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
