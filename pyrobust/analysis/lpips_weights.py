@@ -82,7 +82,8 @@ def read_lpips(trunk: Path, linear: Path | None) -> dict[str, Tensor]:
             f"{trunk} holds no linear weights of LPIPS: give --linear-weights FILE, or convert "
             f"{_SOURCE} with 'pyrobust convert'"
         )
-    convolutions, weights = (read_checkpoint(path) for path in (trunk, linear))
+    convolutions = read_checkpoint(trunk).state_with(_TRUNK_KEYS)
+    weights = read_checkpoint(linear).state_with(_LINEAR_KEYS)
     if sha256_of(trunk) == TORCHVISION_SHA256:
         _check(weights, _LINEAR_KEYS, LINEAR_SHA256, str(linear))
     else:

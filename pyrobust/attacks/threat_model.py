@@ -32,13 +32,22 @@ class ThreatModel:
         return in_box & (self.distance(x_adv, x) <= self.epsilon + TOLERANCE)
 
 
+# The prediction of a network whose logits are not finite: it is none of the classes.
+NO_CLASS = -1
+
+
+def predictions(logits: Tensor) -> Tensor:
+    """Return the class of the largest logit, (N,) int64; NO_CLASS where a logit is not finite."""
+    return torch.where(logits.isfinite().all(1), logits.argmax(1), NO_CLASS)
+
+
 def is_broken(logits: Tensor, labels: Tensor) -> Tensor:
     """Return which images are misclassified, (N,) bool.
 
     Logits that are not finite predict nothing, so their image is misclassified whatever its label:
     argmax would otherwise return the class of a NaN.
     """
-    return torch.ne(logits.argmax(1), labels) | ~logits.isfinite().all(1)
+    return torch.ne(predictions(logits), labels)
 
 
 class WorstPoints:

@@ -1,9 +1,13 @@
 """Verb `convert`: published checkpoints to this project's format, and classifiers back."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pyrobust.cli.options import Numbers, parse_numbers
+from pyrobust.errors import UserError
 
 
 def convert(
@@ -23,8 +27,17 @@ def convert(
         str | None,
         typer.Option(help="Data set whose published normalisation the model uses."),
     ] = None,
-    activation: Annotated[str, typer.Option(help="silu or relu.")] = "silu",
-    image_size: Annotated[int, typer.Option(help="Height and width of the images.")] = 32,
+    activation: Annotated[
+        str | None, typer.Option(help="silu or relu; silu where the file does not state it.")
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Size of the images, 32 or HEIGHTxWIDTH; 32 where the file does not state it."
+        ),
+    ] = None,
+    mean: Numbers = None,
+    std: Numbers = None,
     downloads: Annotated[Path, typer.Option(help="Folder for downloaded checkpoints.")] = Path(
         "resources/checkpoints"
     ),
@@ -32,7 +45,7 @@ def convert(
     """Convert a checkpoint: published files to .safetensors, or a classifier's back to .pt."""
     from pyrobust.analysis.lpips_weights import SUFFIX, convert_lpips
     from pyrobust.generators.pretrained import SUFFIXES, convert_generator
-    from pyrobust.models.convert import convert_checkpoint
+    from pyrobust.models.convert import Statements, convert_checkpoint
 
     if Path(source).suffix == SUFFIX:
         convert_lpips(Path(source), target)
@@ -40,4 +53,16 @@ def convert(
     if Path(source).suffix in SUFFIXES:
         convert_generator(Path(source), target)
         return
-    convert_checkpoint(source, target, dataset, activation, image_size, downloads)
+    numbers = (parse_numbers("mean", mean), parse_numbers("std", std))
+    stated = Statements(dataset, activation, _size(image_size), *numbers)
+    convert_checkpoint(source, target, stated, downloads)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of "32" or "28x32"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", text)
+    if match is None:
+        raise UserError(f"image_size is '{text}', expected 32 or HEIGHTxWIDTH such as 28x32")
+    return int(match[1]), int(match[2] or match[1])

@@ -1,5 +1,6 @@
 """Verbs on data: `dataset` and `info`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -55,15 +56,21 @@ def info(
     if (path is None) == (plan is None):
         raise UserError("info tells of a folder or, with --plan EXPERIMENT, of a plan: name one")
     if path is not None:
-        from pyrobust.data.describe import describe
-
-        facts = describe(path, verify)
+        facts = _facts_of(path, verify)
     else:
         from pyrobust.planning.table import describe_plan
 
         facts = describe_plan(str(plan), config, machine or _machine(), devices, rates)
     for fact in facts:
         print(fact)
+
+
+def _facts_of(path: Path, verify: bool) -> Iterator[str]:
+    from pyrobust.data.describe import describe
+    from pyrobust.evaluation.describe import RESULT, describe_evaluation
+
+    folder = path.parent if path.is_file() else path
+    return describe_evaluation(folder) if (folder / RESULT).is_file() else describe(path, verify)
 
 
 def _machine() -> str:

@@ -1,12 +1,15 @@
 """Verbs that attack a trained model: `evaluate` and `landscape`."""
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pyrobust.cli.options import takes_settings
+from pyrobust.cli.options import Numbers, parse_numbers, takes_settings
 from pyrobust.cli.stage import uses_gpu, writes_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import (
@@ -20,6 +23,8 @@ from pyrobust.files import exclusive, shared
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.evaluate import Share
+    from pyrobust.evaluation.labelled_images import LabelledImages
+    from pyrobust.evaluation.model_sources import ModelSource
     from pyrobust.evaluation.model_under_test import Subject
 
 Split = Literal["train", "validation", "test"]
@@ -32,12 +37,6 @@ Model = Annotated[
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
-Numbers = Annotated[
-    str | None,
-    typer.Option(
-        help="Normalisation that a model from elsewhere wants, a number a channel: 0.5,0.5."
-    ),
-]
 DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
 NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf or l2.")]
 EpsilonOption = Annotated[str, typer.Option(help="Its radius for pixels in [0, 1]: 8/255.")]
@@ -48,11 +47,19 @@ Output = Annotated[Path, typer.Option(help="Folder to write.")]
 @uses_gpu
 def evaluate(
     model: Model,
-    dataset: DatasetFolder,
     norm: NormOption,
     epsilon: EpsilonOption,
     output: Output,
     settings: EvaluationSettings,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Folder that 'pyrobust dataset' wrote.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Raw files whose test images are attacked, without a data set: <class>/*.png."
+        ),
+    ] = None,
     split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
     samples: Annotated[
         Path | None,
@@ -89,15 +96,21 @@ def evaluate(
         raise UserError(str(error)) from error
 
     from pyrobust.evaluation import evaluate as evaluation
+    from pyrobust.evaluation.describe import describe_result
 
     mine = _share(share)
-    subject = _subject(model, weights, mean, std, dataset, split, threat, samples, surrogate)
-    if mine is None:
+    source = _source(model, weights, mean, std)
+    with _images(dataset, images, split, samples, output / evaluation.STATE / "images") as found:
+        subject = _subject(source, found, threat, surrogate)
+        if mine is not None:
+            folder = output / evaluation.STATE / f"share-{mine.number}-{mine.of}"
+            with shared(output), exclusive(folder):
+                evaluation.evaluate(subject, output, settings, keep_adversarial, mine)
+            return
         with exclusive(output):
-            evaluation.evaluate(subject, output, settings, keep_adversarial)
-        return
-    with shared(output), exclusive(output / evaluation.STATE / f"share-{mine.number}-{mine.of}"):
-        evaluation.evaluate(subject, output, settings, keep_adversarial, mine)
+            result = evaluation.evaluate(subject, output, settings, keep_adversarial)
+    for line in describe_result(result or {}):
+        print(line)
 
 
 @takes_settings(LandscapeSettings)
@@ -118,8 +131,10 @@ def landscape(
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import loss_landscape as landscapes
+    from pyrobust.evaluation.labelled_images import LabelledImages
 
-    subject = _subject(model, weights, mean, std, dataset, "test", threat)
+    images = LabelledImages.of_dataset(dataset)
+    subject = _subject(_source(model, weights, mean, std), images, threat)
     landscapes.write_landscape(subject, output, settings)
 
 
@@ -151,25 +166,56 @@ def robustbench(
     write_entry(evaluation, publication, output)
 
 
+def _source(model: str, weights: Path | None, mean: str | None, std: str | None) -> "ModelSource":
+    from pyrobust.evaluation.model_sources import ModelSource
+
+    return ModelSource(model, weights, parse_numbers("mean", mean), parse_numbers("std", std))
+
+
+@contextmanager
+def _images(
+    dataset: Path | None, images: Path | None, split: Split, samples: Path | None, store: Path
+) -> Iterator["LabelledImages"]:
+    """Yield the images that are attacked; if the block refuses them, a new `store` is removed.
+
+    Args:
+        store: folder for images from raw files.
+    """
+    from pyrobust.evaluation.labelled_images import LabelledImages
+
+    if (dataset is None) == (images is None):
+        raise UserError("name the images to attack by either --dataset FOLDER or --images FOLDER")
+    if dataset is not None:
+        yield (
+            LabelledImages.of_samples(samples, dataset)
+            if samples
+            else LabelledImages.of_dataset(dataset, split)
+        )
+        return
+    if samples is not None or split != "test":
+        raise UserError("--images attacks test images: leave --split and --samples out")
+    made = [path for path in (store, *store.parents) if not path.exists()]
+    try:
+        yield LabelledImages.of_folder(str(images), store)
+    except UserError:
+        if made:
+            shutil.rmtree(made[-1], ignore_errors=True)
+        raise
+
+
 def _subject(
-    model: str,
-    weights: Path | None,
-    mean: str | None,
-    std: str | None,
-    dataset: Path,
-    split: Split,
+    source: "ModelSource",
+    images: "LabelledImages",
     threat: ThreatSettings,
-    samples: Path | None = None,
     surrogate: str | None = None,
 ) -> "Subject":
-    from pyrobust.evaluation.model_sources import NetworkSource
+    from pyrobust.evaluation.model_sources import ModelSource
     from pyrobust.evaluation.model_under_test import Subject
     from pyrobust.ops import choose_device
 
-    source = NetworkSource(model, weights, _numbers("mean", mean), _numbers("std", std))
     device = str(choose_device())
-    other = NetworkSource(surrogate) if surrogate else None
-    return Subject.open(source, dataset, split, threat, device, samples, other)
+    other = ModelSource(surrogate) if surrogate else None
+    return Subject.open(source, images, threat, device, other)
 
 
 def _share(text: str | None) -> "Share | None":
@@ -182,11 +228,3 @@ def _share(text: str | None) -> "Share | None":
     if match is None or int(match[1]) > int(match[2]):
         raise UserError(f"share is '{text}', expected NUMBER/OF such as 1/4, from 1/4 to 4/4")
     return Share(int(match[1]), int(match[2]))
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, ...]:
-    """Return the numbers of "0.5,0.25"."""
-    try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError as error:
-        raise UserError(f"{name} is '{text}', expected numbers with commas: 0.5,0.5,0.5") from error

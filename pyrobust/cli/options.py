@@ -9,8 +9,27 @@ import typer
 from pydantic.fields import FieldInfo
 
 from pyrobust.config import Settings, parse_settings
+from pyrobust.errors import UserError
 
 Verb = Callable[..., None]
+
+# Normalisation of a model: a number for each channel, or one for all.
+Numbers = Annotated[
+    str | None,
+    typer.Option(help="Normalisation of the model, one number a channel or one for all: 0.5,0.5."),
+]
+
+
+def parse_numbers(name: str, text: str | None) -> tuple[float, ...]:
+    """Return the numbers of "0.5,0.25"; none for None.
+
+    Raises:
+        UserError: a part is not a number; names the option.
+    """
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError as error:
+        raise UserError(f"{name} is '{text}', expected numbers with commas: 0.5,0.5,0.5") from error
 
 
 def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:

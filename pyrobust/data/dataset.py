@@ -1,5 +1,6 @@
 """A data set: three sample stores and what is known about them, read from dataset.json."""
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +31,13 @@ class Dataset:
         self.std: tuple[float, ...] = tuple(facts["std"])
 
     @classmethod
-    def open(cls, path: Path) -> "Dataset":
+    def open(cls, path: str | os.PathLike[str]) -> "Dataset":
         """Open a folder that `pyrobust dataset` wrote.
 
         Raises:
             UserError: dataset.json is missing or is none.
         """
+        path = Path(path)
         facts = read_json(path / DATASET, "pyrobust dataset")
         try:
             return cls(path, facts)

@@ -1,6 +1,7 @@
 """Sample stores: images with labels and scores, in shards (docs/formats.md)."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,12 +128,13 @@ class SampleStore:
         self._rows = ShardReader(path, columns, manifest["shards"], self.made_by)
 
     @classmethod
-    def open(cls, path: Path) -> "SampleStore":
+    def open(cls, path: str | os.PathLike[str]) -> "SampleStore":
         """Open a store and check that every file is there and of the right size.
 
         Raises:
             UserError: the manifest is missing, of another version, or a file is damaged.
         """
+        path = Path(path)
         manifest_path = path / MANIFEST
         manifest = read_json(manifest_path, "pyrobust dataset, sample or select")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -33,7 +33,7 @@ def _fab_stage(threat: ThreatModel, num_classes: int, seed: int) -> Stage:
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         attack = FABAttack_PT(
-            logits_fn,
+            _finite(logits_fn),
             norm=_NORMS[threat.norm],
             n_restarts=1,
             n_iter=_NUM_STEPS,
@@ -55,7 +55,7 @@ def square_stage(threat: ThreatModel, seed: int, num_queries: int) -> Stage:
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         attack = _SharedSquare(
-            logits_fn,
+            _finite(logits_fn),
             norm=_NORMS[threat.norm],
             n_queries=num_queries,
             eps=threat.epsilon,
@@ -69,6 +69,19 @@ def square_stage(threat: ThreatModel, seed: int, num_queries: int) -> Stage:
             return attack.perturb(x, labels)  # type: ignore[no-any-return]
 
     return Stage("square", f"Square, {num_queries:,} queries", seed, run)
+
+
+def _finite(logits_fn: LogitsFn) -> LogitsFn:
+    """Return logits in which a tie of all classes stands for values that are not finite.
+
+    The public attacks compare margins with 0, and every comparison with NaN is false.
+    """
+
+    def logits(x: Tensor) -> Tensor:
+        values = logits_fn(x)
+        return torch.where(values.isfinite().all(1, keepdim=True), values, 0.0)
+
+    return logits
 
 
 class _SharedSquare(SquareAttack):  # type: ignore[misc]

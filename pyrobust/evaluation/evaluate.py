@@ -3,10 +3,9 @@
 The robust accuracy of a model, stage by stage and image by image.
 """
 
-import hashlib
-import json
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from pyrobust.attacks import FixedPasses, LogitsFn
+from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.aa_mt import aa_mt
@@ -23,11 +23,17 @@ from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
+from pyrobust.evaluation.describe import RESULT
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.evaluation.result_rows import write_rows
 from pyrobust.evaluation.robustness_curve import Curve, Radii, attack_radii
+from pyrobust.evaluation.saved_state import (
+    check_result_is_not_replaced,
+    fingerprint,
+    state_folder,
+)
 from pyrobust.files import atomic_path, write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.progress import counting
@@ -50,8 +56,8 @@ def summarize(
     notes = [note for pair in attacked for note in _notes(*pair)]
     clean_correct = attacked[0][1].clean_correct
     return {
-        "dataset": subject.dataset,
-        "split": subject.split,
+        "dataset": subject.images.name,
+        "split": subject.images.split,
         "subject": subject.identity,
         **subject.threat_settings.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json"),
@@ -91,7 +97,9 @@ def _notes(cascade: Cascade, outcome: Outcome) -> list[str]:
         for stage, count in zip(cascade.stages, outcome.refused, strict=True)
         if count
     ]
-    return [*cascade.notes, *refused]
+    none = int((outcome.adversarial_prediction == NO_CLASS).sum())
+    not_finite = [f"{none} images are broken by logits of {cascade.name} that are not finite"]
+    return [*cascade.notes, *refused, *(not_finite if none else [])]
 
 
 logger = logging.getLogger(__name__)
@@ -116,83 +124,92 @@ def evaluate(
     settings: EvaluationSettings,
     keep_adversarial: bool = False,
     share: Share | None = None,
-) -> None:
+) -> dict[str, Any] | None:
     """Attack the images and write `rows.parquet`, `cost.json` and, last, `evaluation.json`.
 
-    A run that was killed goes on where it was; its state lies under `output`/state until the end.
+    A run that was killed resumes from its state, which lies under `output`/state until the end.
 
     Args:
         keep_adversarial: also write `adversarial.npy`, the worst point of each image under AA+MT,
             (N, C, H, W) float32.
         share: attack this share only and leave its state; a run without a share attacks what is
             left and writes the results.
+
+    Returns:
+        what `evaluation.json` holds; None for a share.
+
+    Raises:
+        UserError: `output` holds the result of another evaluation.
     """
+    started = time.monotonic()
     keep_freed_memory()
+    if share is None:
+        check_result_is_not_replaced(output, subject.identity, settings.model_dump(mode="json"))
     cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
     threat = subject.threat_settings
     radii = Radii.of(settings, threat.norm, threat.epsilon, subject.num_classes)
-    count = min(settings.num_images or subject.store.count, subject.store.count)
+    count = min(settings.num_images or subject.images.count, subject.images.count)
     batches = [
         range(start, min(start + settings.batch_size, count))
         for start in range(0, count, settings.batch_size)
     ]
     state = output / STATE
-    key = _key(subject, settings, keep_adversarial)
+    identity = [subject.identity, settings.model_dump(mode="json"), keep_adversarial]
     with exact_kernels():
-        x, labels = subject.load(range(min(settings.pass_size, count)))
+        x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
+        few = slice(0, _CHECKED_IMAGES)
         logits_fn, search_fn = judge_and_search_passes(
             subject.logits_fn, settings.search, settings.pass_size, x
         )
+        folder = state_folder(state, identity, fingerprint(logits_fn, x[few]))
         run = CascadeRun(
-            logits_fn, search_fn, subject.threat, subject.load, state / key, keep_adversarial
+            logits_fn, search_fn, subject.threat, subject.load, folder, keep_adversarial
         )
         if share:
             _attack(run, cascades, radii, batches[share.number - 1 :: share.of])
-            return
-        few = slice(0, _CHECKED_IMAGES)
+            return None
+        logger.info("checking the model on %d images", len(x[few]))
         checks = _checks(subject, logits_fn, x[few], labels[few], settings)
         _warn(checks)
+        seconds = time.monotonic() - started
         outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
     afterwards = [check_square(*autoattacked) for autoattacked in attacked[1:]]
     _warn(afterwards)
     checks += afterwards
 
-    write_rows(output / "rows.parquet", subject.labels[:count], attacked, curve)
+    write_rows(output / "rows.parquet", subject.images.labels[:count], attacked, curve)
     if keep_adversarial:
         with atomic_path(output / "adversarial.npy") as temporary:
             np.save(temporary, outcomes[0].x_adv)
-    seconds = float(sum(outcome.seconds.sum() for outcome in outcomes))
+    # The attacks of earlier runs and of other jobs count, too.
+    seconds += float(sum(outcome.seconds.sum() for outcome in outcomes))
     seconds += curve.seconds if curve else 0.0
     write_cost(output / "cost.json", seconds, subject.device, count / max(seconds, 1e-9))
-    write_json(output / "evaluation.json", summarize(subject, settings, attacked, curve, checks))
+    result = summarize(subject, settings, attacked, curve, checks)
+    write_json(output / RESULT, result)
     shutil.rmtree(state)
+    return result
 
 
 def _checks(
     subject: Subject, logits_fn: LogitsFn, x: Tensor, labels: Tensor, settings: EvaluationSettings
 ) -> list[Check]:
     """Look at the model through a few images, and attack those it gets right."""
-    right = logits_fn(x).argmax(1) == labels
+    right = ~is_broken(logits_fn(x), labels)
     surrogate_fn = subject.surrogate_fn and FixedPasses(subject.surrogate_fn, settings.pass_size)
     masking = check_masking(
         logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn
     )
-    return check_model(logits_fn, x, labels) + masking
+    return check_model(logits_fn, x, labels, subject.threat) + masking
 
 
 def _warn(checks: Sequence[Check]) -> None:
     for check in checks:
         if not check.passed:
             logger.warning("warning: %s failed: %s", check.name, check.seen)
-
-
-def _key(subject: Subject, settings: EvaluationSettings, keep_adversarial: bool) -> str:
-    """Return a name that changes with all that the state depends on."""
-    identity = [subject.identity, settings.model_dump(mode="json"), keep_adversarial]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _attack(

@@ -11,6 +11,7 @@ from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel, pgd, pgd40
 from pyrobust.config.evaluation import LandscapeSettings
 from pyrobust.cost import write_cost
+from pyrobust.errors import UserError
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.files import write_json
@@ -35,7 +36,7 @@ def write_landscape(subject: Subject, output: Path, settings: LandscapeSettings)
 
 
 def _planes(subject: Subject, settings: LandscapeSettings) -> list[dict[str, Any]]:
-    count = min(settings.num_images, subject.store.count)
+    count = min(settings.num_images, subject.images.count)
     x, labels = subject.load(range(count))
     ids = torch.arange(count, device=x.device)
     logits_fn, threat = FixedPasses(subject.logits_fn, _PASS_SIZE), subject.threat
@@ -67,12 +68,21 @@ def margin_plane(
     Args:
         x, u, v: (C, H, W).
         axis: values of a along a row, and of b from row to row.
+
+    Raises:
+        UserError: a logit is not finite.
     """
     rows = []
     for b in axis:
         points = torch.stack([x + a * u + b * v for a in axis])
         with torch.no_grad():
-            loss, _ = ops.margin(logits_fn(points), label.expand(len(axis)))
+            logits = logits_fn(points)
+        if not logits.isfinite().all():
+            raise UserError(
+                "the model's logits are not finite near a test image: a landscape needs a model "
+                "whose check 'finite_logits' passes in 'pyrobust evaluate'"
+            )
+        loss, _ = ops.margin(logits, label.expand(len(axis)))
         rows.append(-loss)
     return torch.stack(rows)
 

@@ -1,113 +1,148 @@
-"""The network that is evaluated: ours, a published or an exported one, or a constructor's."""
+"""From what a user names to a model: a file, a published name, a constructor, or a module."""
 
+import copy
+import hashlib
 import importlib
 import inspect
 import os
-import pickle
+import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyrobust.errors import UserError
+from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.files import sha256_of
-from pyrobust.models import load_model
 from pyrobust.models.checkpoints import read_checkpoint
-from pyrobust.models.convert import load_published
-from pyrobust.models.files import load_strictly
-from pyrobust.models.spec import ModelSpec
+from pyrobust.models.convert import Statements, load_classifier
+from pyrobust.models.files import load_strictly, needed_keys
+from pyrobust.models.published import PUBLISHED, download
+from pyrobust.models.spec import ModelSpec, Normalization, agreed, stated_normalization
+
+# Where published checkpoints are downloaded to.
+DOWNLOADS = Path("resources/checkpoints")
 
 
 @dataclass(frozen=True)
-class NetworkSource:
-    """Where a network comes from.
+class ModelSource:
+    """Where a model comes from, and what the user states about it.
 
     Args:
-        model: a `.safetensors` file of this project, a published checkpoint (`.pt`, RobustBench's
-            too), a file of TorchScript or of torch.export, or a constructor by its path, such as
-            torchvision.models:resnet18; importing it runs its module's code.
-        weights: state dict for a constructor, read without running code.
-        mean, std: per channel, for a network that wants (pixels - mean) / std; one of this
-            project knows its own, and that of a published one is its data set's.
+        model: a module; or a `.safetensors` file of this project, a published checkpoint (`.pt`,
+            RobustBench's too), a file of TorchScript or of torch.export, the name of a published
+            model, or a constructor by its path, such as torchvision.models:resnet18; importing
+            it runs its module's code.
+        weights: checkpoint for a constructor, read without running code.
+        mean, std: per channel or one for all, for a network that takes (pixels - mean) / std. A
+            file that states its own normalisation must agree.
     """
 
-    model: str
+    model: str | Path | nn.Module
     weights: Path | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What the user calls the model."""
+        return type(self.model).__name__ if isinstance(self.model, nn.Module) else str(self.model)
+
+    @property
+    def is_constructor(self) -> bool:
+        """Whether the model is named by MODULE:NAME."""
+        return isinstance(self.model, str) and ":" in self.model and not Path(self.model).is_file()
+
     def identity(self) -> dict[str, object]:
-        """Return JSON values that tell this network from any other."""
+        """Return JSON values that change with the model's name, files, source and normalisation.
+
+        What a network computes beyond that is told apart by its logits (`saved_state`).
+        """
+        if isinstance(self.model, nn.Module):
+            return {
+                "model": self.name,
+                "sha256": [_sha256_of_state(self.model)],
+                "mean": self.mean,
+                "std": self.std,
+            }
         files = [path for path in (Path(self.model), self.weights) if path and path.is_file()]
+        source = _source_file(self.name) if self.is_constructor else None
         return {
-            "model": self.model if ":" in self.model else None,
-            "sha256": [sha256_of(path) for path in files],
+            "model": None if Path(self.model).is_file() else self.name,
+            "sha256": [sha256_of(path) for path in (*files, *filter(None, [source]))],
             "mean": self.mean,
             "std": self.std,
         }
 
 
-def open_network(source: NetworkSource, image: Tensor, num_classes: int, dataset: str) -> nn.Module:
-    """Return the network in evaluation mode, its parameters without gradients.
+def open_model(
+    source: ModelSource, image: Tensor, num_classes: int | None, dataset: str | None
+) -> LogitsModel:
+    """Return the model in evaluation mode, from pixels in [0, 1] to float32 logits.
+
+    A module of the caller is copied: mode, device and weights of the caller's stay as they are.
 
     Args:
-        image: (1, C, H, W) in [0, 1], on the device of the network to be.
+        image: (1, C, H, W) in [0, 1], on the device of the model to be.
+        num_classes: of the images; None takes that of the model.
         dataset: name of the data set; published networks normalise by it.
 
     Raises:
-        UserError: files that are missing or no such files, or a network for other images or
-            another number of classes.
+        UserError: a file is missing or of no known kind, the user contradicts it, or the model is
+            for other images or another number of classes.
     """
-    network = _load(source, num_classes, image, dataset)
-    if source.mean or source.std:
-        network = _Normalized(network, source.mean, source.std, image)
+    stated = stated_normalization(source.mean, source.std, image.shape[1])
+    network, own = _load(source, image, num_classes, dataset)
+    if own is not None:
+        agreed("normalisation", {source.name: own, "--mean and --std": stated})
     # A third faster on the CPU: passes are channels-last too.
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(image.device).to(memory_format=torch.channels_last)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    try:
-        with torch.no_grad():
-            # A number of images that nobody exports a network for by chance.
-            shape = tuple(network(image.expand(3, -1, -1, -1)).shape)
-    except (RuntimeError, AssertionError) as error:
+    return LogitsModel(
+        network, source.name, image, num_classes, None if own is not None else stated
+    )
+
+
+def _load(
+    source: ModelSource, image: Tensor, num_classes: int | None, dataset: str | None
+) -> tuple[nn.Module, Normalization | None]:
+    """Return a network in evaluation mode, and the normalisation it applies as far as known."""
+    if isinstance(source.model, nn.Module):
+        return _copied(source.model, source.name).eval(), None
+    if source.is_constructor:
+        return _constructed(source, num_classes)
+    if source.weights is not None:
         raise UserError(
-            f"{source.model} does not take 3 images of shape {tuple(image.shape[1:])} "
-            f"({str(error).strip().splitlines()[-1]}): evaluate it on the data set it was made "
-            "for, and export a network for any number of images (torch.export.Dim)"
-        ) from error
-    if shape != (3, num_classes):
-        raise UserError(
-            f"{source.model} answers 3 images with an output of shape {shape}, but the data set "
-            f"has {num_classes} classes: evaluate it on the data set it was made for"
+            f"--weights {source.weights} is for a constructor, but {source.model} is not of the "
+            "form MODULE:NAME: leave --weights out, or name the constructor of the network"
         )
-    return network
-
-
-def _load(source: NetworkSource, num_classes: int, image: Tensor, dataset: str) -> nn.Module:
-    if ":" in source.model:
-        return _constructed(source, num_classes).eval().to(image.device)
     path = Path(source.model)
-    if path.suffix == ".safetensors" or not path.is_file():
-        network, spec = load_model(path, image.device)
-        _check_shape(path, spec, image)
-        return network
-    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    if any(name.endswith("/constants.pkl") for name in names):
-        scripted: nn.Module = torch.jit.load(path, map_location=image.device)  # type: ignore[no-untyped-call]
-        return scripted.eval()
-    if any(name.endswith("/archive_format") for name in names):
+    if not path.is_file() and str(path) in PUBLISHED:
+        path = download(PUBLISHED[str(path)], DOWNLOADS)
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing: expected a file that 'pyrobust train' or 'pyrobust convert' "
+            "writes, a .pt file, MODULE:NAME with --weights FILE, or the name of a published "
+            f"model such as {next(iter(PUBLISHED))}"
+        )
+    members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+    if any(name.endswith("/constants.pkl") for name in members):
+        return _scripted(path).eval(), None
+    if any(name.endswith("/archive_format") for name in members):
         # It was exported in one mode and has no other.
-        return _exported(path).to(image.device)
-    # `open_network` normalises by what the user gives.
-    channels = image.shape[1]
-    given = ((0.0,) * channels, (1.0,) * channels) if source.mean or source.std else None
-    published, spec = load_published(path, dataset, image_size=image.shape[2], normalization=given)
+        return _exported(path), None
+    height, width = image.shape[2:]
+    stated = Statements(mean=source.mean, std=source.std)
+    network, spec = load_classifier(path, stated, dataset, (height, width))
     _check_shape(path, spec, image)
-    return published.to(image.device)
+    return network, spec.normalization
 
 
 def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:
@@ -120,14 +155,39 @@ def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:
         )
 
 
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # whatever an attribute of the module raises
+        raise UserError(
+            f"{name} cannot be copied ({type(error).__name__}: {error}): evaluate it by "
+            "MODULE:NAME and the file of its state dict"
+        ) from error
+
+
+def _scripted(path: Path) -> nn.Module:
+    try:
+        scripted: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"{path} is no file of TorchScript that can be read ({reason}): save it again by "
+            "torch.jit.save"
+        ) from error
+    return scripted
+
+
 def _exported(path: Path) -> nn.Module:
     try:
         with _no_pickles():
             return torch.export.load(path).module()
-    except (pickle.UnpicklingError, RuntimeError, AssertionError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} is no file of torch.export that can be read without running its code "
-            f"({str(error).splitlines()[0]}): export the network again by torch.export.save"
+            f"({reason}): export the network again by torch.export.save"
         ) from error
 
 
@@ -146,48 +206,116 @@ def _no_pickles() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _constructed(source: NetworkSource, num_classes: int) -> nn.Module:
-    module_name, _, name = source.model.partition(":")
-    try:
-        constructor = getattr(importlib.import_module(module_name), name)
-        parameters = inspect.signature(constructor).parameters
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+def _constructed(
+    source: ModelSource, num_classes: int | None
+) -> tuple[nn.Module, Normalization | None]:
+    """Return the network of MODULE:NAME, and the normalisation that its checkpoint states.
+
+    Without a checkpoint, the constructor must return the same weights each time: random ones are
+    nobody's model.
+    """
+    name = source.name
+
+    def build() -> nn.Module:
+        return _built(found, name, num_classes)
+
+    found = _imported(name)
+    if isinstance(found, nn.Module):
+        network = _copied(found, name)
+    elif callable(found):
+        network = build()
+    else:
+        raise UserError(f"{name} is a {type(found).__name__}, expected a constructor or a module")
+    normalization = None
+    if source.weights is not None:
+        checkpoint = read_checkpoint(source.weights)
+        expected = list(network.state_dict())
+        state = checkpoint.state_with(needed_keys(expected)) if expected else {}
+        normalization = checkpoint.normalization_beside(expected)
+        if normalization is not None:
+            state = {key: state[key] for key in state if key in expected or key not in _BESIDE}
+        load_strictly(network, state, str(source.weights))
+    elif not isinstance(found, nn.Module) and not _same_state(network, build()):
         raise UserError(
-            f"{source.model} names no constructor ({error}): expected MODULE:NAME as Python "
-            "imports it, such as torchvision.models:resnet18"
+            f"{name} has no weights: name their file with --weights; it builds other ones each time"
+        )
+    return network.eval(), normalization
+
+
+_BESIDE = ("mean", "std")
+
+
+def _imported(name: str) -> Any:
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as for python -m, when the installed command runs
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:  # the module's own code runs
+        raise UserError(
+            f"{name} names no constructor ({type(error).__name__}: {error}): expected MODULE:NAME "
+            "as Python imports it, such as torchvision.models:resnet18"
         ) from error
-    # torchvision's constructors take what is left as keywords, num_classes among them.
-    takes_classes = "num_classes" in parameters or any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()
-    )
-    network = constructor(num_classes=num_classes) if takes_classes else constructor()
-    if source.weights is None:
-        raise UserError(f"{source.model} has no weights: name their file with --weights")
-    load_strictly(network, read_checkpoint(source.weights), str(source.weights))
-    return network  # type: ignore[no-any-return]
+    return found
 
 
-class _Normalized(nn.Module):
-    """A network behind its normalisation."""
+def _built(constructor: Callable[..., Any], name: str, num_classes: int | None) -> nn.Module:
+    """Return the network that a constructor builds, for `num_classes` where it takes them."""
+    network: Any = None
+    for arguments in _arguments(constructor, num_classes):
+        try:
+            network = constructor(**arguments)
+            break
+        except (Exception, SystemExit) as error:  # the constructor is the user's
+            reason = f"{type(error).__name__}: {error}"
+    else:
+        raise UserError(
+            f"{name} cannot be called ({reason}): name a function that returns the network and "
+            "needs no argument but num_classes"
+        )
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{name} returns a {type(network).__name__}, expected a torch.nn.Module")
+    return network
 
-    mean: Tensor
-    std: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], image: Tensor
-    ) -> None:
-        super().__init__()
-        channels = image.shape[1]
-        if not len(mean) == len(std) == channels or min(std) <= 0:
-            raise UserError(
-                f"mean {mean} and std {std} do not fit images of {channels} channels: expected a "
-                "number for each channel, and std above 0"
-            )
-        self.network = network
-        self.register_buffer("mean", image.new_tensor(mean).view(-1, 1, 1))
-        self.register_buffer("std", image.new_tensor(std).view(-1, 1, 1))
+def _arguments(
+    constructor: Callable[..., Any], num_classes: int | None
+) -> Iterator[dict[str, int]]:
+    """Yield the arguments to try, one set after another."""
+    try:
+        parameters = inspect.signature(constructor).parameters
+    except (TypeError, ValueError):  # written in C
+        parameters = MappingProxyType({})
+    takes_others = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    if num_classes is not None and ("num_classes" in parameters or takes_others):
+        # torchvision's constructors take what is left as keywords, num_classes among them.
+        yield {"num_classes": num_classes}
+    if "num_classes" not in parameters or num_classes is None:
+        # So does every module without a constructor of its own, and has no use for them.
+        yield {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map pixels (N, C, H, W) in [0, 1] to logits (N, K)."""
-        logits: Tensor = self.network((x - self.mean) / self.std)
-        return logits
+
+def _same_state(one: nn.Module, other: nn.Module) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def _source_file(name: str) -> Path | None:
+    """Return the file of the code that MODULE:NAME names, where there is one."""
+    try:
+        found = _imported(name)
+        file = inspect.getsourcefile(found if callable(found) else type(found))
+    except (TypeError, UserError):
+        return None
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def _sha256_of_state(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, value in module.state_dict().items():
+        held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{key} {tuple(value.shape)} {value.dtype}\n".encode() + held.tobytes())
+    return digest.hexdigest()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.attacks.threat_model import predictions
 from pyrobust.files import atomic_path
 
 # The value of `broken_by` where no stage broke an image.
@@ -96,7 +97,7 @@ class Outcome:
         if len(rows):
             prediction, margin = _judge(logits_fn, x_adv, labels)
             allowed = threat.contains(x_adv, x)
-            wrong = prediction != labels
+            wrong = torch.ne(prediction, labels)
             refused = int((wrong & ~allowed).sum())
             lower = margin < torch.from_numpy(self.margin[rows]).to(margin)
             worse = (allowed & (wrong | lower)).cpu().numpy()
@@ -134,8 +135,12 @@ class Outcome:
 
 
 def _judge(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return predictions (N,) int64 and margins z_y - max over i ≠ y of z_i, (N,) float32."""
+    """Return predictions (N,) int64 and margins z_y - max over i ≠ y of z_i, (N,) float32.
+
+    Logits that are not finite predict no class, and their margin is -inf.
+    """
     with torch.no_grad():
         logits = logits_fn(x)
     loss, _ = ops.margin(logits, labels)
-    return logits.argmax(1), -loss
+    margin = torch.where(logits.isfinite().all(1), -loss, -torch.inf)
+    return predictions(logits), margin

@@ -75,6 +75,9 @@ SUFFIXES = (".pkl", ".th")
 # The network of a pickle that samples: that of the averaged weights.
 _SAMPLING = "G_ema"
 
+# A weight that every VDVAE has.
+_VDVAE = "decoder.out_net.out_conv.weight"
+
 _FORMAT = {"format": "pyrobust-generator-weights", "version": 1}
 
 
@@ -93,8 +96,8 @@ def convert_generator(source: Path, target: Path) -> None:
             raise UserError(f"{source} contains {', '.join(networks)} but not {_SAMPLING}")
         kind, state = "stylegan2", published_state(networks[_SAMPLING], str(source))
     else:
-        kind, state = "vdvae", read_checkpoint(source)
-        if "decoder.out_net.out_conv.weight" not in state:
+        kind, state = "vdvae", read_checkpoint(source).state_with([_VDVAE])
+        if _VDVAE not in state:
             raise UserError(
                 f"{source} does not hold a VDVAE; its keys begin with {', '.join(list(state)[:3])}"
             )

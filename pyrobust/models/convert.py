@@ -1,106 +1,186 @@
-"""Conversion between published `.pt` checkpoints and this project's `.safetensors`."""
+"""Published checkpoints as models of this project, and conversion between the two formats."""
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
+from typing import Any
 
 from pyrobust.errors import UserError
 from pyrobust.models.build import build_model
 from pyrobust.models.checkpoints import (
     architecture_of,
-    normalization_of,
+    published_state,
     read_checkpoint,
     write_checkpoint,
 )
 from pyrobust.models.files import load_model, load_strictly, save_model
 from pyrobust.models.layers import ImageClassifier
-from pyrobust.models.published import (
-    NORMALIZATION,
-    PUBLISHED,
-    Normalization,
-    download,
-    published_model,
-)
-from pyrobust.models.spec import ModelSpec
+from pyrobust.models.published import NORMALIZATION, PUBLISHED, download, published_model
+from pyrobust.models.spec import ModelSpec, agreed, stated_normalization
+
+logger = logging.getLogger(__name__)
+
+# The published networks use it; a file in their layout does not say so.
+_ACTIVATION = "silu"
+_IMAGE_SIZE = 32
 
 
-def convert_checkpoint(
-    source: str,
-    target: Path,
-    dataset: str | None,
-    activation: str,
-    image_size: int,
-    downloads: Path,
-) -> None:
+@dataclass(frozen=True)
+class Statements:
+    """What a user states about the model in a file; empty where nothing is stated.
+
+    Args:
+        dataset: the data set whose published normalisation the model uses.
+        activation: silu or relu.
+        image_size: (height, width) of its images.
+        mean, std: its normalisation, one number a channel or one for all.
+    """
+
+    dataset: str | None = None
+    activation: str | None = None
+    image_size: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+def convert_checkpoint(source: str, target: Path, stated: Statements, downloads: Path) -> None:
     """Write the weights of `source` to `target` in the format of its suffix.
 
     Args:
-        source: a `.pt` or `.safetensors` file, or (without a suffix) the name of a published
-            model, which is downloaded to `downloads`.
-        dataset, activation, image_size: what a `.pt` file does not tell of its model; not needed
-            where the file's name is that of a published model.
+        source: a file of a classifier, or the name of a published one, which is downloaded to
+            `downloads`.
 
     Raises:
-        UserError: an unknown suffix, a file that does not fit, or a normalisation that is missing.
+        UserError: an unknown suffix, a file that does not fit, a fact that nobody states, or one
+            that the file and the user state differently.
     """
     if target.suffix not in (".safetensors", ".pt"):
         raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors or .pt")
     path = Path(source)
-    if not path.suffix:
+    if not path.is_file() and not path.suffix:
         path = download(published_model(source), downloads)
-    if path.suffix == ".safetensors":
-        model, spec = load_model(path, "cpu")
-    else:
-        model, spec = load_published(path, dataset, activation, image_size)
+    model, spec = load_classifier(path, stated)
     if target.suffix == ".pt":
-        write_checkpoint(target, model)
+        write_checkpoint(target, model, spec)
     else:
         save_model(target, model, spec)
 
 
-def load_published(
+def load_classifier(
     path: Path,
-    dataset: str | None,
-    activation: str = "silu",
-    image_size: int = 32,
-    normalization: Normalization | None = None,
+    stated: Statements,
+    dataset: str | None = None,
+    image_size: tuple[int, int] = (_IMAGE_SIZE, _IMAGE_SIZE),
 ) -> tuple[ImageClassifier, ModelSpec]:
-    """Read a `.pt` checkpoint of the published layout; the model is in evaluation mode.
+    """Read a classifier of this project or of the published layout, in evaluation mode.
+
+    Each fact has one owner: the file that states it, else the publisher of a file by that name,
+    else the user. A second statement must agree with the owner's.
 
     Args:
-        dataset, activation, image_size: as for `convert_checkpoint`.
-        normalization: mean and std, in place of those of the data set or of the file.
+        dataset: data set whose published normalisation is assumed where nobody states one.
+        image_size: (height, width) assumed where nobody states it.
 
     Raises:
-        UserError: no such checkpoint, or a normalisation that is missing.
+        UserError: no such file, a normalisation that nobody states, or statements that differ.
     """
-    state = read_checkpoint(path)
-    spec = _spec_of(state, path, dataset, activation, image_size, normalization)
+    is_ours = path.suffix == ".safetensors"
+    statements: dict[str, Facts] = {}
+    if is_ours:
+        model, spec = load_model(path)
+        statements[str(path)] = _facts_of(spec)
+    else:
+        checkpoint = read_checkpoint(path)
+        state = published_state(checkpoint)
+        architecture, num_classes, channels = architecture_of(state, str(path))
+        statements[str(path)] = _facts_of(checkpoint.spec) if checkpoint.spec else {}
+        statements[f"the weights in {path}"] = {
+            "architecture": architecture,
+            "number of classes": num_classes,
+            "number of channels": channels,
+            "normalisation": checkpoint.normalization_beside(()),
+        }
+    if path.stem in PUBLISHED:
+        statements["the publisher of a file by that name"] = _facts_of(PUBLISHED[path.stem].spec)
+    statements["the user"] = _facts_stated(stated, statements)
+    facts = {
+        fact: agreed(fact, {who: known.get(fact) for who, known in statements.items()})
+        for fact in _FACTS
+    }
+    if is_ours:
+        return model, spec
+    spec = _spec(path, facts, dataset, image_size)
     model = build_model(spec)
     load_strictly(model, state, str(path))
     return model, spec
 
 
-def _spec_of(
-    state: dict[str, Tensor],
-    path: Path,
-    dataset: str | None,
-    activation: str,
-    image_size: int,
-    normalization: Normalization | None,
-) -> ModelSpec:
-    """Take a stored normalisation out of `state` and return what the file and the user tell."""
-    stored = normalization_of(state)
-    known = normalization or stored
-    if path.stem in PUBLISHED and normalization is None:
-        return PUBLISHED[path.stem].spec
-    architecture, num_classes, channels = architecture_of(state, str(path))
-    if known is None and dataset not in NORMALIZATION:
+Facts = Mapping[str, Any]
+
+_FACTS = (
+    "architecture",
+    "number of classes",
+    "number of channels",
+    "activation",
+    "image size",
+    "normalisation",
+)
+
+
+def _facts_of(spec: ModelSpec) -> Facts:
+    height, width, channels = spec.image_shape
+    values = (spec.architecture, spec.num_classes, channels, spec.activation, (height, width))
+    return dict(zip(_FACTS, (*values, spec.normalization), strict=True))
+
+
+def _facts_stated(stated: Statements, others: Mapping[str, Facts]) -> Facts:
+    """Return what the user states of a model with as many channels as `others` say."""
+    channels = next(facts["number of channels"] for facts in others.values() if facts)
+    if stated.dataset is not None and stated.dataset not in NORMALIZATION:
         raise UserError(
-            f"{path} does not tell how its model normalises pixels and dataset is '{dataset}': "
-            f"expected one of {', '.join(NORMALIZATION)}; 'pyrobust convert' takes its name as "
-            "--dataset, 'pyrobust evaluate' the numbers as --mean and --std"
+            f"no published normalisation is known for '{stated.dataset}': name one of "
+            f"{', '.join(NORMALIZATION)} as --dataset, or give the numbers as --mean and --std"
         )
-    mean, std = known or NORMALIZATION[str(dataset)]
-    shape = (image_size, image_size, channels)
-    return ModelSpec(architecture, activation, num_classes, shape, mean, std)
+    normalization = agreed(
+        "normalisation",
+        {
+            f"--dataset {stated.dataset}": NORMALIZATION.get(str(stated.dataset)),
+            "--mean and --std": stated_normalization(stated.mean, stated.std, channels),
+        },
+    )
+    return {
+        "activation": stated.activation,
+        "image size": stated.image_size,
+        "normalisation": normalization,
+    }
+
+
+def _spec(path: Path, facts: Facts, dataset: str | None, image_size: tuple[int, int]) -> ModelSpec:
+    """Return the specification of a checkpoint; what nobody states is as published, and logged."""
+    normalization = facts["normalisation"] or NORMALIZATION.get(str(dataset))
+    if normalization is None:
+        raise UserError(
+            f"{path} does not state how its model normalises pixels, and no published "
+            f"normalisation is known for the data set '{dataset}': give the numbers as --mean and "
+            f"--std, or convert it with --dataset {' or '.join(NORMALIZATION)}"
+        )
+    assumed = []
+    if facts["activation"] is None:
+        assumed.append(f"activation {_ACTIVATION}")
+    if facts["normalisation"] is None:
+        assumed.append(f"mean {normalization[0]} and std {normalization[1]} of {dataset}")
+    if assumed:
+        logger.warning(
+            "%s does not state everything about its model: assuming %s, as published checkpoints "
+            "have; 'pyrobust convert' takes other values",
+            path,
+            " and ".join(assumed),
+        )
+    return ModelSpec(
+        facts["architecture"],
+        facts["activation"] or _ACTIVATION,
+        facts["number of classes"],
+        (*(facts["image size"] or image_size), facts["number of channels"]),
+        *normalization,
+    )

@@ -1,6 +1,7 @@
 """Weights on the disk: safetensors with the spec beside them."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +12,9 @@ from pyrobust.models.build import build_model
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.spec import ModelSpec
 from pyrobust.tensors import read_tensors, write_tensors
+
+# Counts batches for momentum=None only; PyTorch, too, loads files from before it existed.
+_OPTIONAL = "num_batches_tracked"
 
 _FORMAT = {"format": "pyrobust-model", "version": 1}
 
@@ -25,12 +29,15 @@ def save_model(path: Path, model: nn.Module | Mapping[str, Tensor], spec: ModelS
     write_tensors(path, state, {**_FORMAT, "spec": spec.to_json()})
 
 
-def load_model(path: Path, device: str | torch.device) -> tuple[ImageClassifier, ModelSpec]:
+def load_model(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[ImageClassifier, ModelSpec]:
     """Read a model that `save_model` wrote; it is in evaluation mode.
 
     Raises:
         UserError: the file is missing, no model of this project, or its keys do not fit its spec.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} is missing: 'pyrobust train' or 'pyrobust convert' writes it")
     state, facts = read_tensors(path, f"'pyrobust convert IN {path.name}' makes it from a .pt file")
@@ -46,6 +53,8 @@ def load_model(path: Path, device: str | torch.device) -> tuple[ImageClassifier,
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copy `state` into `model`.
 
+    Only counters of batches may be missing, as in files from before PyTorch kept them.
+
     Args:
         source: where the state comes from, for the message.
 
@@ -54,7 +63,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     """
     expected = model.state_dict()
     mistakes = {
-        "missing": [key for key in expected if key not in state],
+        "missing": [key for key in needed_keys(expected) if key not in state],
         "unexpected": [key for key in state if key not in expected],
         "of another shape": [
             f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
@@ -65,4 +74,9 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
     if any(mistakes.values()):
         told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in mistakes.items() if keys)
         raise UserError(f"{source} does not fit {type(model).__name__} ({told})")
-    model.load_state_dict(dict(state))
+    model.load_state_dict({**expected, **state})
+
+
+def needed_keys(expected: Iterable[str]) -> list[str]:
+    """Return the keys of a state dict without those that older files do not have."""
+    return [key for key in expected if not key.endswith(_OPTIONAL)]

@@ -21,13 +21,10 @@ from pathlib import Path
 
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of, write_text
-from pyrobust.models.spec import ModelSpec
+from pyrobust.models.spec import ModelSpec, Normalization
 
 _DEEPMIND = "https://storage.googleapis.com/dm-adversarial-robustness/"
 _EDM = "https://huggingface.co/wzekai99/DM-Improves-AT/resolve/main/checkpoint/"
-
-# Mean and standard deviation, a number a channel each.
-Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
 # What the published models normalise by.
 NORMALIZATION: dict[str, Normalization] = {

@@ -1,10 +1,19 @@
-"""What defines a classifier apart from its weights."""
+"""What defines a classifier apart from its weights, and who may state it."""
 
 import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pyrobust.config.fields import check_architecture
 from pyrobust.errors import UserError
+
+# Mean and standard deviation, one number a channel each, for pixels in [0, 1].
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+
+# Numbers that were rounded to float32 and back count as the same statement.
+_SAME = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +48,7 @@ class ModelSpec:
         if self.num_classes < 2:
             raise UserError(f"num_classes is {self.num_classes}, expected at least 2")
         channels = self.image_shape[2]
-        if not len(self.mean) == len(self.std) == channels:
-            raise UserError(
-                f"mean {self.mean} and std {self.std} do not fit images of {channels} channels: "
-                "expected one number a channel"
-            )
-        if min(self.std) <= 0:
-            raise UserError(f"std is {self.std}, expected numbers above 0")
+        check_normalization((self.mean, self.std), channels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""
@@ -54,10 +57,89 @@ class ModelSpec:
             for key, value in dataclasses.asdict(self).items()
         }
 
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and standard deviation of each channel."""
+        return self.mean, self.std
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        read: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**read)
+        """Read what `to_json` wrote.
+
+        Raises:
+            UserError: the values are not those of a specification.
+        """
+        try:
+            read: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in values.items()
+            }
+            return cls(**read)
+        except (AttributeError, TypeError, ValueError, IndexError) as error:
+            raise UserError(f"{values!r} is not the specification of a model ({error})") from error
+
+
+def check_normalization(normalization: Normalization, channels: int) -> None:
+    """Check that there is a finite mean and a positive standard deviation for each channel.
+
+    Raises:
+        UserError: names the numbers and the channels.
+    """
+    mean, std = normalization
+    if (
+        not len(mean) == len(std) == channels
+        or not all(map(math.isfinite, (*mean, *std)))
+        or min(std) <= 0
+    ):
+        raise UserError(
+            f"mean {mean} and std {std} do not fit images of {channels} channels: expected a "
+            "finite number for each channel, and std above 0"
+        )
+
+
+def stated_normalization(
+    mean: tuple[float, ...], std: tuple[float, ...], channels: int
+) -> Normalization | None:
+    """Return what a user states as `mean` and `std`; a single number is for every channel.
+
+    Returns None where both are empty.
+
+    Raises:
+        UserError: one is given without the other, or they do not fit the channels.
+    """
+    if not mean and not std:
+        return None
+    if not mean or not std:
+        given, other = ("mean", "std") if mean else ("std", "mean")
+        raise UserError(f"{given} is given without {other}: a normalisation needs both")
+    stated = (mean * channels if len(mean) == 1 else mean, std * channels if len(std) == 1 else std)
+    check_normalization(stated, channels)
+    return stated
+
+
+def agreed(fact: str, statements: Mapping[str, Any]) -> Any:
+    """Return the value of a fact on which everyone who states it agrees; None if nobody does.
+
+    Args:
+        fact: what is stated, for the message.
+        statements: who states it → the value, None where they do not; the owner first.
+
+    Raises:
+        UserError: names two who state different values.
+    """
+    made = [(who, value) for who, value in statements.items() if value is not None]
+    for (who, value), (other, another) in itertools.pairwise(made):
+        if not _same(value, another):
+            raise UserError(
+                f"{who} states the {fact} {value}, but {other} states {another}: leave the second "
+                "statement out, or correct it"
+            )
+    return made[0][1] if made else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, abs_tol=_SAME)
+    return bool(one == other)

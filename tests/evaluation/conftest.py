@@ -10,7 +10,8 @@ from pyrobust.config.data import DatasetSettings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data import Dataset
 from pyrobust.data.prepare import make_dataset
-from pyrobust.evaluation.model_sources import NetworkSource
+from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.evaluation.model_sources import ModelSource
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.models import ModelSpec, build_model, save_model
 
@@ -52,4 +53,6 @@ def model_file(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def subject(model_file: Path, digits: Path) -> Subject:
     """That network on the test images, under a ball that breaks some of them."""
     threat = ThreatSettings(norm="linf", epsilon="16/255")
-    return Subject.open(NetworkSource(str(model_file)), digits, "test", threat, "cpu")
+    return Subject.open(
+        ModelSource(str(model_file)), LabelledImages.of_dataset(digits), threat, "cpu"
+    )

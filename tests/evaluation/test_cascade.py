@@ -58,7 +58,7 @@ def test_stages_break_images_in_order(subject: Subject, cascade: Cascade, tmp_pa
     assert (outcome.margin[outcome.broken_by >= 0] <= 0).all()
     assert (outcome.adversarial_prediction[outcome.standing] >= 0).all()
     broken = outcome.broken_by >= 0
-    labels = subject.labels[:48]
+    labels = subject.images.labels[:48]
     assert (outcome.adversarial_prediction[broken] != labels[broken]).all()
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel
+from pyrobust.attacks.threat_model import is_broken
 from pyrobust.evaluation.attack_stages import Cascade, apgd_stage
 from pyrobust.evaluation.autoattack import square_stage
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
+from pyrobust.evaluation.checks import Check, at_least, check_masking, check_model, check_square
 from pyrobust.evaluation.model_under_test import Subject
 
 THREAT = ThreatModel("linf", 16 / 255)
@@ -19,7 +20,7 @@ THREAT = ThreatModel("linf", 16 / 255)
 
 def failures(logits_fn: LogitsFn, subject: Subject) -> set[str]:
     x, labels = subject.load(range(32))
-    checks = check_model(FixedPasses(logits_fn, 32), x, labels)
+    checks = check_model(FixedPasses(logits_fn, 32), x, labels, THREAT)
     return {check.name for check in checks if not check.passed}
 
 
@@ -94,7 +95,7 @@ def test_chance_queries_and_transferred_points_show_masking(subject: Subject) ->
         lambda x: (4 * subject.logits_fn(x)).round(),
         subject,
         subject.logits_fn,
-        ThreatModel("linf", 64 / 255),
+        ThreatModel("linf", 112 / 255),
     )
     assert {
         "gradient_beats_chance",
@@ -103,7 +104,9 @@ def test_chance_queries_and_transferred_points_show_masking(subject: Subject) ->
     } <= failed
 
 
-@pytest.mark.parametrize("threat", [THREAT, ThreatModel("l2", 1.0)], ids=["linf", "l2"])
+@pytest.mark.parametrize(
+    "threat", [ThreatModel("linf", 32 / 255), ThreatModel("l2", 1.0)], ids=["linf", "l2"]
+)
 def test_one_step_that_beats_many_shows_masking(threat: ThreatModel, subject: Subject) -> None:
     def on_grey_levels(x: Tensor) -> Tensor:
         """The same answers, with a gradient at images of 256 grey levels and nowhere else."""
@@ -148,3 +151,34 @@ def test_an_honest_network_stands_no_better_against_its_own_points(subject: Subj
 def test_nothing_is_said_about_masking_where_no_image_is_right(subject: Subject) -> None:
     x, labels = subject.load(range(0))
     assert check_masking(subject.logits_fn, x, labels, THREAT, seed=0) == []
+
+
+def moved_to_nan(subject: Subject) -> LogitsFn:
+    """The same network, whose logits are NaN once a pixel is not one of 256 grey levels."""
+
+    def logits(x: Tensor) -> Tensor:
+        levels = 255 * x
+        whole = ((levels - levels.round()).abs() < 1e-3).flatten(1).all(1, keepdim=True)
+        return torch.where(whole, subject.logits_fn(x), torch.nan)
+
+    return logits
+
+
+def test_logits_that_turn_nan_in_the_ball_are_caught(subject: Subject) -> None:
+    assert "finite_logits" in failures(moved_to_nan(subject), subject)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_images_fail_no_check_by_chance(count: int, subject: Subject) -> None:
+    x, labels = subject.load(range(count))
+    logits_fn = FixedPasses(subject.logits_fn, 32)
+    right = ~is_broken(logits_fn(x), labels)
+    checks = check_model(logits_fn, x, labels, THREAT)
+    checks += check_masking(logits_fn, x[right], labels[right], THREAT, seed=0)
+    assert [check for check in checks if not check.passed] == []
+
+
+def test_the_tail_of_the_binomial_is_exact() -> None:
+    assert at_least(0, 0, 0.5) == 1
+    assert at_least(7, 7, 0.5) == pytest.approx(2**-7)
+    assert at_least(1, 3, 0.05) == pytest.approx(1 - 0.95**3)

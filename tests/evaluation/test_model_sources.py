@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from pyrobust.errors import UserError
-from pyrobust.evaluation.model_sources import NetworkSource, open_network
+from pyrobust.evaluation.model_sources import ModelSource, open_model
 from pyrobust.models import ModelSpec, build_model
 from pyrobust.models.published import NORMALIZATION
 
@@ -44,9 +44,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", ["tiny", "torchvision_like", "fixed"])
 def test_a_constructor_with_weights_is_the_scripted_network(module: Path, name: str) -> None:
-    source = NetworkSource(f"elsewhere:{name}", module / "weights.pt")
-    network = open_network(source, IMAGE, 4, "small")
-    scripted = open_network(NetworkSource(str(module / "scripted.pt")), IMAGE, 4, "small")
+    source = ModelSource(f"elsewhere:{name}", module / "weights.pt")
+    network = open_model(source, IMAGE, 4, "small")
+    scripted = open_model(ModelSource(str(module / "scripted.pt")), IMAGE, 4, "small")
     x = torch.rand(3, 1, 4, 4)
     torch.testing.assert_close(network(x), scripted(x))
     for opened in (network, scripted):
@@ -55,9 +55,9 @@ def test_a_constructor_with_weights_is_the_scripted_network(module: Path, name: 
 
 
 def test_normalisation_is_applied(module: Path) -> None:
-    source = NetworkSource(str(module / "scripted.pt"))
-    plain = open_network(source, IMAGE, 4, "small")
-    normalised = open_network(replace(source, mean=(0.3,), std=(0.5,)), IMAGE, 4, "small")
+    source = ModelSource(str(module / "scripted.pt"))
+    plain = open_model(source, IMAGE, 4, "small")
+    normalised = open_model(replace(source, mean=(0.3,), std=(0.5,)), IMAGE, 4, "small")
     x = torch.rand(3, 1, 4, 4)
     torch.testing.assert_close(normalised(x), plain((x - 0.3) / 0.5))
 
@@ -71,48 +71,51 @@ def test_normalisation_is_applied(module: Path) -> None:
         ({"model": "weights.pt"}, "is neither a WideResNet nor a pre-activation ResNet"),
         ({"model": "page.pt"}, "no web page in its place"),
         ({"model": "absent.pt"}, "absent.pt is missing"),
-        ({"mean": (0.5,), "std": ()}, "do not fit images of 1 channels"),
+        ({"mean": (0.5,), "std": ()}, "mean is given without std"),
+        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "do not fit images of 1 channels"),
         ({"mean": (0.5,), "std": (0.0,)}, "do not fit images of 1 channels"),
     ],
 )
 def test_bad_sources_are_one_sentence(
     module: Path, changes: dict[str, object], message: str
 ) -> None:
-    source = NetworkSource("elsewhere:tiny", module / "weights.pt")
+    source = ModelSource("elsewhere:tiny", module / "weights.pt")
     if str(changes.get("model", "")).endswith(".pt"):
-        changes = {**changes, "model": str(module / str(changes["model"]))}
+        changes = {"model": str(module / str(changes["model"])), "weights": None}
     with pytest.raises(UserError, match=message):
-        open_network(replace(source, **changes), IMAGE, 4, "small")
+        open_model(replace(source, **changes), IMAGE, 4, "small")
 
 
 def test_networks_for_other_images_or_classes_are_refused(module: Path) -> None:
-    source = NetworkSource(str(module / "scripted.pt"))
-    with pytest.raises(UserError, match=r"does not take 3 images of shape \(1, 5, 5\)"):
-        open_network(source, torch.zeros(1, 1, 5, 5), 4, "small")
+    source = ModelSource(str(module / "scripted.pt"))
+    with pytest.raises(
+        UserError, match=r"fails on 3 images of shape \(1, 5, 5\) with RuntimeError"
+    ):
+        open_model(source, torch.zeros(1, 1, 5, 5), 4, "small")
     with pytest.raises(UserError, match=r"output of shape \(3, 4\), but the data set has 7"):
-        open_network(source, IMAGE, 7, "small")
+        open_model(source, IMAGE, 7, "small")
 
 
 def test_sources_are_told_apart(module: Path) -> None:
-    source = NetworkSource("elsewhere:tiny", module / "weights.pt")
+    source = ModelSource("elsewhere:tiny", module / "weights.pt")
     identities = [
         changed.identity()
         for changed in (
             source,
             replace(source, model="elsewhere:fixed"),
             replace(source, mean=(0.5,)),
-            NetworkSource(str(module / "scripted.pt")),
+            ModelSource(str(module / "scripted.pt")),
         )
     ]
     assert all(identities.count(identity) == 1 for identity in identities)
 
 
-def exported(network: nn.Module, path: Path, any_number: bool = True) -> NetworkSource:
+def exported(network: nn.Module, path: Path, any_number: bool = True) -> ModelSource:
     images = torch.rand(2, *IMAGE.shape[1:])
     dimensions = ({0: torch.export.Dim("images", max=1024)},) if any_number else None
     program = torch.export.export(network.eval(), (images,), dynamic_shapes=dimensions)
     torch.export.save(program, path)
-    return NetworkSource(str(path))
+    return ModelSource(str(path))
 
 
 def convolution() -> nn.Module:
@@ -126,7 +129,7 @@ def convolution() -> nn.Module:
 
 def test_an_exported_network_is_the_one_that_was_exported(tmp_path: Path) -> None:
     network = convolution()
-    opened = open_network(exported(network, tmp_path / "network.pt2"), IMAGE, 4, "small")
+    opened = open_model(exported(network, tmp_path / "network.pt2"), IMAGE, 4, "small")
     for count in (1, 5, 16):
         x = torch.rand(count, 1, 4, 4).requires_grad_()
         torch.testing.assert_close(opened(x), network(x))
@@ -136,8 +139,8 @@ def test_an_exported_network_is_the_one_that_was_exported(tmp_path: Path) -> Non
 
 def test_a_network_exported_for_one_number_of_images_is_refused(tmp_path: Path) -> None:
     source = exported(convolution(), tmp_path / "network.pt2", any_number=False)
-    with pytest.raises(UserError, match=r"does not take 3 images .*torch\.export\.Dim"):
-        open_network(source, IMAGE, 4, "small")
+    with pytest.raises(UserError, match=r"fails on 3 images .*torch\.export\.Dim"):
+        open_model(source, IMAGE, 4, "small")
 
 
 def test_nothing_that_a_file_brings_along_is_run(tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_nothing_that_a_file_brings_along_is_run(tmp_path: Path) -> None:
     torch.save(Opens(), tmp_path / "checkpoint.pt")
     for name in ("network.pt2", "checkpoint.pt"):
         with pytest.raises(UserError):
-            open_network(NetworkSource(str(tmp_path / name)), IMAGE, 4, "small")
+            open_model(ModelSource(str(tmp_path / name)), IMAGE, 4, "small")
     assert not (tmp_path / "proof").exists()
 
 
@@ -180,25 +183,25 @@ def wrapped(state: dict[str, torch.Tensor], kind: str) -> dict[str, object]:
 def test_published_checkpoints_are_taken_as_they_are(kind: str, tmp_path: Path) -> None:
     model = build_model(SPEC)
     torch.save(wrapped(model.state_dict(), kind), tmp_path / "published.pt")
-    source = NetworkSource(str(tmp_path / "published.pt"))
+    source = ModelSource(str(tmp_path / "published.pt"))
     # RobustBench's file holds its normalisation; that of the others is their data set's.
     dataset = "flowers" if kind == "robustbench" else "cifar10"
-    opened = open_network(source, PIXELS[:1], 10, dataset)
+    opened = open_model(source, PIXELS[:1], 10, dataset)
     torch.testing.assert_close(opened(PIXELS), model(PIXELS))
-    given = open_network(replace(source, mean=SPEC.mean, std=SPEC.std), PIXELS[:1], 10, "flowers")
+    given = open_model(replace(source, mean=SPEC.mean, std=SPEC.std), PIXELS[:1], 10, "flowers")
     torch.testing.assert_close(given(PIXELS), model(PIXELS))
 
 
 def test_a_published_checkpoint_without_normalisation_asks_for_it(tmp_path: Path) -> None:
     torch.save(build_model(SPEC).state_dict(), tmp_path / "published.pt")
-    with pytest.raises(UserError, match=r"dataset is 'flowers': .* --mean and --std"):
-        open_network(NetworkSource(str(tmp_path / "published.pt")), PIXELS[:1], 10, "flowers")
+    with pytest.raises(UserError, match=r"does not state how .*'flowers': .* --mean and --std"):
+        open_model(ModelSource(str(tmp_path / "published.pt")), PIXELS[:1], 10, "flowers")
 
 
 def test_a_torchvision_network_is_taken_with_its_state_dict(tmp_path: Path) -> None:
     network = torchvision.models.mobilenet_v3_small(num_classes=7).eval()
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    source = NetworkSource("torchvision.models:mobilenet_v3_small", tmp_path / "weights.pt")
+    source = ModelSource("torchvision.models:mobilenet_v3_small", tmp_path / "weights.pt")
     x = torch.rand(3, 3, 32, 32)
-    opened = open_network(source, x[:1], 7, "flowers")
+    opened = open_model(source, x[:1], 7, "flowers")
     torch.testing.assert_close(opened(x), network(x), rtol=1e-4, atol=1e-5)

@@ -9,7 +9,8 @@ from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, FixedPasses, apgd
 from pyrobust.attacks.threat_model import is_broken
 from pyrobust.config.evaluation import ThreatSettings
-from pyrobust.evaluation.model_sources import NetworkSource
+from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.evaluation.model_sources import ModelSource
 from pyrobust.evaluation.model_under_test import Subject
 from tests.attacks.public import public_walk
 
@@ -23,7 +24,9 @@ def test_of_a_thousand_images_at_most_one_ends_otherwise(
     norm: str, epsilon: str, loss: str, model_file: Path, digits: Path
 ) -> None:
     threat = ThreatSettings(norm=norm, epsilon=epsilon)
-    subject = Subject.open(NetworkSource(str(model_file)), digits, "train", threat, "cpu")
+    subject = Subject.open(
+        ModelSource(str(model_file)), LabelledImages.of_dataset(digits, "train"), threat, "cpu"
+    )
     x, labels = subject.load(range(NUM_IMAGES))
     right = torch.nonzero(~is_broken(subject.logits_fn(x), labels)).flatten()
     x, labels = x[right], labels[right]

@@ -64,7 +64,7 @@ def test_evaluate_writes_all_that_the_formats_promise(
 
     rows = pq.read_table(tmp_path / "rows.parquet").to_pandas()
     assert list(rows["image"]) == list(range(40))
-    assert list(rows["label"]) == list(subject.labels[:40])
+    assert list(rows["label"]) == list(subject.images.labels[:40])
     standing = rows["clean_correct"] & rows["broken_by"].isna()
     assert standing.sum() == stages[-1]["num_standing"]
     x_adv = torch.from_numpy(np.load(tmp_path / "adversarial.npy", allow_pickle=False))

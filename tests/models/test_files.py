@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from pyrobust.cli import app
 from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, load_model, save_model
-from pyrobust.models.checkpoints import architecture_of, read_checkpoint
-from pyrobust.models.convert import convert_checkpoint
+from pyrobust.models.checkpoints import architecture_of, published_state, read_checkpoint
+from pyrobust.models.convert import Statements, convert_checkpoint
 from pyrobust.models.published import PUBLISHED, download, published_model
 
 SPEC = ModelSpec(
@@ -104,7 +104,7 @@ def test_published_wrappings_give_the_same_state(
 ) -> None:
     path = tmp_path / "weights.pt"
     torch.save(WRAPPINGS[wrapping](model.state_dict()), path)
-    state = read_checkpoint(path)
+    state = published_state(read_checkpoint(path))
     assert_same(state, model.state_dict())
     assert architecture_of(state, str(path)) == ("wrn-10-1", 10, 3)
 
@@ -132,11 +132,11 @@ def test_a_checkpoint_that_would_run_code_is_refused(
 
 def test_a_file_without_a_state_dict_or_of_an_unknown_network_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"found \['epoch'\]"):
+    with pytest.raises(UserError, match=r"found a dictionary of \['epoch'\]"):
         read_checkpoint(tmp_path / "a.pt")
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "b.pt")
     with pytest.raises(UserError, match="neither a WideResNet nor"):
-        architecture_of(read_checkpoint(tmp_path / "b.pt"), "b.pt")
+        architecture_of(published_state(read_checkpoint(tmp_path / "b.pt")), "b.pt")
 
 
 @pytest.mark.parametrize("architecture", ["wrn-16-2", "resnet-18", "resnet-34"])
@@ -164,14 +164,14 @@ def test_the_command_line_converts_there_and_back(model: ImageClassifier, tmp_pa
 
 
 def convert(source: Path, target: Path, dataset: str | None = None) -> None:
-    convert_checkpoint(str(source), target, dataset, "silu", 32, source.parent)
+    convert_checkpoint(str(source), target, Statements(dataset), source.parent)
 
 
 def test_conversion_asks_for_what_the_file_does_not_tell(
     model: ImageClassifier, tmp_path: Path
 ) -> None:
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"expected one of cifar10, .* its name as --dataset"):
+    with pytest.raises(UserError, match=r"does not state how .* --dataset cifar10 or"):
         convert(tmp_path / "weights.pt", tmp_path / "out.safetensors")
     with pytest.raises(UserError, match="'wrn' is no published model; expected one of cifar10_l"):
         convert(Path("wrn"), tmp_path / "out.safetensors")

@@ -1,0 +1,52 @@
+"""What an evaluation found, in lines that a person can read."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pyrobust.evaluation.intervals import wilson_interval
+from pyrobust.files import read_json
+
+# The file that an evaluation writes last.
+RESULT = "evaluation.json"
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Return the accuracies of `evaluation.json` in one line, with a 95 % interval."""
+    attacks = "AA+MT" if result["autoattack"] is None else "AA+MT and AutoAttack"
+    count, robust = result["num_images"], result["worst"]
+    low, high = wilson_interval(round(robust * count), count)
+    return (
+        f"clean {100 * result['clean_accuracy']:.1f} %, robust {100 * robust:.1f} % "
+        f"[{100 * low:.1f}, {100 * high:.1f}] under {attacks}: {result['norm']} "
+        f"{result['epsilon']}, {count:,} images of {result['dataset']} ({result['split']})"
+    )
+
+
+def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the headline, then the checks that failed and the notes, a line each."""
+    yield headline(result)
+    for check in result["checks"]:
+        if not check["passed"]:
+            yield f"check {check['name']} failed: {check['seen']}"
+    yield from result["notes"]
+
+
+def describe_evaluation(folder: Path) -> Iterator[str]:
+    """Yield one line a fact about a folder that `pyrobust evaluate` wrote.
+
+    Raises:
+        UserError: it holds no `evaluation.json`, or a damaged one.
+    """
+    result = read_json(folder / RESULT, "pyrobust evaluate")
+    yield from describe_result(result)
+    cascades = {"AA+MT": result, "AutoAttack": result["autoattack"]}
+    for name, cascade in cascades.items():
+        for stage in cascade["stages"] if cascade else ():
+            accuracy = 100 * stage["robust_accuracy"]
+            yield f"{name}, after {stage['name']} ({stage['attack']}): {accuracy:.1f} %"
+    for point in result["curve"]:
+        yield f"radius {point['epsilon']}: {100 * point['robust_accuracy']:.1f} %"
+    yield f"checks passed: {sum(check['passed'] for check in result['checks'])} of " + str(
+        len(result["checks"])
+    )
