@@ -61,12 +61,14 @@ def _take(file: Path, locks: ExitStack) -> bool:
 
 def _visible_gpus() -> list[str]:
     """Return the GPUs that CUDA would show, or nothing where they are fewer than two."""
-    named = os.environ.get(_VISIBLE)
+    named = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
+    # CUDA shows a process one MIG instance at most, so torch cannot count them.
+    if named and all(name.startswith("MIG-") for name in named):
+        return named
     # Answers at once on most machines: torch takes seconds to import.
-    if len(list(Path("/dev").glob("nvidia[0-9]*"))) < 2 or (named and "," not in named):
+    if len(list(Path("/dev").glob("nvidia[0-9]*"))) < 2 or len(named) == 1:
         return []
     import torch
 
     count = torch.cuda.device_count()
-    names = named.split(",") if named else map(str, range(count))
-    return [name.strip() for name in names][:count]
+    return (named or [str(number) for number in range(count)])[:count]

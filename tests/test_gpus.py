@@ -56,6 +56,19 @@ def test_jobs_side_by_side_get_different_gpus_and_share_when_none_is_left(tmp_pa
         assert visible() == "0"
 
 
+def test_processes_take_different_mig_instances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
+    both = "MIG-ab, MIG-cd"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", both)
+    with own_gpus(1):
+        assert visible() == "MIG-ab"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", both)
+        with own_gpus(1):
+            assert visible() == "MIG-cd"
+
+
 def test_too_few_free_gpus_are_left_to_others(tmp_path: Path) -> None:
     with taken(1, ["0", "1"], tmp_path), taken(2, ["0", "1"], tmp_path):
         assert visible() == "0"  # as it was
