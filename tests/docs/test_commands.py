@@ -23,12 +23,15 @@ PROGRAMS = ("snakemake", "pyrobust", "python", "make", "source", "docker", "appt
 # Commands that no test runs, by how they start, and why.
 NOT_RUN = {
     "git clone": "the address is the reader's",
+    "make core": "builds the core, which the tests stand on: tests/ops/test_builds.py",
     "make install": "minutes of a fresh environment",
     "make demo": "minutes of a fresh environment; the demo's experiment is planned below",
     "make test": "runs this test",
     "snakemake --report": "bundles what was made before: tests/workflow/test_report.py",
     "source .venv/bin/activate": "the tests run inside that environment",
     "pip download": "downloads from the package index",
+    "pip install": "installs a file of the reader's",
+    "pip wheel": "builds the core again",
     "docker": "no container runtime at hand",
     "apptainer": "no container runtime at hand",
     "torchrun": "several processes: tests/training",
