@@ -19,7 +19,7 @@ def own_gpus(count: int) -> Iterator[None]:
 
     Enter it before CUDA starts. Where too few are free, or there is no choice, nothing is hidden.
     """
-    # GPUs are numbered anew in each job of Slurm.
+    # Slurm renumbers GPUs in each job.
     place = f"pyrobust-{os.getuid()}", os.environ.get("SLURM_JOB_ID", "")
     with taken(count, _visible_gpus(), Path(tempfile.gettempdir(), *place)):
         yield

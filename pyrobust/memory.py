@@ -9,7 +9,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Let freed memory be used again by this process instead of going back to the system.
 
-    By default glibc maps every large activation anew, and the kernel then clears each page: a
+    By default glibc maps every large activation again, and the kernel then clears each page: a
     fifth of a training step on a CPU. The peak stays; only the valleys between are filled up.
     Does nothing with other C libraries.
     """

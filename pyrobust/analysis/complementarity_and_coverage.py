@@ -91,7 +91,7 @@ def coverage(neighbours: Neighbours, set_size: int) -> float:
 
 
 def _covered(neighbours: Neighbours, set_size: int) -> np.ndarray:
-    """Tell which images of a set are the nearest of some sample, (set_size,) bool."""
+    """Return which images of a set are the nearest of some sample, (set_size,) bool."""
     covered = np.zeros(set_size + 1, bool)
     covered[neighbours.index] = True  # the last place takes -1: nothing was found
     return covered[:-1]

@@ -31,7 +31,7 @@ def extract_features(
     settings: FeatureSettings,
     known: Path | None = None,
 ) -> None:
-    """Write the features of a draw of the stores' images, and go on where a run was killed.
+    """Write the features of a draw of the stores' images; an interrupted run resumes.
 
     Args:
         stores: read as one, in this order.

@@ -44,7 +44,7 @@ class TrainingDistances:
         return {"samples_sha256": samples.sha256, **self.source}
 
     def measure(self, samples: SampleStore, output: Path) -> None:
-        """Write the distance of every sample; a killed run goes on.
+        """Write the distance of every sample; an interrupted run resumes.
 
         Raises:
             UserError: the samples have another shape than the training images.

@@ -140,7 +140,7 @@ class KnownFeatures:
 
 
 def _are_of(features: FeatureSet, stores: Sequence[SampleStore]) -> bool:
-    """Tell whether the samples of all stores come from the generator of this part."""
+    """Return whether the samples of all stores come from the generator of this part."""
     samples = features.part.get("samples", {}).items()
     return bool(samples) and all(store.provenance.items() >= samples for store in stores)
 

@@ -41,7 +41,7 @@ def detect_layout(folder: Path, name: str) -> str:
     """Return the layout of the raw files in `folder`; a missing torchvision set is downloaded.
 
     Args:
-        name: the data set's name, which tells what to do where `folder` is missing.
+        name: the data set's name, which decides what to do if `folder` is missing.
 
     Raises:
         UserError: nothing there is known; the message says where to put what.

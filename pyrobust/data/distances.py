@@ -22,7 +22,7 @@ _COLUMNS = {"distances": Column("float32")}
 
 
 class DistanceWriter:
-    """Writes distances; a later writer with equal arguments goes on where it was killed.
+    """Writes distances; a later writer with equal arguments resumes where it stopped.
 
     Args:
         total: samples that will be measured.

@@ -21,7 +21,7 @@ _SHARD_BYTES = 1 << 26
 
 
 class FeatureWriter:
-    """Writes a feature set; a later writer with equal arguments goes on where it was killed.
+    """Writes a feature set; a later writer with equal arguments resumes where it stopped.
 
     Args:
         total: images that the set will hold.

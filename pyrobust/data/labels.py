@@ -44,7 +44,7 @@ _CONDITION = {"condition_scores": Column("float32")}
 
 
 class LabelWriter:
-    """Writes labels and scores; a later writer with equal arguments goes on where it was killed.
+    """Writes labels and scores; a later writer with equal arguments resumes where it stopped.
 
     Args:
         total: samples that will be labelled.

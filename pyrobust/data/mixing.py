@@ -26,7 +26,7 @@ def mix_stores(
     output: Path,
     seed: int,
 ) -> None:
-    """Write a store of `num_samples` images of both stores, shuffled; a killed run goes on.
+    """Write a store of `num_samples` images of both stores, shuffled; an interrupted run resumes.
 
     Args:
         share: of the second store's images in the result; they are its first ones.

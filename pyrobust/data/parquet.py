@@ -123,7 +123,7 @@ def _column(path: Path, file: "ParquetFile", names: tuple[str, ...], what: str) 
 
 
 def _class_names(folder: Path, name: str, path: Path, num_classes: int) -> tuple[str, ...]:
-    """Return the names in the hub's metadata, else those that the folder or the name tells."""
+    """Return the names in the hub's metadata, else those of the folder or of the known data set."""
     with _opened(path) as file:
         metadata = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
         label = _column(path, file, _LABEL_COLUMNS, "label")

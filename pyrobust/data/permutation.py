@@ -18,7 +18,7 @@ def permute(index: np.ndarray, count: int, seed: int, stream: int = 0) -> np.nda
 
     Args:
         index: integers in [0, count), any shape.
-        stream: tells permutations of one seed apart.
+        stream: distinguishes permutations with the same seed.
     """
     return _walk(_network, index, count, seed, stream)
 

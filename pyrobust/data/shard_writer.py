@@ -1,7 +1,7 @@
-"""Writes shards, and goes on where a killed writer stopped.
+"""Writes shards, and resumes where an interrupted writer stopped.
 
 A shard is whole or absent, the index is written last, and an interrupted writer leaves
-`progress.json`, from which the next one goes on.
+`progress.json`, from which the next one resumes.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _PROGRESS = "progress.json"
 
 
 class ShardWriter:
-    """Writes rows in shards of equal size, and goes on where a killed writer stopped.
+    """Writes rows in shards of equal size, and resumes where an interrupted writer stopped.
 
     Args:
         total: rows that will be there in the end.

@@ -179,7 +179,7 @@ class ShardReader:
 
     def _map(self, column: str, number: int) -> np.ndarray:
         self._check(column, number)
-        # Mapped anew each time: a mapping that is kept would keep its pages resident.
+        # Mapped again each time: a mapping that is kept would keep its pages resident.
         return np.memmap(
             shard_path(self._folder, column, number),
             dtype=self._columns[column].dtype,

@@ -25,7 +25,7 @@ ImageShape = tuple[int, int, int]  # (H, W, C)
 
 
 class StoreWriter:
-    """Writes a sample store; a later writer with equal arguments goes on where it was killed.
+    """Writes a sample store; a later writer with equal arguments resumes where it stopped.
 
     Args:
         total: images that the store will hold.

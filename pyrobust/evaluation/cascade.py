@@ -1,4 +1,4 @@
-"""Runs cascades of attacks over batches of images, and goes on where a killed run stopped."""
+"""Run cascades of attacks over batches of images; an interrupted run resumes."""
 
 import time
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class CascadeRun:
         It is saved after every stage; stages that an earlier run saved are not run again.
 
         Args:
-            advance: told of the images that one more stage is done with.
+            advance: called with the number of images that completed one more stage.
             among: which of the images are attacked, (n,); all where not given.
         """
         path = self.folder / f"{cascade.name}-{rows.start:08d}.npz"

@@ -97,7 +97,7 @@ def attack_radii(
 
     Args:
         own: what became of the images at the evaluation's own radius.
-        advance: told of the images that one more stage is done with.
+        advance: called with the number of images that completed one more stage.
     """
     fell = own.broken_by != UNBROKEN
     broken_at = np.full(len(rows), UNBROKEN)

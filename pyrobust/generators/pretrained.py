@@ -52,7 +52,7 @@ def published_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tenso
 
 
 def _network_of(state: Mapping[str, Tensor], source: str) -> GeneratorNetwork:
-    """Return a network of the sizes that the tensors tell."""
+    """Return a network with the sizes of the tensors."""
     try:
         channels = state["synthesis.b4.torgb.weight"].shape[0]
         width = state["synthesis.b4.const"].shape[0]

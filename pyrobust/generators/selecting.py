@@ -94,7 +94,7 @@ def _copy_check(
 
 
 def _is_complete(output: Path, num_samples: int, inputs: dict[str, Any]) -> bool:
-    """Tell whether an earlier run wrote the same result and it is still whole."""
+    """Return whether an earlier run wrote the same result and it is still whole."""
     if not (output / MANIFEST).is_file():
         return False
     try:
@@ -219,7 +219,7 @@ def _available(pool: SamplePool, settings: SelectionSettings) -> int | None:
 
 
 def _shortest(pool: SamplePool, counts: np.ndarray, quotas: np.ndarray) -> str:
-    """Tell which class lacks most of its quota."""
+    """Return which class lacks most of its quota."""
     worst = int(np.argmin(counts / np.maximum(quotas, 1)))
     name = pool.generator.spec.class_names[worst]
     return f"class '{name}' has {counts[worst]:,} of the {quotas[worst]:,} samples it needs"

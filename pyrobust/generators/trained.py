@@ -204,7 +204,7 @@ class TrainedGenerator(BlockGenerator):
         return generator
 
     def is_up_to_date(self) -> bool:
-        """Tell whether the weights were trained here; those of others are taken over again."""
+        """Return whether the weights were trained here; those of others are taken over again."""
         return self.spec.settings.path is None
 
     def provenance(self) -> dict[str, Any]:

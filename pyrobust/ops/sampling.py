@@ -31,7 +31,7 @@ def random_start(
         x: (N, ...) in [0, 1], float32 or float64.
         sample_ids: (N,) int64.
         seed: any int64.
-        step: 0 to 2^32 - 1; tells apart the starts of one sample (restart, training step).
+        step: 0 to 2^32 - 1; distinguishes the starts of one sample (restart, training step).
         on_boundary: APGD's start, of norm exactly epsilon before clipping:
             epsilon * t / ||t||, t uniform in (-1, 1) for linf and normal for l2.
     """
@@ -52,7 +52,7 @@ def normal(
         sample_ids: (N,) int64.
         shape: of one sample.
         seed: any int64.
-        stream: 0 to 2^32 - 1; tells apart the noises of one sample (such as diffusion steps).
+        stream: 0 to 2^32 - 1; distinguishes the noises of one sample (such as diffusion steps).
         dtype: float32, float64 or bfloat16.
     """
     result: Tensor = core.normal(sample_ids, list(shape), seed, stream, dtype)

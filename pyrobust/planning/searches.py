@@ -28,7 +28,7 @@ def visits(queries: int, others: Sequence[int], values: int, memory_bytes: int) 
 def pixel_distances(samples: int, jobs: int, originals: int, pixels: int) -> dict[str, float]:
     """Return the work of `jobs` that compare samples with original images and their mirror images.
 
-    That is the most: not every data set is mirrored. Each job prepares the points anew.
+    That is the most: not every data set is mirrored. Each job prepares the points again.
     """
     points = 2 * originals
     return {

@@ -15,7 +15,7 @@ _INCEPTION_LOGITS = 1008
 
 
 def is_conditional(settings: GeneratorSettings) -> bool:
-    """Tell whether the images of a generator are asked to be of a class."""
+    """Return whether the images of a generator are asked to be of a class."""
     if settings.conditional is None:
         return settings.type not in _UNCONDITIONAL
     return settings.conditional

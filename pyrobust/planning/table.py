@@ -45,7 +45,7 @@ def describe_plan(
 
 def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
     """Yield a table of the stages, their sum, whether they fit, and what the hours stand on."""
-    yield f"{plan.name} on {plan.machine.device}, all stages anew"
+    yield f"{plan.name} on {plan.machine.device}, all stages from scratch"
     head = ("stage", "jobs", "images", "hours", f"on {devices}", "disk", "rate")
     yield _row(*head)
     for stage in plan.stages:
@@ -69,7 +69,7 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
     needed = plan.num_bytes + plan.scratch_bytes
     if free_bytes < needed:
         yield (
-            f"The disk here has {size(free_bytes)} free and all stages anew need {size(needed)}: "
+            f"The disk has {size(free_bytes)} free, but all stages need {size(needed)}: "
             "make room, or run on another disk with 'snakemake --directory FOLDER'."
         )
     yield (

@@ -113,7 +113,7 @@ def _bounds(record: Record) -> tuple[float, float]:
 
 
 def _tied_with_first(rows: list[Record]) -> list[Record]:
-    """Return the rows that cannot be told from the first: their intervals overlap with its own."""
+    """Return the rows whose intervals overlap with that of the first."""
     low, _ = rows[0]["bounds"]
     return [row for row in rows[1:] if row["bounds"][1] >= low]
 

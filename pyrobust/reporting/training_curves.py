@@ -78,7 +78,7 @@ def loss_curves(log: Log, title: str) -> str:
 
 
 def generator_curves(log: Log, title: str) -> str:
-    """Draw what the training of a generator logged: its losses, and what else its type tells."""
+    """Draw the log of a generator's training: its losses and other metrics."""
     colours = (LIGHT["ink"], LIGHT["clean"], LIGHT["robust"], LIGHT["muted"])
     keys = [key for key in log.training[0] if key not in ("step", "epoch", "learning_rate")]
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):

@@ -142,7 +142,7 @@ def run_loop(
 
     Args:
         folder: takes `log.jsonl`, `tensorboard/` and, until `remove_state`, `state/`.
-        identity: JSON values that name all that the result depends on.
+        identity: JSON values of everything that the result depends on.
         description: what is trained, for the progress line.
 
     Raises:
@@ -290,7 +290,7 @@ class _Loop:
         return values, in_row
 
     def _check_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Refuse a state that the next step cannot go on from; its loss need not tell yet."""
+        """Refuse a state that the next step cannot continue from; its loss may not show it yet."""
         for name, value in tensors.items():
             if value.is_floating_point() and not value.isfinite().all():
                 raise UserError(

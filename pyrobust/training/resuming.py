@@ -73,7 +73,7 @@ class StateFolder:
 
     Args:
         folder: folder of the run's results.
-        identity: JSON values that name all that the result depends on: settings, inputs.
+        identity: JSON values of everything that the result depends on: settings, inputs.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def train_labeller(
 
     Raises:
         UserError: inputs that are missing or do not fit, or a loss that diverges.
-        Interrupted: a scheduler asked for it; the same call goes on from there.
+        Interrupted: a scheduler asked for it; the same call resumes.
     """
     inputs = TrainingInputs.open(dataset)
     spec = inputs.spec(settings.architecture, settings.activation)

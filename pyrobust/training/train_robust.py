@@ -40,7 +40,7 @@ def train_robust(
 
     Raises:
         UserError: inputs that are missing or do not fit, or a loss that diverges.
-        Interrupted: a scheduler asked for it; the same call goes on from there.
+        Interrupted: a scheduler asked for it; the same call resumes.
     """
     uses_generated = round(settings.mixing_factor * settings.batch_size) < settings.batch_size
     inputs = TrainingInputs.open(dataset, samples if uses_generated else None)
