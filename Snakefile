@@ -6,7 +6,9 @@
 #   results/labellers, generators, samples, analysis, train, evaluate, landscape: one folder a stage
 #   results/<experiment>.json       the record; .cost.json and .html beside it
 #   results/paper/<target>.csv      a table or figure of the paper; .png and .svg beside it
-#   logs/<rule>/<wildcards>.log     what each job said
+#   logs/<rule>/<wildcards>.log     what each job printed
+#
+# pyrobust/workflow/ resolves experiments to the inputs and flags that the rules ask for.
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -19,12 +21,8 @@ configfile: "config/targets.yaml"
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/lock.smk"
-include: "workflow/rules/failure.smk"
 include: "workflow/rules/common.smk"
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/origin.smk"
-include: "workflow/rules/core.smk"
+include: "workflow/rules/run.smk"
 include: "workflow/rules/build.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/label.smk"
@@ -33,7 +31,6 @@ include: "workflow/rules/analyse.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/paper_inputs.smk"
 include: "workflow/rules/paper.smk"
 
 

@@ -2,6 +2,7 @@
 
 import platform
 import resource
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,9 +27,35 @@ def write_cost(
         "device": device_name(device),
         "versions": _versions(),
     }
+    commit = commit_of(Path(__file__).parent)
+    if commit is not None:
+        cost["commit"] = commit
     if images_per_second is not None:
         cost["images_per_second"] = round(images_per_second, 2)
     write_json(path, cost)
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit that a package was checked out from; None if it is in no repository.
+
+    Behind the commit stands "with changes" if tracked files have changed since.
+
+    Args:
+        folder: has an `__init__.py`.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package can lie inside of another project's repository.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}, with changes" if changed else commit
 
 
 def peak_memory_mb(device: str) -> float:

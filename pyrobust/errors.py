@@ -1,4 +1,7 @@
-"""The one exception whose message is meant for the user."""
+"""Exceptions whose message is meant for the user, and exit statuses."""
+
+# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again.
+EXIT_RESUMABLE = 75
 
 
 class UserError(Exception):
@@ -8,3 +11,7 @@ class UserError(Exception):
     the command that mends it. The command line prints it and exits with status 2; nothing has
     been written by then.
     """
+
+
+class BusyError(UserError):
+    """Another job works in the same folder; the same command succeeds later (exit status 75)."""

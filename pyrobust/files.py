@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from pyrobust.errors import UserError
+from pyrobust.errors import BusyError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     fails before it wrote anything leaves no folder behind that was not there before.
 
     Raises:
+        BusyError: in a job of a cluster, another process works there.
         UserError: the folder cannot be written.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -99,8 +100,22 @@ def _locked(folder: Path, kind: int) -> TextIO:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
+            if "SLURM_JOB_ID" in os.environ:  # waiting would hold its GPU
+                lock.close()
+                raise BusyError(
+                    f"another job works in {folder}: 'squeue --me' lists it, and the same command "
+                    "resumes once it has ended"
+                ) from None
             logger.warning("waiting for another process that works in %s", folder)
             fcntl.flock(lock, kind)
+        except OSError as error:
+            # Lustre without `-o flock`, for example.
+            logger.warning(
+                "%s cannot be locked (%s): make sure that no other job works there",
+                folder,
+                error.strerror,
+            )
+            return lock
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
                 return lock

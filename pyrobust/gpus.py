@@ -59,6 +59,11 @@ def _take(file: Path, locks: ExitStack) -> bool:
     return True
 
 
+def num_devices() -> int:
+    """Return the number of NVIDIA GPUs of this machine, without loading a driver."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def _visible_gpus() -> list[str]:
     """Return the GPUs that CUDA would show, or nothing where they are fewer than two."""
     named = [name.strip() for name in os.environ.get(_VISIBLE, "").split(",") if name.strip()]
@@ -66,7 +71,7 @@ def _visible_gpus() -> list[str]:
     if named and all(name.startswith("MIG-") for name in named):
         return named
     # Answers at once on most machines: torch takes seconds to import.
-    if len(list(Path("/dev").glob("nvidia[0-9]*"))) < 2 or len(named) == 1:
+    if num_devices() < 2 or len(named) == 1:
         return []
     import torch
 

@@ -1,5 +1,7 @@
 """A file is whole or absent."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.errors import UserError
+from pyrobust.errors import BusyError, UserError
 from pyrobust.files import (
     atomic_path,
     exclusive,
@@ -136,3 +138,25 @@ def test_a_block_that_fails_leaves_only_what_was_written(
         raise UserError("refused")
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
     assert found == left
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    def refuse(file: object, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with exclusive(tmp_path / "out"):
+        write_text(tmp_path / "out/x", "x")
+    assert f"{tmp_path / 'out'} cannot be locked" in caplog.text
+
+
+def test_a_job_of_a_cluster_ends_where_another_job_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    busy = pytest.raises(BusyError, match="another job works in")
+    with exclusive(tmp_path / "out"), busy, exclusive(tmp_path / "out"):
+        raise AssertionError

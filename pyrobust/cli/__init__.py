@@ -3,25 +3,20 @@
 A verb's heavy imports stand inside its function, so that help and refusals answer at once.
 """
 
+import errno
 import logging
+import os
+import signal
 import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
 
 import typer
 
-from pyrobust.cli import (
-    analyse,
-    compare,
-    convert,
-    data,
-    demo,
-    evaluate,
-    generate,
-    report,
-    target,
-    train,
-)
-from pyrobust.cli.accidents import told
-from pyrobust.errors import UserError
+from pyrobust.cli import analyse, convert, data, demo, evaluate, generate, report, train
+from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError
+from pyrobust.workflow.attempts import append_output, note_end
 
 app = typer.Typer(
     help="Robust image classifiers trained with generated data.",
@@ -57,24 +52,99 @@ app.command("landscape")(evaluate.landscape)
 app.command("robustbench")(evaluate.robustbench)
 
 app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("target")(target.target)
+app.command("compare")(report.compare)
+app.command("target")(report.target)
+
+# How torch, cuBLAS, faiss and C++ report a lack of memory, beside Python's MemoryError.
+_NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
+
+# A full, guarded or failing disk, and too many open files.
+_NO_FILE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+}
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Append what is printed to this file, with the time of each attempt."),
+    ] = None,
+) -> None:
+    """Robust image classifiers trained with generated data."""
+    if log is None or "LOCAL_RANK" in os.environ:  # one of several processes shares their log
+        return
+    words = sys.argv[1:]
+    append_output(log, words[words.index(str(context.invoked_subcommand)) :])
+    context.ensure_object(dict)["log"] = log
 
 
 def main() -> None:
-    """Run the command line; exit 2 with one sentence on bad input and on want of memory or disk."""
+    """Run the command line.
+
+    Bad input and a lack of memory or disk end with one sentence and status 2; SIGTERM and a
+    folder in which another job works with status 75, after which the same command resumes.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, _stop)
+    given: dict[str, Path] = {}
+    status = 1  # of a traceback
     try:
-        app()
+        _run(given)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        if "log" in given:
+            note_end(status)
+
+
+def _run(given: dict[str, Path]) -> None:
+    """Run the verb, and turn errors that a user can fix into one sentence.
+
+    Args:
+        given: gets the `log`, where one is named.
+    """
+    try:
+        app(obj=given)
+    except BusyError as error:
+        _refuse(str(error), EXIT_RESUMABLE)
     except UserError as error:
         _refuse(str(error))
     except (MemoryError, OSError, RuntimeError) as error:
-        sentence = told(error)
+        sentence = sentence_of(error)
         if sentence is None:
             raise
         _refuse(sentence)
 
 
-def _refuse(sentence: str) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
+    _refuse("stopped by SIGTERM; the same command resumes", EXIT_RESUMABLE)
+
+
+def _refuse(sentence: str, status: int = 2) -> None:
     print(f"pyrobust: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
+
+
+def sentence_of(error: Exception) -> str | None:
+    """Return one sentence on an error that more memory or disk would prevent; else None."""
+    if isinstance(error, OSError) and error.errno in _NO_FILE:
+        return f"the system refuses a file: {error}; fix that and run the same command: it resumes"
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+        reason = text.splitlines()[0] if text else "no reason given"
+        return (
+            f"out of memory ({reason}): run the same command with more free memory (on a cluster, "
+            "a higher mem_mb) and it resumes"
+        )
+    return None

@@ -1,33 +1,50 @@
 """Verbs on generated data: `features`, `neighbours`, `quality` and `augment`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.models import OptionInfo
 
-from pyrobust.cli.options import takes_settings
-from pyrobust.cli.stage import uses_gpu, writes_folder
-from pyrobust.config.analysis import FeatureSettings, NeighbourSettings, QualitySettings
+from pyrobust.cli.holding import uses_gpu, writes_folder
+from pyrobust.cli.options import SearchMemoryGb, stage_folder, takes_settings
+from pyrobust.config.analysis import (
+    SEARCH_MEMORY_GB,
+    FeatureSettings,
+    NeighbourSettings,
+    QualitySettings,
+)
 
-Output = Annotated[Path, typer.Option(help="Folder to write.")]
+Split = Literal["train", "validation", "test"]
+
+
+def _output(index: str) -> OptionInfo:
+    return stage_folder("Folder to write.", index)
 
 
 def _features_of(what: str) -> OptionInfo:
-    option: OptionInfo = typer.Option(help=f"Folder of the features of {what}.")
-    return option
+    return stage_folder(f"Folder of the features of {what}.", "features.json")
 
 
 @takes_settings(FeatureSettings)
 @writes_folder
 @uses_gpu
 def features(
-    store: Annotated[list[Path], typer.Option(help="Sample store; several are read as one.")],
-    output: Output,
+    store: Annotated[
+        list[Path],
+        stage_folder(
+            "Sample store; several are read as one. With --split, a data set.",
+            "manifest.json",
+            "dataset.json",
+        ),
+    ],
+    output: Annotated[Path, _output("features.json")],
     settings: FeatureSettings,
     labeller: Annotated[
-        Path | None, typer.Option(help="Folder of the labeller, where it is the extractor.")
+        Path | None,
+        stage_folder("Folder of the labeller, where it is the extractor.", "labeller.json"),
     ] = None,
+    split: Annotated[Split | None, typer.Option(help="Split of the data set.")] = None,
     known: Annotated[
         Path | None,
         typer.Option(help="Folder of what 'label --features' kept of the parts; it is copied."),
@@ -39,7 +56,7 @@ def features(
     from pyrobust.data.store import SampleStore
     from pyrobust.ops import choose_device
 
-    stores = [SampleStore.open(path) for path in store]
+    stores = [SampleStore.open(path / split if split else path) for path in store]
     extractor = make_extractor(settings, labeller, choose_device())
     extract_features(stores, extractor, output, settings, known)
 
@@ -51,12 +68,9 @@ def neighbours(
     train: Annotated[Path, _features_of("the training split")],
     test: Annotated[Path, _features_of("the test split")],
     generated: Annotated[Path, _features_of("the generated images")],
-    output: Output,
+    output: Annotated[Path, _output("neighbours.json")],
     settings: NeighbourSettings,
-    memory_gb: Annotated[
-        float,
-        typer.Option(min=0.1, help="Memory that the search may take; no exact result changes."),
-    ] = 2.0,
+    search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
     """Measure complementarity and coverage of generated images (Algorithm 1)."""
     from pyrobust.analysis.neighbours import measure_neighbours
@@ -66,7 +80,7 @@ def neighbours(
         name: FeatureSet.open(path)
         for name, path in (("train", train), ("test", test), ("self", generated))
     }
-    measure_neighbours(sets, output, settings, int(memory_gb * 1e9))
+    measure_neighbours(sets, output, settings, int(search_memory_gb * 1e9))
 
 
 @takes_settings(QualitySettings)
@@ -74,7 +88,7 @@ def neighbours(
 def quality(
     original: Annotated[Path, _features_of("the original images")],
     generated: Annotated[Path, _features_of("the generated images")],
-    output: Output,
+    output: Annotated[Path, _output("quality.json")],
     settings: QualitySettings,
 ) -> None:
     """Measure FID, Inception score, precision, recall, density and coverage."""
@@ -86,16 +100,22 @@ def quality(
 
 @writes_folder
 def augment(
-    store: Annotated[Path, typer.Option(help="Sample store of the training images.")],
+    store: Annotated[
+        Path,
+        stage_folder(
+            "Sample store of the training images, or a data set.", "manifest.json", "dataset.json"
+        ),
+    ],
     augmentation: Annotated[
         str,
         typer.Option(help="crop_flip, cutout, mixup, cutmix, rand_augment or auto_augment."),
     ],
-    output: Output,
+    output: Annotated[Path, _output("manifest.json")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the changes.")] = 0,
 ) -> None:
     """Change training images, to be analysed as if a generator had made them (Table 5)."""
     from pyrobust.analysis.augmentations import augment_store
     from pyrobust.data.store import SampleStore
 
-    augment_store(SampleStore.open(store), output, augmentation, seed)
+    train = store / "train" if (store / "dataset.json").is_file() else store
+    augment_store(SampleStore.open(train), output, augmentation, seed)

@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from pyrobust.cli.options import takes_settings
-from pyrobust.cli.stage import writes_folder
+from pyrobust.cli.holding import writes_folder
+from pyrobust.cli.options import stage_folder, takes_settings
 from pyrobust.config.data import DatasetSettings
 from pyrobust.errors import UserError
+
+_CONFIG = Path("config/config.yaml")
 
 
 @takes_settings(DatasetSettings)
 @writes_folder
 def dataset(
     name: Annotated[str, typer.Argument(help="Name of the data set, such as cifar10.")],
-    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    output: Annotated[Path, stage_folder("Folder to write.", "dataset.json")],
     settings: DatasetSettings,
     data_root: Annotated[
         Path, typer.Option(help="Folder that holds the folder NAME of raw files.")
@@ -38,9 +40,13 @@ def info(
         str | None,
         typer.Option(help="Experiment whose hours, bytes and jobs are told, in place of a folder."),
     ] = None,
-    config: Annotated[Path, typer.Option(help="For --plan: the configuration.")] = Path(
-        "config/config.yaml"
-    ),
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For --plan: the configuration; several files are laid over one another. "
+            "[default: config/config.yaml]"
+        ),
+    ] = None,
     machine: Annotated[
         str | None,
         typer.Option(help="For --plan: machine of the rates; h100 where there is a GPU."),
@@ -51,6 +57,12 @@ def info(
     rates: Annotated[
         Path | None, typer.Option(help="For --plan: rates of your own machines, as TOML.")
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --plan: a cluster profile whose wall times the jobs are compared with."
+        ),
+    ] = None,
 ) -> None:
     """Tell what a folder holds, or what an experiment will cost, in one line a fact."""
     if (path is None) == (plan is None):
@@ -60,7 +72,9 @@ def info(
     else:
         from pyrobust.planning.table import describe_plan
 
-        facts = describe_plan(str(plan), config, machine or _machine(), devices, rates)
+        facts = describe_plan(
+            str(plan), config or [_CONFIG], machine or _machine(), devices, rates, profile
+        )
     for fact in facts:
         print(fact)
 

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pyrobust.cli.options import Numbers, parse_numbers, takes_settings
-from pyrobust.cli.stage import uses_gpu, writes_folder
+from pyrobust.cli.holding import uses_gpu, writes_folder
+from pyrobust.cli.options import (
+    Numbers,
+    folder_of,
+    parse_numbers,
+    stage_folder,
+    takes_settings,
+)
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import (
     EvaluationSettings,
@@ -32,15 +38,20 @@ Split = Literal["train", "validation", "test"]
 Model = Annotated[
     str,
     typer.Option(
-        help="A .safetensors file of 'pyrobust train', a published .pt checkpoint, a file of "
+        help="A .safetensors file or the choice.json, training.json or labeller.json beside it, a "
+        "published .pt checkpoint, a file of "
         "TorchScript or torch.export, or a constructor such as torchvision.models:resnet18."
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
-DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
+DatasetFolder = Annotated[
+    Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
+]
 NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf or l2.")]
 EpsilonOption = Annotated[str, typer.Option(help="Its radius for pixels in [0, 1]: 8/255.")]
-Output = Annotated[Path, typer.Option(help="Folder to write.")]
+
+# Index files that a model lies beside.
+_INDEXES_OF_MODELS = ("choice.json", "training.json", "labeller.json")
 
 
 @takes_settings(EvaluationSettings)
@@ -49,10 +60,10 @@ def evaluate(
     model: Model,
     norm: NormOption,
     epsilon: EpsilonOption,
-    output: Output,
+    output: Annotated[Path, stage_folder("Folder to write.", "evaluation.json")],
     settings: EvaluationSettings,
     dataset: Annotated[
-        Path | None, typer.Option(help="Folder that 'pyrobust dataset' wrote.")
+        Path | None, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
     ] = None,
     images: Annotated[
         Path | None,
@@ -63,8 +74,9 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
     samples: Annotated[
         Path | None,
-        typer.Option(
-            help="Sample store of 'pyrobust select' that is attacked in place of a split."
+        stage_folder(
+            "Sample store of 'pyrobust select' that is attacked in place of a split.",
+            "manifest.json",
         ),
     ] = None,
     keep_adversarial: Annotated[
@@ -121,7 +133,7 @@ def landscape(
     dataset: DatasetFolder,
     norm: NormOption,
     epsilon: EpsilonOption,
-    output: Output,
+    output: Annotated[Path, stage_folder("Folder to write.", "landscape.json")],
     settings: LandscapeSettings,
     weights: Weights = None,
     mean: Numbers = None,
@@ -139,7 +151,14 @@ def landscape(
 
 
 def robustbench(
-    evaluation: Annotated[Path, typer.Argument(help="Folder that 'pyrobust evaluate' wrote.")],
+    evaluation: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder that 'pyrobust evaluate' wrote, or its evaluation.json.",
+            parser=lambda text: folder_of(text, ("evaluation.json",)),
+            metavar="PATH",
+        ),
+    ],
     title: Annotated[str, typer.Option(help="Of the paper.")],
     authors: Annotated[str, typer.Option(help="With commas between them.")],
     link: Annotated[str, typer.Option(help="Where the paper is.")],
@@ -169,7 +188,9 @@ def robustbench(
 def _source(model: str, weights: Path | None, mean: str | None, std: str | None) -> "ModelSource":
     from pyrobust.evaluation.model_sources import ModelSource
 
-    return ModelSource(model, weights, parse_numbers("mean", mean), parse_numbers("std", std))
+    return ModelSource(
+        _model_file(model), weights, parse_numbers("mean", mean), parse_numbers("std", std)
+    )
 
 
 @contextmanager
@@ -214,8 +235,14 @@ def _subject(
     from pyrobust.ops import choose_device
 
     device = str(choose_device())
-    other = ModelSource(surrogate) if surrogate else None
+    other = ModelSource(_model_file(surrogate)) if surrogate else None
     return Subject.open(source, images, threat, device, other)
+
+
+def _model_file(model: str) -> str:
+    """Return the model beside an index file; anything else as it is."""
+    path = Path(model)
+    return str(path.with_name("model.safetensors")) if path.name in _INDEXES_OF_MODELS else model
 
 
 def _share(text: str | None) -> "Share | None":

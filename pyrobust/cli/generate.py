@@ -4,30 +4,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
 
-from pyrobust.cli.options import takes_settings
-from pyrobust.cli.runtime import takes_runtime
-from pyrobust.cli.stage import uses_gpu, writes_folder
-from pyrobust.config.analysis import ExtractorSettings
+from pyrobust.cli.holding import takes_runtime, uses_gpu, writes_folder
+from pyrobust.cli.options import SearchMemoryGb, stage_folder, takes_settings
+from pyrobust.config.analysis import SEARCH_MEMORY_GB, ExtractorSettings
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
 
 if TYPE_CHECKING:
     from pyrobust.training.runtime import Runtime
 
-Output = Annotated[Path, typer.Option(help="Folder to write.")]
-GeneratorFolder = Annotated[Path, typer.Option(help="Folder of the generator.")]
-LabellerFolder = Annotated[Path, typer.Option(help="Folder of the labeller.")]
-MemoryGb = Annotated[
-    float, typer.Option(min=0.1, help="Memory that a search may take; no result changes.")
-]
+DatasetFolder = Annotated[Path, stage_folder("Folder of the data set.", "dataset.json")]
+GeneratorFolder = Annotated[Path, stage_folder("Folder of the generator.", "generator.json")]
+LabellerFolder = Annotated[Path, stage_folder("Folder of the labeller.", "labeller.json")]
+PartFolder = Annotated[Path, stage_folder("Folder of a part of the samples.", "manifest.json")]
+
+
+def _output(index: str) -> OptionInfo:
+    return stage_folder("Folder to write.", index)
 
 
 @takes_settings(GeneratorSettings)
 @takes_runtime
 def fit_generator(
-    dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
-    output: Output,
+    dataset: DatasetFolder,
+    output: Annotated[Path, _output("generator.json")],
     settings: GeneratorSettings,
     runtime: "Runtime",
 ) -> None:
@@ -47,7 +49,7 @@ def sample(
     generator: GeneratorFolder,
     part: Annotated[int, typer.Option(min=0, help="Number of the part, from 0 on.")],
     part_size: Annotated[int, typer.Option(min=1, help="Images of each part.")],
-    output: Output,
+    output: Annotated[Path, _output("manifest.json")],
     count: Annotated[
         int | None, typer.Option(min=1, help="Images of all parts; it cuts the last one short.")
     ] = None,
@@ -62,13 +64,13 @@ def sample(
 @writes_folder
 @uses_gpu
 def label(
-    samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
+    samples: PartFolder,
     labeller: LabellerFolder,
-    output: Output,
+    output: Annotated[Path, _output("labels.json")],
     settings: ExtractorSettings,
     features: Annotated[
         Path | None,
-        typer.Option(help="Folder to write the images' features to, as they are read."),
+        stage_folder("Folder to write the images' features to, as they are read.", "features.json"),
     ] = None,
 ) -> None:
     """Give each generated image the labeller's class and confidence."""
@@ -89,17 +91,17 @@ def label(
 @writes_folder
 @uses_gpu
 def distances(
-    samples: Annotated[Path, typer.Option(help="Folder of a part of the samples.")],
-    dataset: Annotated[Path, typer.Option(help="Folder of the data set.")],
-    output: Output,
-    memory_gb: MemoryGb = 2.0,
+    samples: PartFolder,
+    dataset: DatasetFolder,
+    output: Annotated[Path, _output("distances.json")],
+    search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
     """Measure how far each generated image lies from the training images, pixel by pixel."""
     from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.data.store import SampleStore
 
-    measure = TrainingDistances(Dataset.open(dataset), int(memory_gb * 1e9))
+    measure = TrainingDistances(Dataset.open(dataset), int(search_memory_gb * 1e9))
     measure.measure(SampleStore.open(samples), output)
 
 
@@ -113,16 +115,16 @@ def select(
     labels: Annotated[Path, typer.Option(help="Folder of their numbered labels.")],
     num_parts: Annotated[int, typer.Option(min=0, help="Parts to choose from.")],
     num_samples: Annotated[int, typer.Option(min=1, help="Images to keep.")],
-    output: Output,
+    output: Annotated[Path, _output("manifest.json")],
     settings: SelectionSettings,
     distances: Annotated[
         Path | None,
         typer.Option(help="Folder of the parts' numbered distances, for --min-distance."),
     ] = None,
     dataset: Annotated[
-        Path | None, typer.Option(help="Folder of the data set, for --min-distance.")
+        Path | None, stage_folder("Folder of the data set, for --min-distance.", "dataset.json")
     ] = None,
-    memory_gb: MemoryGb = 2.0,
+    search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
     """Keep a class-balanced, shuffled set of the labelled images."""
     from pyrobust.analysis.near_copies import TrainingDistances
@@ -131,7 +133,7 @@ def select(
 
     measure = None
     if dataset is not None:
-        measure = TrainingDistances(Dataset.open(dataset), int(memory_gb * 1e9))
+        measure = TrainingDistances(Dataset.open(dataset), int(search_memory_gb * 1e9))
     select_parts(
         generator,
         labeller,
@@ -149,11 +151,13 @@ def select(
 
 @writes_folder
 def mix(
-    first: Annotated[Path, typer.Option(help="Sample store that fills what --second leaves.")],
-    second: Annotated[Path, typer.Option(help="Sample store that is mixed in.")],
+    first: Annotated[
+        Path, stage_folder("Sample store that fills what --second leaves.", "manifest.json")
+    ],
+    second: Annotated[Path, stage_folder("Sample store that is mixed in.", "manifest.json")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second store.")],
     num_samples: Annotated[int, typer.Option(min=1, help="Images of the mixture.")],
-    output: Output,
+    output: Annotated[Path, _output("manifest.json")],
     classes: Annotated[
         int | None,
         typer.Option(min=0, help="Classes that are taken of the second store; all if not given."),

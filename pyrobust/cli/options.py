@@ -1,12 +1,14 @@
-"""One command-line option for each field of a settings model."""
+"""Options that many verbs share: the fields of a settings model, and folders of stages."""
 
 import inspect
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.models import OptionInfo
 
 from pyrobust.config import Settings, parse_settings
 from pyrobust.errors import UserError
@@ -30,6 +32,40 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError as error:
         raise UserError(f"{name} is '{text}', expected numbers with commas: 0.5,0.5,0.5") from error
+
+
+SearchMemoryGb = Annotated[
+    float,
+    typer.Option(min=0.1, help="Memory of the search, in GB; exact results do not depend on it."),
+]
+
+
+def stage_folder(help: str, *indexes: str) -> OptionInfo:
+    """Return an option for the folder of a stage; the path of its index file does as well.
+
+    Args:
+        indexes: names that the index file may have.
+    """
+    option: OptionInfo = typer.Option(
+        help=f"{help.rstrip('.')}, or its {' or '.join(indexes)}.",
+        parser=lambda text: folder_of(text, indexes),
+        metavar="PATH",
+    )
+    return option
+
+
+def folder_of(text: str, indexes: tuple[str, ...]) -> Path:
+    """Return the folder that the path of a folder or of its index file names.
+
+    Raises:
+        UserError: it is the index of another kind of stage.
+    """
+    path = Path(text)
+    if path.name in indexes:
+        return path.parent
+    if path.suffix == ".json":
+        raise UserError(f"{path} is not a folder: name a folder or its {' or '.join(indexes)}")
+    return path
 
 
 def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:

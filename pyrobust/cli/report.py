@@ -1,70 +1,41 @@
-"""`pyrobust report`: the record of an experiment, its cost, and its page."""
+"""Verbs that write what people read: `report`, `compare` and `target`."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyrobust.errors import UserError
+from pyrobust.config import parse_settings
+from pyrobust.config.report import ReportInputs, TargetInputs
+from pyrobust.files import read_json
+
+if TYPE_CHECKING:
+    from pyrobust.reporting.stage_results import StageFolders
+
+ReportFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUTS",
+        help="JSON file of an experiment and the index files of its stages: the workflow writes "
+        "results/<experiment>.inputs.json.",
+    ),
+]
+TargetFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUTS",
+        help="JSON file of a target and its points: the workflow writes "
+        "results/paper/<target>.inputs.json.",
+    ),
+]
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Key of the experiment in config/config.yaml.")],
-    experiment: Annotated[
-        str,
-        typer.Option(
-            help="Settings of the experiment as JSON; generator, selection, labeller, evaluation "
-            "and analysis are objects of a name and the settings of that section."
-        ),
-    ],
-    dataset: Annotated[Path, typer.Option(help="Folder of `pyrobust dataset`.")],
-    labeller: Annotated[Path, typer.Option(help="Folder of `pyrobust train-labeller`.")],
-    labeller_evaluation: Annotated[
-        Path, typer.Option(help="Folder of `pyrobust evaluate` on the labeller.")
-    ],
-    run: Annotated[list[Path], typer.Option(help="Folder of `pyrobust train`; one for each seed.")],
-    choice: Annotated[Path, typer.Option(help="Folder of `pyrobust choose`.")],
-    evaluation: Annotated[
-        list[Path],
-        typer.Option(
-            help="Folder of `pyrobust evaluate`: one named chosen, or one named seed<seed> for "
-            "each run that met the test split."
-        ),
-    ],
-    landscape: Annotated[Path, typer.Option(help="Folder of `pyrobust landscape`.")],
+    inputs: ReportFile,
     output: Annotated[Path, typer.Option(help="Record to write, as JSON.")],
     cost: Annotated[Path, typer.Option(help="Cost to write, as JSON.")],
     page: Annotated[Path, typer.Option(help="Page to write, as HTML.")],
-    generator: Annotated[
-        Path | None,
-        typer.Option(help="Folder of `pyrobust fit-generator`; not with mixing factor 1."),
-    ] = None,
-    samples: Annotated[
-        Path | None, typer.Option(help="Folder of `pyrobust select`; not with mixing factor 1.")
-    ] = None,
-    neighbours: Annotated[
-        Path | None, typer.Option(help="neighbours.json; not with mixing factor 1.")
-    ] = None,
-    quality: Annotated[
-        Path | None, typer.Option(help="quality.json; not with mixing factor 1.")
-    ] = None,
-    baseline_name: Annotated[
-        str | None, typer.Option(help="Experiment to compare with, image by image.")
-    ] = None,
-    baseline_experiment: Annotated[
-        str | None, typer.Option(help="Its settings, as for --experiment.")
-    ] = None,
-    baseline_choice: Annotated[Path | None, typer.Option(help="Its --choice.")] = None,
-    baseline_evaluation: Annotated[
-        list[Path] | None, typer.Option(help="Its --evaluation.")
-    ] = None,
-    cost_of: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="STAGE=FOLDER, where STAGE is sample, label, distances or features: its jobs' "
-            "cost.json lie below FOLDER."
-        ),
-    ] = None,
     snakemake_options: Annotated[
         str,
         typer.Option(
@@ -74,44 +45,19 @@ def report(
     ] = "",
 ) -> None:
     """Write the record of an experiment, its cost, and its page."""
-    from pyrobust.reporting.page import Origin, commit_of
-    from pyrobust.reporting.report import Outputs, write_report
-    from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders, parse_experiment
+    given = parse_settings(ReportInputs, read_json(inputs, f"snakemake {output}"))
 
-    given = (generator, samples, neighbours, quality)
-    generated = None
-    if generator and samples and neighbours and quality:
-        generated = GeneratedFolders(generator, samples, neighbours, quality)
-    elif any(given):
-        raise UserError(
-            "--generator, --samples, --neighbours and --quality come together, "
-            f"but only {sum(map(bool, given))} of them are given"
-        )
-    baseline = None
-    if baseline_name and baseline_experiment and baseline_choice and baseline_evaluation:
-        baseline = parse_experiment(baseline_name, baseline_experiment)
-    elif baseline_name:
-        raise UserError(
-            f"baseline '{baseline_name}' also needs --baseline-experiment, --baseline-choice and "
-            "--baseline-evaluation"
-        )
-    folders = StageFolders(
-        dataset=dataset,
-        labeller=labeller,
-        labeller_evaluation=labeller_evaluation,
-        runs=tuple(run),
-        choice=choice,
-        evaluations=tuple(evaluation),
-        landscape=landscape,
-        generated=generated,
-        baseline_choice=baseline_choice,
-        baseline_evaluations=tuple(baseline_evaluation or ()),
-    )
+    from pyrobust.cost import commit_of
+    from pyrobust.reporting.page import Origin
+    from pyrobust.reporting.report import Outputs, write_report
+    from pyrobust.reporting.stage_results import parse_experiment
+
+    baseline = given.baseline
     write_report(
-        parse_experiment(name, experiment),
-        folders,
-        baseline,
-        [_stage_and_folder(text) for text in cost_of or ()],
+        parse_experiment(given.name, json.dumps(given.experiment)),
+        _folders(given),
+        parse_experiment(baseline.name, json.dumps(baseline.experiment)) if baseline else None,
+        list(given.jobs.items()),
         Outputs(record=output, cost=cost, page=page),
         Origin(
             command=f"snakemake --cores all {output} {snakemake_options}".rstrip(),
@@ -120,11 +66,56 @@ def report(
     )
 
 
-def _stage_and_folder(text: str) -> tuple[str, Path]:
-    from pyrobust.reporting.report import STAGES_OF_MANY_JOBS
+def _folders(given: ReportInputs) -> "StageFolders":
+    from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders
 
-    stage, _, folder = text.partition("=")
-    if stage not in STAGES_OF_MANY_JOBS or not folder:
-        known = ", ".join(STAGES_OF_MANY_JOBS)
-        raise UserError(f"--cost-of is '{text}', expected STAGE=FOLDER with STAGE one of {known}")
-    return stage, Path(folder)
+    generated, baseline = given.generated, given.baseline
+    return StageFolders(
+        dataset=given.dataset.parent,
+        labeller=given.labeller.parent,
+        labeller_evaluation=given.labeller_evaluation.parent,
+        runs=tuple(run.parent for run in given.runs),
+        choice=given.choice.parent,
+        evaluations=tuple(evaluation.parent for evaluation in given.evaluations),
+        landscape=given.landscape.parent,
+        generated=GeneratedFolders(
+            generated.generator.parent,
+            generated.samples.parent,
+            generated.neighbours,
+            generated.quality,
+        )
+        if generated
+        else None,
+        baseline_choice=baseline.choice.parent if baseline else None,
+        baseline_evaluations=tuple(path.parent for path in baseline.evaluations)
+        if baseline
+        else (),
+    )
+
+
+def compare(
+    record: Annotated[
+        list[Path], typer.Argument(help="Records of 'pyrobust report', results/<experiment>.json.")
+    ],
+    output: Annotated[Path, typer.Option(help="Page to write, as HTML.")],
+) -> None:
+    """Write one page that compares experiments, by data set and perturbation set."""
+    from pyrobust.reporting.overview import write_overview
+
+    write_overview(record, output)
+
+
+def target(
+    inputs: TargetFile,
+    table: Annotated[Path, typer.Option(help="Table to write, as CSV.")],
+    picture: Annotated[Path, typer.Option(help="Figure to write, as PNG.")],
+    figure: Annotated[Path, typer.Option(help="Figure to write, as SVG.")],
+) -> None:
+    """Write a table or figure over many experiments, the paper's numbers beside ours."""
+    given = parse_settings(TargetInputs, read_json(inputs, f"snakemake {table}"))
+
+    from pyrobust.reporting.paper_figures.make import Outputs, write_target
+    from pyrobust.reporting.paper_figures.points import parse_points
+
+    points = parse_points(given.points)
+    write_target(given.name, given.settings, points, Outputs(table, picture, figure))

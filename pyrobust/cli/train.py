@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyrobust.cli.options import takes_settings
-from pyrobust.cli.runtime import takes_runtime
-from pyrobust.cli.stage import writes_folder
+from pyrobust.cli.holding import takes_runtime, writes_folder
+from pyrobust.cli.options import stage_folder, takes_settings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 
 if TYPE_CHECKING:
     from pyrobust.training.runtime import Runtime
 
-DatasetFolder = Annotated[Path, typer.Option(help="Folder that 'pyrobust dataset' wrote.")]
-Output = Annotated[Path, typer.Option(help="Folder to write.")]
+DatasetFolder = Annotated[
+    Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
+]
 CudaGraph = Annotated[
     bool, typer.Option(help="Launch the inner attack as one CUDA graph; the same bits.")
 ]
@@ -28,7 +28,7 @@ CudaGraph = Annotated[
 @takes_runtime
 def train_labeller(
     dataset: DatasetFolder,
-    output: Output,
+    output: Annotated[Path, stage_folder("Folder to write.", "labeller.json")],
     settings: LabellerSettings,
     runtime: "Runtime",
 ) -> None:
@@ -42,11 +42,11 @@ def train_labeller(
 @takes_runtime
 def train(
     dataset: DatasetFolder,
-    output: Output,
+    output: Annotated[Path, stage_folder("Folder to write.", "training.json")],
     settings: TrainSettings,
     runtime: "Runtime",
     samples: Annotated[
-        Path | None, typer.Option(help="Store of labelled generated images.")
+        Path | None, stage_folder("Store of labelled generated images.", "manifest.json")
     ] = None,
     cuda_graph: CudaGraph = False,
 ) -> None:
@@ -59,8 +59,10 @@ def train(
 
 @writes_folder
 def choose(
-    runs: Annotated[list[Path], typer.Option(help="Folder of a run; give it for each run.")],
-    output: Output,
+    runs: Annotated[
+        list[Path], stage_folder("Folder of a run; give it for each run.", "training.json")
+    ],
+    output: Annotated[Path, stage_folder("Folder to write.", "choice.json")],
 ) -> None:
     """Keep the run that is most robust on the validation split."""
     from pyrobust.training.choose import choose_run

@@ -1,7 +1,7 @@
 """Settings of every stage: frozen, typed, parsed and checked once.
 
-The models here are the one source of the command-line options (`pyrobust.cli.options`) and of
-the JSON Schema that Snakemake checks `config/config.yaml` against (`pyrobust.config.schema`).
+The models here are the one source of the command-line options (`pyrobust.cli.options`), of the
+checks of `config/config.yaml` (`parse_config`) and of its manual (`pyrobust.config.manual`).
 """
 
 from pyrobust.config.base import Settings, parse_settings

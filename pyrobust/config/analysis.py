@@ -1,9 +1,15 @@
 """Settings of the analysis of generated data: one model for each of its verbs."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeInt, PositiveInt
+
+# Memory of a search for nearest images, in units of 10⁹ bytes, where nothing else is said.
+SEARCH_MEMORY_GB = 2.0
+SearchMemory = Annotated[float, Field(ge=0.1, le=1000)]
 
 
 class ExtractorSettings(Settings):

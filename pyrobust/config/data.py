@@ -1,11 +1,16 @@
 """Settings of the data stages: data sets, selection."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
+from pyrobust.errors import UserError
+
+# Snakemake would take hours to plan more, and schedulers would reject them.
+_MAX_PARTS = 100_000
 
 
 class DatasetSettings(Settings):
@@ -76,3 +81,17 @@ class SelectionSettings(Settings):
     seed: NonNegativeInt = 0
     """Random seed of the order of the selected images; it does not affect which ones are
     selected."""
+
+    def num_parts(self, num_samples: int, part_size: int) -> int:
+        """Return the number of sampling jobs, of `part_size` images each, for `num_samples`.
+
+        Raises:
+            UserError: there would be too many.
+        """
+        count = math.ceil(num_samples * self.oversampling / part_size)
+        if count > _MAX_PARTS:
+            raise UserError(
+                f"num_samples is {num_samples}, which requires {count} parts of {part_size} "
+                f"images, more than the maximum of {_MAX_PARTS}; increase the generator's part_size"
+            )
+        return count

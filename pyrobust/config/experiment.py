@@ -1,11 +1,12 @@
 """Settings of experiments and of the whole configuration file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from pyrobust.config.analysis import AnalysisSettings
+from pyrobust.config.analysis import SEARCH_MEMORY_GB, AnalysisSettings, SearchMemory
 from pyrobust.config.base import Settings, parse_settings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings, check_curve
@@ -87,6 +88,11 @@ class ExperimentSettings(Settings):
     states the effect over all runs (at least three seeds each, with `test_runs: all`) and compares
     the two chosen models image by image."""
 
+    @property
+    def uses_generated(self) -> bool:
+        """Whether training uses any generated image."""
+        return self.mixing_factor < 1
+
 
 class Config(Settings):
     """The contents of `config/config.yaml` and `config/targets.yaml`."""
@@ -98,9 +104,9 @@ class Config(Settings):
     """Number of parallel jobs that share the test images of an evaluation. It does not change the
     results."""
 
-    search_memory_gb: Annotated[int, Field(ge=1, le=1000)] = 2
-    """Memory for the nearest-neighbour search, in GB (`pyrobust neighbours --memory-gb`). It does
-    not change exact results and triggers no rerun."""
+    search_memory_gb: SearchMemory = SEARCH_MEMORY_GB
+    """Memory for nearest-neighbour searches, in GB (`--search-memory-gb` of `neighbours`,
+    `distances` and `select`). It does not change exact results and triggers no rerun."""
 
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""
@@ -133,8 +139,37 @@ def own_training_keys() -> tuple[str, ...]:
     return tuple(key for key in TrainSettings.model_fields if key not in taken)
 
 
-def check_config(values: Mapping[str, Any]) -> None:
-    """Check a whole configuration, including references between sections.
+def read_config(paths: Sequence[Path]) -> Config:
+    """Return the configuration of YAML files, each laid over those before it, as Snakemake does.
+
+    Raises:
+        UserError: a file cannot be read, or the configuration is wrong.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for path in paths:
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"cannot read {path} ({error}): name it with --config FILE") from error
+        values = _laid_over(values, found if isinstance(found, dict) else {})
+    return parse_config(values)
+
+
+def _laid_over(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` with `changes` in their place, key by key down through mappings."""
+    merged = dict(values)
+    for key, change in changes.items():
+        known = merged.get(key)
+        if isinstance(known, dict) and isinstance(change, dict):
+            change = _laid_over(known, change)
+        merged[key] = change
+    return merged
+
+
+def parse_config(values: Mapping[str, Any]) -> Config:
+    """Check a whole configuration, references between its sections included, and return it.
 
     Raises:
         UserError: names the experiment, the key, its value and what was expected.
@@ -184,6 +219,7 @@ def check_config(values: Mapping[str, Any]) -> None:
     clash = set(config.generators) & set(config.mixtures)
     if clash:
         raise UserError(f"'{min(clash)}' names both a generator and a mixture; rename one of them")
+    return config
 
 
 def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -> None:

@@ -6,14 +6,15 @@ to the point (POINT_COLUMNS); an empty cell leaves the setting as it is. Two poi
 settings are one experiment, in whichever tables they stand, so nothing is trained twice.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyrobust.config.base import parse_settings
-from pyrobust.config.columns import SETTING_COLUMNS, as_number, value_of
-from pyrobust.config.experiment import ExperimentSettings, check_training
+from pyrobust.config.experiment import ExperimentSettings, check_training, own_training_keys
+from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.targets import TargetSettings
 from pyrobust.errors import UserError
 
@@ -49,6 +50,14 @@ _POINT_SECTIONS = {
 
 # No table has it: it is measured.
 _MEASURED = "labeller_accuracy"
+
+_OF_TRAINING = "training."
+
+# By name: what an experiment sets, and what its training or the recipe does.
+SETTING_COLUMNS = (
+    *ExperimentSettings.model_fields,
+    *(_OF_TRAINING + key for key in own_training_keys()),
+)
 
 Json = dict[str, Any]
 
@@ -160,8 +169,8 @@ def _settings(base: Json, row: Mapping[str, str]) -> Json:
     for key, cell in row.items():
         if not cell or key == "experiment" or key in POINT_COLUMNS:
             continue
-        if key.startswith("training."):
-            values["training"][key.removeprefix("training.")] = cell
+        if key.startswith(_OF_TRAINING):
+            values["training"][key.removeprefix(_OF_TRAINING)] = cell
         elif key == "seeds":
             values["seeds"] = cell.split(",")
         else:
@@ -272,3 +281,32 @@ def _check_x(column: str, point: Json, path: Path) -> None:
             f"{path}: the x axis is {column}, but it is {value!r} at the point "
             f"'{point['name'] or point['experiment']}'; it must be a number at every point"
         ) from error
+
+
+def value_of(settings: Mapping[str, Any], own: Mapping[str, Any], column: str) -> Any:
+    """Return a column of a point; None where the point has none.
+
+    Args:
+        settings: of its experiment.
+        own: what the sweep says of the point itself.
+        column: a key of either, or training.KEY, which is the recipe's where not set.
+    """
+    if column.startswith(_OF_TRAINING):
+        training = check_training(parse_settings(ExperimentSettings, settings))
+        return getattr(training, column.removeprefix(_OF_TRAINING))
+    return {**settings, **own}.get(column)
+
+
+def as_number(value: Any) -> float:
+    """Return the number that a column holds, such as 0.3, "1000" or "8/255".
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        found = parse_epsilon(str(value))
+    except ZeroDivisionError as error:
+        raise ValueError(f"{value} is not a number") from error
+    if not math.isfinite(found):
+        raise ValueError(f"{value} is not finite")
+    return found

@@ -6,21 +6,21 @@ python -m pyrobust.planning.scale > docs/scale.md
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pyrobust.config.analysis import AnalysisSettings
+from pyrobust.config.analysis import SEARCH_MEMORY_GB, AnalysisSettings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import Config, ExperimentSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings
-from pyrobust.planning import searches, work
-from pyrobust.planning.images import count_images
+from pyrobust.planning import work
+from pyrobust.planning.plan import Plan, Stage, plan_experiment
 from pyrobust.planning.rates import Machine, read_machines
-from pyrobust.planning.stages import Plan, Stage, plan_experiment
+from pyrobust.planning.sizes import count_images
 from pyrobust.planning.table import hours, size
 
 _SIZES = (1_000_000, 10_000_000, 100_000_000)
 _CLUSTER = 64
-_SEARCH_GB = 2  # the default of the configuration
+_SEARCH_MEMORY = int(1e9 * SEARCH_MEMORY_GB)
 _COMPONENTS = AnalysisSettings().components
 _PROJECTIONS = 4 * _COMPONENTS * _SIZES[-1]  # bytes
 
@@ -84,7 +84,7 @@ training images are prepared anew for each part, on the processor; parts of 1M t
   images are put in order in blocks of 256 MiB, of which it holds two to three. An analysis holds
   labels in a byte a sample (two with more than 256 classes) and reads them a shard at a time; it
   draws its images with 2 bytes a sample and 13 a sample of the largest class. The search holds
-  what `--memory-gb` allows (`search_memory_gb` of the configuration) and 65 bytes a sample of its
+  what `search_memory_gb` allows and 65 bytes a sample of its
   draw, {search_memory} where that is all {largest}. Training holds stores up to `--resident-mb`,
   larger ones not at all.
 - **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
@@ -129,11 +129,11 @@ def scale_text() -> str:
         prepared=hours(_prepared(machine)),
         pca=hours(_pca(machine)),
         scratch=size(_PROJECTIONS),
-        memory=_SEARCH_GB,
-        blocks=_blocks(_SEARCH_GB),
+        memory=f"{SEARCH_MEMORY_GB:g}",
+        blocks=_blocks(_SEARCH_MEMORY),
         visits=hours(_visits(machine)),
-        read=size(_blocks(_SEARCH_GB) * _PROJECTIONS),
-        fewer=_blocks(16),
+        read=size(_blocks(_SEARCH_MEMORY) * _PROJECTIONS),
+        fewer=_blocks(16 * 10**9),
         ddpm_part=hours(_image_seconds(GeneratorSettings(type="ddpm"), machine) * 1_000_000),
         ddpm_size=_part_of_an_hour(GeneratorSettings(type="ddpm"), machine),
         hashing=hours(_SIZES[-1] * 3072 / machine.rate("hashing").value),
@@ -168,18 +168,18 @@ def _prepared(machine: Machine) -> float:
     """Return the seconds of them in which training images are prepared."""
     samples = _stage(_plan(_SIZES[-1], machine), "sample")
     originals = count_images("cifar10", DatasetSettings(), Path("none")).train
-    found = searches.pixel_distances(samples.images, samples.jobs, originals, 3072)
+    found = work.pixel_distances(samples.images, samples.jobs, originals, 3072, _SEARCH_MEMORY)
     return found["points"] / machine.rate("points").value
 
 
-def _blocks(memory_gb: int) -> int:
-    return searches.point_blocks(_SIZES[-1], _COMPONENTS, memory_gb * 1_000_000_000)
+def _blocks(memory_bytes: int) -> int:
+    return work.point_blocks(_SIZES[-1], _COMPONENTS, memory_bytes)
 
 
 def _visits(machine: Machine) -> float:
     """Return the seconds that the largest number of samples meets its own blocks."""
-    count, memory = _SIZES[-1], _SEARCH_GB * 1_000_000_000
-    return searches.visits(count, [count], _COMPONENTS, memory) / machine.rate("visits").value
+    count = _SIZES[-1]
+    return work.visits(count, [count], _COMPONENTS, _SEARCH_MEMORY) / machine.rate("visits").value
 
 
 def _image_seconds(settings: GeneratorSettings, machine: Machine) -> float:

@@ -1,38 +1,62 @@
 """A plan as lines for a person."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pyrobust.config import parse_settings
-from pyrobust.config.experiment import Config, check_config
+from pyrobust.config.experiment import read_config
 from pyrobust.errors import UserError
-from pyrobust.planning.images import count_images
+from pyrobust.planning.plan import Plan, plan_experiment
 from pyrobust.planning.rates import RATES, Rate, read_machines
-from pyrobust.planning.stages import Plan, plan_experiment
+from pyrobust.planning.sizes import count_images
+from pyrobust.workflow.scheduling import allowance, read_profile
+
+# The rule whose jobs a stage of a plan stands for.
+_RULES = {
+    "dataset": "make_dataset",
+    "train-labeller": "train_labeller",
+    "fit-generator": "fit_generator",
+    "sample": "sample_part",
+    "label": "label_part",
+    "distances": "measure_distances",
+    "select": "select_samples",
+    "features": "extract_generated_features",
+    "neighbours": "find_neighbours",
+    "quality": "measure_quality",
+    "train": "train_robust",
+    "evaluate (labeller)": "evaluate_labeller",
+    "evaluate": "evaluate_run",
+}
 
 # Where the workflow makes data sets.
 _DATASETS = Path("resources/datasets")
 
 
 def describe_plan(
-    name: str, config_path: Path, machine_name: str, devices: int, rates: Path | None = None
+    name: str,
+    config_paths: Sequence[Path],
+    machine_name: str,
+    devices: int,
+    rates: Path | None = None,
+    profile: Path | None = None,
 ) -> Iterator[str]:
     """Yield the lines of the plan of one experiment.
 
     Args:
+        config_paths: files of the configuration, each laid over those before it.
         devices: equal devices that a cluster works with at a time.
         rates: file of rates; that of the package where none is given.
+        profile: folder of a workflow profile, whose wall times the jobs are compared with.
 
     Raises:
         UserError: the configuration is wrong, or the experiment, the data set or the machine is
             not known.
     """
-    config = _read_config(config_path)
+    config = read_config(config_paths)
     if name not in config.experiments:
         raise UserError(
             f"experiment is '{name}', expected one of {', '.join(config.experiments)} as "
-            f"{config_path} has them"
+            f"{', '.join(map(str, config_paths))} has them"
         )
     machines = read_machines(rates or RATES)
     if machine_name not in machines:
@@ -41,6 +65,9 @@ def describe_plan(
     images = count_images(dataset, config.datasets[dataset], _DATASETS)
     plan = plan_experiment(config, name, images, machines[machine_name])
     yield from plan_lines(plan, devices, shutil.disk_usage(".").free)
+    if profile is not None:
+        whole_sets = config.analyses[config.experiments[name].analysis].whole_sets
+        yield from wall_time_lines(plan, profile, whole_sets)
 
 
 def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
@@ -81,6 +108,24 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
         yield f"  {rate.value:.3g} {rate.unit}, {rate.basis}: {rate.source}"
 
 
+def wall_time_lines(plan: Plan, profile: Path, whole_sets: bool) -> Iterator[str]:
+    """Yield the jobs that a profile lets run too short, or that there are none."""
+    values = read_profile(profile)
+    fits = True
+    for stage in plan.stages:
+        allowed = allowance(values, _RULES[stage.name], whole_sets)
+        needed = stage.seconds / stage.jobs
+        if needed > allowed.seconds:
+            fits = False
+            yield (
+                f"A job of {stage.name} takes {hours(needed)} h, but {profile} allows "
+                f"{allowed.attempts} attempts of {hours(60 * allowed.minutes)} h: raise retries, "
+                f"or runtime of {_RULES[stage.name]} under set-resources"
+            )
+    if fits:
+        yield f"Every job fits into the attempts and wall times of {profile}."
+
+
 def hours(seconds: float) -> str:
     """Return hours with the digits that an estimate has."""
     value = seconds / 3600
@@ -95,17 +140,6 @@ def size(num_bytes: float) -> str:
         if num_bytes >= factor:
             return f"{num_bytes / factor:.3g} {unit}"
     return f"{num_bytes / 1e3:.3g} kB"
-
-
-def _read_config(path: Path) -> Config:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {path} ({error}): name it with --config FILE") from error
-    check_config(values)
-    return parse_settings(Config, values)
 
 
 def _distinct(plan: Plan) -> list[Rate]:

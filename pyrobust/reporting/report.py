@@ -31,6 +31,12 @@ def gather_cost(stages: Mapping[str, Sequence[Path]]) -> Json:
         "versions": {
             name: version for stage in recorded for name, version in stage["versions"].items()
         },
+        "commits": {
+            commit: [
+                name for name, stage in by_stage.items() if stage and commit in stage["commits"]
+            ]
+            for commit in sorted({commit for stage in recorded for commit in stage["commits"]})
+        },
     }
 
 
@@ -47,6 +53,7 @@ def _sum(files: Sequence[Path]) -> Json | None:
         "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs),
         "devices": sorted({cost["device"] for cost in costs}),
         "versions": {key: value for cost in costs for key, value in cost["versions"].items()},
+        "commits": sorted({cost["commit"] for cost in costs if "commit" in cost}),
     }
 
 
@@ -82,8 +89,8 @@ def write_report(
     if experiment.uses_generated != (folders.generated is not None):
         raise UserError(
             f"mixing_factor of '{experiment.name}' is {experiment.settings.mixing_factor:g}: "
-            "expected --generator, --samples, --neighbours and --quality where it is below 1, "
-            "and none of them where it is 1"
+            "expected generated images (generator, samples, neighbours and quality) where it is "
+            "below 1, and none where it is 1"
         )
     stages = load_stages(folders)
     record = build_record(experiment, stages, baseline)

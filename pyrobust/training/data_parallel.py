@@ -29,10 +29,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pyrobust.errors import UserError
+from pyrobust.errors import EXIT_RESUMABLE, UserError
 from pyrobust.files import exclusive
 from pyrobust.ops import choose_device
-from pyrobust.training.resuming import EXIT_RESUMABLE, STOP_SIGNALS
+from pyrobust.training.resuming import STOP_SIGNALS
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pyrobust.errors import EXIT_RESUMABLE
 from pyrobust.files import read_json, write_json
 from pyrobust.tensors import read_tensors, write_tensors
-
-# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. Slurm and Snakemake's retries do.
-EXIT_RESUMABLE = 75
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.cli import main
-from pyrobust.cli.accidents import told
+from pyrobust.cli import main, sentence_of
 from tests.disks import run_with_disk
 
 DATASET = "dataset digits --layout digits --test-size 500 --validation-size 200"
@@ -94,7 +93,7 @@ def test_want_of_memory_is_told_in_one_sentence_and_an_old_result_is_not_trusted
     code = f"""
 import re, resource, sys
 import pyrobust.training.train_labeller
-from pyrobust.cli import main
+from pyrobust.cli import main, sentence_of
 taken = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) << 10
 resource.setrlimit(resource.RLIMIT_AS, (taken + (300 << 20),) * 2)
 sys.argv = {["pyrobust", *LABELLER.split(), "--batch-size", "60000", "--output", "big"]!r}
@@ -115,20 +114,20 @@ main()
         (MemoryError(), "out of memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "allocate 2 GiB)"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory"),
-        (OSError(28, "No space left on device", "a/log.jsonl"), "'a/log.jsonl'; mend that"),
+        (OSError(28, "No space left on device", "a/log.jsonl"), "'a/log.jsonl'; fix that"),
         (RuntimeError("shapes do not fit"), None),
         (FileNotFoundError(2, "No such file"), None),
     ],
 )
 def test_only_what_the_machine_refuses_is_told_so(error: Exception, said: str | None) -> None:
-    sentence = told(error)
+    sentence = sentence_of(error)
     assert (sentence is None) == (said is None)
     if sentence is not None and said is not None:
         assert said in sentence and "\n" not in sentence
 
 
 def test_an_error_of_another_kind_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise RuntimeError("shapes do not fit")
 
     monkeypatch.setattr("pyrobust.cli.app", fail)

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from pyrobust.cli import runtime, stage
-from pyrobust.cli.runtime import takes_runtime
-from pyrobust.cli.stage import uses_gpu
+from pyrobust.cli import holding
+from pyrobust.cli.holding import takes_runtime, uses_gpu
 
 
 @pytest.fixture
@@ -21,9 +20,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         yield
         asked.append(0)
 
-    for module in (runtime, stage):
-        monkeypatch.setattr(module, "own_gpus", own_gpus)
-    monkeypatch.setattr(runtime, "_share_out", lambda count, device: None)
+    monkeypatch.setattr(holding, "own_gpus", own_gpus)
+    monkeypatch.setattr(holding, "_share_out", lambda count, device: None)
     return asked
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pyrobust.config.experiment import check_config
+from pyrobust.config.experiment import parse_config
 from pyrobust.models.published import PUBLISHED
 from tests.workflow.running import ROOT
 
@@ -33,7 +33,7 @@ def laid_over(values: Any, overlay: Any) -> Any:
 @pytest.mark.parametrize(("page", "block"), EXAMPLES)
 def test_each_configuration_that_is_shown_is_accepted(page: str, block: str) -> None:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    check_config(laid_over(values, yaml.safe_load(block)))
+    parse_config(laid_over(values, yaml.safe_load(block)))
 
 
 def test_there_are_examples() -> None:

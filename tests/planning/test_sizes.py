@@ -1,6 +1,5 @@
 """Sizes of a plan against the columns that are written."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +7,26 @@ import pytest
 
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.generators import GeneratorSettings
-from pyrobust.data import feature_set, labels, store
 from pyrobust.data.dataset import Dataset
+from pyrobust.data.feature_set import FeatureWriter
+from pyrobust.data.labels import LabelWriter
 from pyrobust.data.prepare import make_dataset
-from pyrobust.data.shards import Column
+from pyrobust.data.store import StoreWriter
 from pyrobust.generators.gaussian import GaussianGenerator
 from pyrobust.generators.registry import GENERATORS
 from pyrobust.planning import sizes
 from tests.generators.fits import fit_of
 
 SHAPE = (32, 32, 3)
+CLASSES = tuple("0123456789")
+COUNT = 100
 
 
-def row_bytes(columns: dict[str, Column]) -> int:
-    return sum(np.dtype(c.dtype).itemsize * math.prod(c.shape) for c in columns.values())
+def row_bytes(folder: Path) -> int:
+    """Return the bytes of a row, from the files of a folder of `COUNT` rows."""
+    written = [np.load(file) for file in sorted(folder.rglob("*.npy"))]
+    assert all(len(array) == COUNT for array in written)
+    return sum(array.nbytes for array in written) // COUNT
 
 
 def settings_of(kind: str, **values: bool) -> GeneratorSettings:
@@ -34,14 +39,36 @@ def test_generators_are_conditional_as_their_classes_say(kind: str) -> None:
     assert sizes.is_conditional(settings_of(kind)) == GENERATORS[kind].conditional
 
 
+def write_store(folder: Path, labelled: bool, selected: bool) -> Path:
+    writer = StoreWriter(
+        folder, SHAPE, CLASSES, COUNT, {}, "a test", labelled, selected, identified=selected
+    )
+    numbers = np.arange(COUNT)
+    writer.append(
+        np.zeros((COUNT, *SHAPE), np.uint8),
+        numbers % 10 if labelled else None,
+        np.ones(COUNT, np.float32) if selected else None,
+        numbers if selected else None,
+    )
+    writer.finish()
+    return folder
+
+
 @pytest.mark.parametrize("conditional", [False, True])
-def test_rows_have_the_columns_that_stages_write(conditional: bool) -> None:
+def test_rows_are_as_large_as_those_that_stages_write(tmp_path: Path, conditional: bool) -> None:
     generator = settings_of("edm", conditional=conditional)
-    assert sizes.original_row(SHAPE) == row_bytes(store._columns(SHAPE, True, False, False))
-    assert sizes.selected_row(SHAPE) == row_bytes(store._columns(SHAPE, True, True, True))
-    sample = store._columns(SHAPE, conditional, False, False)
+    original = write_store(tmp_path / "original", labelled=True, selected=False)
+    selected = write_store(tmp_path / "selected", labelled=True, selected=True)
+    sample = write_store(tmp_path / "sample", labelled=conditional, selected=False)
+    assert sizes.original_row(SHAPE) == row_bytes(original)
+    assert sizes.selected_row(SHAPE) == row_bytes(selected)
     assert sizes.sample_row(SHAPE, generator) == row_bytes(sample)
-    assert sizes.label_row(generator) == row_bytes(labels._columns(conditional))
+
+    writer = LabelWriter(tmp_path / "labels", CLASSES, COUNT, 0, {}, conditional)
+    scores = np.ones(COUNT, np.float32)
+    writer.append(np.zeros(COUNT, np.int64), scores, scores if conditional else None)
+    writer.finish()
+    assert sizes.label_row(generator) == row_bytes(tmp_path / "labels")
 
 
 @pytest.mark.parametrize(
@@ -53,10 +80,17 @@ def test_rows_have_the_columns_that_stages_write(conditional: bool) -> None:
     ],
 )
 def test_features_have_the_logits_of_their_extractor(
-    extractor: str, dtype: str, dimensions: int, num_logits: int
+    tmp_path: Path, extractor: str, dtype: str, dimensions: int, num_logits: int
 ) -> None:
-    columns = feature_set._columns(dimensions, num_logits, True, dtype)
-    assert sizes.feature_row(extractor, dtype, dimensions, num_classes=10) == row_bytes(columns)
+    writer = FeatureWriter(
+        tmp_path, COUNT, dimensions, num_logits, CLASSES, True, dtype, COUNT, {"extractor": {}}
+    )
+    logits = np.zeros((COUNT, num_logits), np.float32) if num_logits else None
+    numbers = np.arange(COUNT)
+    writer.append(np.zeros((COUNT, dimensions), np.float32), numbers, logits, numbers % 10)
+    writer.finish()
+    planned = sizes.feature_row(extractor, dtype, dimensions, num_classes=10)
+    assert planned == row_bytes(tmp_path)
 
 
 @pytest.mark.parametrize("test_size", [100, 1400])  # more and fewer images a class than values

@@ -39,7 +39,7 @@ def test_every_experiment_of_the_config_has_a_plan(capsys: pytest.CaptureFixture
 def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--plan", "cifar10_linf", "--machine", "h100", "--devices", "16")
     lines = run_info(capsys, *options).splitlines()
-    assert lines[0] == "cifar10_linf on one NVIDIA H100 beside 2 cores, all stages anew"
+    assert lines[0] == "cifar10_linf on one NVIDIA H100 beside 2 cores, all stages from scratch"
     assert lines[1].split() == ["stage", "jobs", "images", "hours", "on", "16", "disk", "rate"]
     (train,) = (line for line in lines if line.startswith("train "))
     assert train.split()[1:3] == ["2", "39,999,488"]
@@ -53,7 +53,7 @@ def test_a_disk_that_is_too_small_for_all_stages_is_told(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     text = run_info(capsys, "--plan", "cifar10_linf", "--machine", "h100")
-    assert ("The disk here has 1 GB free and all stages anew need" in text) == is_told
+    assert ("The disk has 1 GB free, but all stages need" in text) == is_told
 
 
 def test_own_rates_take_the_place_of_the_shipped_ones(
@@ -94,3 +94,33 @@ def test_an_unknown_data_set_must_be_made_first(
     options = ["--plan", "digits_ddpm", "--config", str(tmp_path / "config.yaml")]
     with pytest.raises(UserError, match=r"nothing is known of the data set 'flowers' .* 'snake"):
         run_info(capsys, *options)
+
+
+def test_every_job_of_the_shipped_experiments_fits_into_the_shipped_profile(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    profile = ("--machine", "h100", "--profile", str(ROOT / "profiles/slurm"))
+    for name in yaml.safe_load(CONFIG.read_text())["experiments"]:
+        assert "Every job fits into" in run_info(capsys, "--plan", name, *profile), name
+
+
+def test_a_job_that_a_profile_ends_too_early_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "profile.v9+.yaml").write_text(
+        "retries: 2\nset-resources: {train_robust: {runtime: 60}}\n"
+    )
+    options = ("--plan", "cifar10_linf", "--machine", "h100", "--profile", str(tmp_path))
+    text = run_info(capsys, *options)
+    assert "A job of train takes" in text and "allows 3 attempts of 1.0 h" in text
+    assert "Every job fits" not in text
+
+
+def test_overlays_are_planned_as_the_workflow_reads_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "overlay.yaml").write_text("experiments: {cifar10_linf: {seeds: [0, 1, 2, 3]}}")
+    overlay = ("--config", str(tmp_path / "overlay.yaml"))
+    text = run_info(capsys, "--plan", "cifar10_linf", "--machine", "h100", *overlay)
+    (train,) = (line for line in text.splitlines() if line.startswith("train "))
+    assert train.split()[1] == "4"

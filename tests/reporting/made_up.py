@@ -1,6 +1,5 @@
 """Made-up results for every point of the paper's targets, as the workflow would hand them over."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.sweeps import Sweeps, resolve_targets
 from pyrobust.data.store import StoreWriter
 from pyrobust.files import write_json
-from pyrobust.planning.targets import read_configuration
+from pyrobust.planning.paper import read_configuration
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -32,8 +31,8 @@ def resolve(config: Json) -> Sweeps:
     return resolve_targets(config, ROOT / "config/sweeps")
 
 
-def points_of(target: str, config: Json, sweeps: Sweeps, folder: Path) -> str:
-    """Write the files of a target's points, and return the points as JSON."""
+def points_of(target: str, config: Json, sweeps: Sweeps, folder: Path) -> list[Json]:
+    """Write the files of a target's points, and return the points."""
     settings = config["targets"][target]
     points = []
     for number, point in enumerate(sweeps.points[target]):
@@ -41,7 +40,7 @@ def points_of(target: str, config: Json, sweeps: Sweeps, folder: Path) -> str:
         kind = config["generators"].get(generator, {"type": "mixture"})["type"]
         files = _write(settings, point, kind, folder / target / str(number))
         points.append({**point, "kind": kind, "files": files})
-    return json.dumps(points)
+    return points
 
 
 def _write(target: Json, point: Json, kind: str, folder: Path) -> dict[str, str]:

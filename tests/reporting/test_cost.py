@@ -1,5 +1,6 @@
 """Costs add up, and a stage without one is not hidden."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,14 @@ def test_a_stage_without_a_cost_is_shown_as_such(tmp_path: Path) -> None:
     cost = gather_cost({"dataset": [tmp_path / "cost.json"]})
     assert cost["stages"] == {"dataset": None}
     assert cost["seconds"] == 0
+
+
+def test_stages_are_listed_by_the_commit_that_made_them(tmp_path: Path) -> None:
+    files = {}
+    for stage, commit in (("train", "b"), ("evaluate", "a"), ("label", "b"), ("select", None)):
+        files[stage] = [cost_file(tmp_path / f"{stage}.json", 1)]
+        if commit:
+            write_json(
+                files[stage][0], json.loads(files[stage][0].read_text()) | {"commit": commit}
+            )
+    assert gather_cost(files)["commits"] == {"a": ["evaluate"], "b": ["train", "label"]}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.reporting.page import commit_of
+from pyrobust.cost import commit_of
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_the_page_says(html: str, sentence: str) -> None:
 
 def test_the_command_and_the_commit_stand_on_the_page(html: str) -> None:
     assert "<code>snakemake --cores all x.json --configfile &#39;my file.yaml&#39;</code>" in html
-    assert '<th scope="row">commit of the workflow</th><td><code>c0ffee</code></td>' in html
+    assert '<th scope="row">commit of this report</th><td><code>c0ffee</code></td>' in html
 
 
 def test_an_experiment_without_generated_data_has_a_page(

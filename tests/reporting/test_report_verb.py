@@ -1,7 +1,9 @@
 """The verb, as the workflow's rule calls it."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,32 +12,36 @@ from pyrobust.reporting.stage_results import StageFolders
 from tests.reporting.fixtures import experiment_json
 
 
-def arguments(folders: StageFolders, target: Path) -> list[str]:
+def inputs(folders: StageFolders) -> dict[str, Any]:
+    """Return what the workflow writes of an experiment."""
     assert folders.generated
-    options = {
-        "experiment": experiment_json(),
-        "dataset": folders.dataset,
-        "labeller": folders.labeller,
-        "labeller-evaluation": folders.labeller_evaluation,
-        "choice": folders.choice,
-        "landscape": folders.landscape,
-        "generator": folders.generated.generator,
-        "samples": folders.generated.samples,
-        "neighbours": folders.generated.neighbours,
-        "quality": folders.generated.quality,
-        "output": target / "x.json",
-        "cost": target / "x.cost.json",
-        "page": target / "x.html",
+    return {
+        "name": "x",
+        "experiment": json.loads(experiment_json()),
+        "dataset": str(folders.dataset / "dataset.json"),
+        "labeller": str(folders.labeller / "labeller.json"),
+        "labeller_evaluation": str(folders.labeller_evaluation / "evaluation.json"),
+        "choice": str(folders.choice / "choice.json"),
+        "landscape": str(folders.landscape / "landscape.json"),
+        "runs": [str(run / "training.json") for run in folders.runs],
+        "evaluations": [str(folder / "evaluation.json") for folder in folders.evaluations],
+        "generated": {
+            "generator": str(folders.generated.generator / "generator.json"),
+            "samples": str(folders.generated.samples / "manifest.json"),
+            "neighbours": str(folders.generated.neighbours),
+            "quality": str(folders.generated.quality),
+        },
+        "jobs": {"sample": str(folders.choice)},
     }
-    lists = {"run": folders.runs, "evaluation": folders.evaluations}
-    flat = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    return flat + [
-        str(part) for name, values in lists.items() for v in values for part in (f"--{name}", v)
-    ]
 
 
-def run_report(monkeypatch: pytest.MonkeyPatch, options: list[str]) -> int:
-    monkeypatch.setattr(sys, "argv", ["pyrobust", "report", "x", *options])
+def run_report(monkeypatch: pytest.MonkeyPatch, text: str, folder: Path) -> int:
+    (folder / "inputs").mkdir()
+    (folder / "inputs/x.inputs.json").write_text(text)
+    options = {"output": "x.json", "cost": "x.cost.json", "page": "x.html"}
+    words = [word for name, file in options.items() for word in (f"--{name}", str(folder / file))]
+    described = str(folder / "inputs/x.inputs.json")
+    monkeypatch.setattr(sys, "argv", ["pyrobust", "report", described, *words])
     with pytest.raises(SystemExit) as end:
         main()
     return int(end.value.code or 0)
@@ -44,32 +50,32 @@ def run_report(monkeypatch: pytest.MonkeyPatch, options: list[str]) -> int:
 def test_the_verb_writes_record_cost_and_page(
     finished: StageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = ["--cost-of", f"sample={finished.choice}"]
-    assert run_report(monkeypatch, [*arguments(finished, tmp_path), *parts]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"x.json", "x.cost.json", "x.html"}
+    assert run_report(monkeypatch, json.dumps(inputs(finished)), tmp_path) == 0
+    written = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert written == {"x.json", "x.cost.json", "x.html"}
 
 
 @pytest.mark.parametrize(
-    ("drop", "add", "sentence"),
+    ("changes", "sentence"),
     [
-        ("--quality", [], "--generator, --samples, --neighbours and --quality come together"),
-        ("", ["--baseline-name", "y"], "baseline 'y' also needs --baseline-experiment"),
-        ("", ["--cost-of", "sample"], "--cost-of is 'sample', expected STAGE=FOLDER"),
+        ({"generated": {"generator": "g/generator.json"}}, "'generated.samples' is missing"),
+        ({"generated": None}, "mixing_factor of 'x' is 0.3: expected generated images"),
+        ({"baseline": {"name": "y", "experiment": {}}}, "'baseline.choice' is missing"),
+        ({"jobs": {"sampling": "x"}}, "jobs"),
+        ({"experiment": {}}, "generator of experiment 'x' is null"),
+        (None, "x.inputs.json is not JSON"),
     ],
 )
-def test_half_given_inputs_are_refused(
+def test_wrong_inputs_are_refused_in_one_sentence(
     finished: StageFolders,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    drop: str,
-    add: list[str],
+    changes: dict[str, Any] | None,
     sentence: str,
 ) -> None:
-    options = arguments(finished, tmp_path)
-    if drop:
-        place = options.index(drop)
-        del options[place : place + 2]
-    assert run_report(monkeypatch, options + add) == 2
-    assert sentence in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    text = "{" if changes is None else json.dumps(inputs(finished) | changes)
+    assert run_report(monkeypatch, text, tmp_path) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence in line, line
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]

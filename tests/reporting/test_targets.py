@@ -1,7 +1,6 @@
 """Tables and figures over many experiments: our numbers, the paper's, and their files."""
 
 import csv
-import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -90,9 +89,9 @@ def make(
     """Run the verb; return the rows of its table and the text of its SVG."""
     endings = {"table": "csv", "picture": "png", "figure": "svg"}
     paths = {kind: tmp_path / f"{name}.{ending}" for kind, ending in endings.items()}
-    arguments = ["target", name, "--settings", json.dumps({"title": "A title", **settings})]
-    (tmp_path / "points.json").write_text(json.dumps(points))
-    arguments += ["--points", str(tmp_path / "points.json")]
+    described = {"name": name, "settings": {"title": "A title", **settings}, "points": points}
+    write_json(tmp_path / "inputs.json", described)
+    arguments = ["target", str(tmp_path / "inputs.json")]
     for kind, path in paths.items():
         arguments += [f"--{kind}", str(path)]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -286,14 +285,23 @@ def test_an_evaluation_of_another_ball_is_refused(make_point: Any, tmp_path: Pat
     assert not list(tmp_path.glob("t.*"))
 
 
-@pytest.mark.parametrize("points", ["nonsense", "[{}]", "[1]"])
-def test_points_that_the_workflow_did_not_write_are_refused(points: str, tmp_path: Path) -> None:
-    (tmp_path / "points.json").write_text(points)
-    options = ["--settings", '{"title": "t", "show": "curves"}']
-    options += ["--points", str(tmp_path / "points.json")]
-    options += [f"--{name}={tmp_path / name}" for name in ("table", "picture", "figure")]
-    with pytest.raises(UserError, match="--points is not what the workflow hands over"):
-        CliRunner().invoke(app, ["target", "t", *options], catch_exceptions=False)
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        ("nonsense", "is not JSON"),
+        ("[{}]", "point 0 of the target has no 'experiment'"),
+        ("[1]", r"points\.0 is 1"),
+    ],
+)
+def test_points_that_the_workflow_did_not_write_are_refused(
+    points: str, sentence: str, tmp_path: Path
+) -> None:
+    text = f'{{"name": "t", "settings": {{"title": "t", "show": "curves"}}, "points": {points}}}'
+    (tmp_path / "inputs.json").write_text(text)
+    options = [f"--{name}={tmp_path / name}" for name in ("table", "picture", "figure")]
+    arguments = ["target", str(tmp_path / "inputs.json"), *options]
+    with pytest.raises(UserError, match=sentence):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
 def test_what_the_paper_states_is_a_fraction_or_an_inception_metric() -> None:

@@ -1,7 +1,8 @@
 """A real Slurm on this machine: munged, slurmctld and slurmd in a folder of their own.
 
 Nothing outside that folder is written, ports are free ones, and the daemons end with the block.
-The node pretends to have two GPUs and eight cores.
+Two nodes on this machine pretend to have a GPU and four cores each. Jobs of the partition `urgent`
+pre-empt those of `gpu`, which Slurm then requeues.
 """
 
 import os
@@ -27,14 +28,14 @@ ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
 SlurmUser=root
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/controller
-SlurmdSpoolDir={folder}/node
+SlurmdSpoolDir={folder}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/%n.log
 SlurmdParameters=config_overrides
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
@@ -45,10 +46,18 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 Port={node_port} CPUs=8 RealMemory=200000 Gres=gpu:2
-PartitionName=cpu Nodes={host} Default=YES MaxTime=2-0 State=UP
-PartitionName=gpu Nodes={host} MaxTime=14-0 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[0]} {node}
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} {node}
+PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=2-0 State=UP PreemptMode=OFF
+PartitionName=gpu Nodes=node[1-2] MaxTime=2-0 GraceTime=20 PriorityTier=1 State=UP
+PartitionName=urgent Nodes=node[1-2] MaxTime=1-0 PriorityTier=9 PreemptMode=OFF State=UP
 """
+
+
+_NODES = ("node1", "node2")
+_NODE = "CPUs=4 RealMemory=100000 Gres=gpu:1"
 
 
 class NoSlurmError(Exception):
@@ -77,9 +86,19 @@ class Cluster:
         found = re.search(r"TresPerJob=[a-z]+:gpu:(\d+)", shown)
         return int(found[1]) if found else 0
 
-    def preempt(self, job: str) -> None:
-        """Take a job's node away: SIGTERM, some seconds, SIGKILL."""
-        self.run("scancel", job)
+    def preempt(self) -> str:
+        """Submit a job that needs both nodes with their GPUs, and return its number."""
+        asked = ("--partition=urgent", "--nodes=2", "--gpus-per-node=1", "--exclusive")
+        command = ("sbatch", "--parsable", "--output=/dev/null", *asked, "--wrap", "sleep 1")
+        return self.run(*command).strip()
+
+    def end_wall_time(self, job: str) -> None:
+        """Let the wall time of a running job be over."""
+        self.run("scontrol", "update", f"jobid={job}", "timelimit=0:00:01")
+
+    def state(self, job: str) -> str:
+        """Return the state of a job."""
+        return self.run("squeue", "--noheader", "--states=all", "-o", "%T", "-j", job).strip()
 
     def run(self, *command: str) -> str:
         """Run one of Slurm's commands."""
@@ -122,15 +141,20 @@ def slurm(folder: Path) -> Iterator[Cluster]:
     if os.geteuid() != 0:
         raise NoSlurmError("Slurm's daemons need root")
     host = socket.gethostname().split(".")[0]
-    for name in ("controller", "node"):
+    for name in ("controller", *_NODES):
         (folder / name).mkdir(parents=True)
     folder.chmod(0o755)
-    controller_port, node_port = _free_port(), _free_port()
+    controller_port, *ports = (_free_port() for _ in range(3))
     conf = folder / "slurm.conf"
     conf.write_text(
-        _CONF.format(folder=folder, host=host, controller_port=controller_port, node_port=node_port)
+        _CONF.format(
+            folder=folder, host=host, node=_NODE, controller_port=controller_port, ports=ports
+        )
     )
-    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
+    devices = zip(_NODES, ("/dev/null", "/dev/zero"), strict=True)
+    (folder / "gres.conf").write_text(
+        "".join(f"NodeName={node} Name=gpu File={device}\n" for node, device in devices)
+    )
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
@@ -141,7 +165,7 @@ def slurm(folder: Path) -> Iterator[Cluster]:
                    f"--key-file={key}", f"--pid-file={folder}/munged.pid",
                    f"--seed-file={folder}/munged.seed"],
         "slurmctld": ["-D", "-f", str(conf)],
-        "slurmd": ["-D", "-f", str(conf), "-N", host],
+        **{f"slurmd {node}": ["-D", "-f", str(conf), "-N", node] for node in _NODES},
     }  # fmt: skip
     running: list[subprocess.Popen[bytes]] = []
     cluster = Cluster(environment)
@@ -150,7 +174,10 @@ def slurm(folder: Path) -> Iterator[Cluster]:
             with (folder / f"{name}.out").open("wb") as log:
                 running.append(
                     subprocess.Popen(
-                        [name, *options], env=environment, stdout=log, stderr=subprocess.STDOUT
+                        [name.split()[0], *options],
+                        env=environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
                     )
                 )
             time.sleep(1)
@@ -185,12 +212,12 @@ def _wrap_srun(folder: Path, conf: Path) -> Path:
 def _wait_for_node(cluster: Cluster, folder: Path) -> None:
     for _ in range(30):
         with suppress(subprocess.SubprocessError):
-            if "idle" in cluster.run("sinfo", "--noheader", "-o", "%t"):
+            if cluster.run("sinfo", "--noheader", "-p", "gpu", "-o", "%D %t").strip() == "2 idle":
                 return
         time.sleep(1)
     logs = [*folder.glob("*.log"), *folder.glob("*.out")]
     ends = [f"{log.name}: {log.read_text()[-300:]}" for log in sorted(logs)]
-    raise NoSlurmError("the node did not come up:\n" + "\n".join(ends))
+    raise NoSlurmError("the nodes did not come up:\n" + "\n".join(ends))
 
 
 def _free_port() -> int:

@@ -1,14 +1,16 @@
-"""The smallest experiment through profiles/slurm on a real Slurm, its training pre-empted."""
+"""The smallest experiment through profiles/slurm on a real Slurm, interrupted in each way."""
 
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pyrobust.workflow.attempts import read_attempts
 from tests.slurm.cluster import Cluster, NoSlurmError, find_programs, slurm
 from tests.workflow.running import TINY, Project, copy_project
 
@@ -22,6 +24,9 @@ OPTIONS = [
     *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"),
 ]
 LIMIT_SECONDS = 600
+
+# What a training prints that continues from its saved state.
+RESUMED = "going on from step"
 
 # Stages that are submitted by themselves.
 ALONE = ("make_dataset", "fit_generator", "train_labeller", "select_samples", "train_robust")
@@ -68,13 +73,34 @@ def finish(run: subprocess.Popen[str]) -> str:
             os.killpg(run.pid, signal.SIGKILL)
 
 
-def test_stages_reach_their_partitions_and_a_preempted_training_goes_on(
+def wait_for_state(cluster: Cluster, job: str, *states: str) -> None:
+    """Wait until a job is in one of these states."""
+    for _ in range(LIMIT_SECONDS):
+        if cluster.state(job) in states:
+            return
+        time.sleep(1)
+    raise AssertionError(f"job {job} is {cluster.state(job)}, expected {states}")
+
+
+def trainings(cluster: Cluster, since: int = 0) -> list[dict[str, str]]:
+    """Return the jobs that trained, behind the number `since`."""
+    found = (job for job in cluster.jobs() if job["rule"] == "rule_train_robust")
+    return [job for job in found if int(job["id"]) > since]
+
+
+def last_job(cluster: Cluster) -> int:
+    return max((int(job["id"]) for job in cluster.jobs()), default=0)
+
+
+def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path)
     run = submit(cluster, project, CHOICE)
     try:
-        cluster.preempt(wait_until_it_trains(cluster, project, run))
+        training = wait_until_it_trains(cluster, project, run)
+        urgent = cluster.preempt()
+        wait_for_state(cluster, urgent, "COMPLETED")
     finally:
         output = finish(run)
     assert run.returncode == 0, output[-6000:]
@@ -90,16 +116,88 @@ def test_stages_reach_their_partitions_and_a_preempted_training_goes_on(
 
     # Two parts, their labels and their distances are one submission, which shares one GPU.
     alone = {f"rule_{name}" for name in ALONE}
-    (sampling,) = (job for job in jobs.values() if job["rule"] not in alone)
+    (sampling,) = (
+        job for job in jobs.values() if job["rule"] not in alone and job["partition"] != "urgent"
+    )
     assert (sampling["partition"], cluster.gpus(sampling["id"])) == ("gpu", 1)
     assert (project / "results/samples/digits/tiny/labels/tiny/1/labels.json").is_file()
 
-    # The second attempt had twice the memory and wall time, and went on from the saved step.
-    first, second = (job for job in jobs.values() if job["rule"] == "rule_train_robust")
-    assert (first["state"], second["state"]) == ("CANCELLED", "COMPLETED")
-    assert (first["memory"], second["memory"]) == ("16000M", "32000M")
-    assert (first["limit"], second["limit"]) == ("2-00:00:00", "4-00:00:00")
-    assert "going on from step" in (project / "logs/train_robust/tiny/seed0.log").read_text()
+    # Slurm itself requeued the training: one job, the memory of before, the saved step.
+    (job,) = trainings(cluster)
+    assert (job["id"], job["state"], job["memory"]) == (training, "COMPLETED", "16000M")
+    log = project / "logs/train_robust/tiny/seed0.log"
+    assert [attempt.status for attempt in read_attempts(log)] in ([75, 0], [None, 0])
+    assert RESUMED in log.read_text()
+
+
+def test_a_training_outlives_its_wall_time_twice_with_the_memory_of_the_first_attempt(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    project, before = copy_project(tmp_path), last_job(cluster)
+    run = submit(cluster, project, CHOICE)
+    try:
+        ended: list[str] = []
+        while len(ended) < 2:
+            job = wait_until_it_trains(cluster, project, run)
+            if job not in ended:
+                cluster.end_wall_time(job)
+                wait_for_state(cluster, job, "TIMEOUT", "COMPLETED", "FAILED")
+                ended.append(job)
+    finally:
+        output = finish(run)
+    assert run.returncode == 0, output[-6000:]
+    jobs = trainings(cluster, before)
+    assert [job["state"] for job in jobs] == ["TIMEOUT", "TIMEOUT", "COMPLETED"]
+    assert {job["memory"] for job in jobs} == {"16000M"}
+    log = (project / "logs/train_robust/tiny/seed0.log").read_text()
+    assert log.count(" started as Slurm job ") == 3, "an attempt's lines are gone"
+    assert log.count(RESUMED) == 2
+
+
+def test_a_killed_training_gets_twice_the_memory(cluster: Cluster, tmp_path: Path) -> None:
+    project, before = copy_project(tmp_path), last_job(cluster)
+    run = submit(cluster, project, CHOICE)
+    try:
+        job = wait_until_it_trains(cluster, project, run)
+        for process in processes_of(job):
+            os.kill(process, signal.SIGKILL)
+    finally:
+        output = finish(run)
+    assert run.returncode == 0, output[-6000:]
+    jobs = trainings(cluster, before)
+    assert [job["memory"] for job in jobs] == ["16000M", "32000M"]
+    assert {job["limit"] for job in jobs} == {"2-00:00:00"}
+
+
+def processes_of(job: str) -> list[int]:
+    """Return the processes of `pyrobust train` that run in a job."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            in_job = f"SLURM_JOB_ID={job}\0".encode() in (folder / "environ").read_bytes()
+            if in_job and b"\0pyrobust\0" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def test_after_a_kill_of_snakemake_its_jobs_are_named_and_not_sent_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    project, before = copy_project(tmp_path), last_job(cluster)
+    run = submit(cluster, project, CHOICE)
+    job = wait_until_it_trains(cluster, project, run)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    second = submit(cluster, project, CHOICE)
+    output = finish(second)
+    assert second.returncode != 0
+    assert f"{job} (train_robust)" in output and f"scancel {job}" in output, output[-3000:]
+    cluster.run("scancel", job)
+    wait_for_state(cluster, job, "CANCELLED")
+    third = submit(cluster, project, CHOICE)
+    output = finish(third)
+    assert third.returncode == 0, output[-6000:]
+    assert [job["state"] for job in trainings(cluster, before)] == ["CANCELLED", "COMPLETED"]
 
 
 def test_a_failed_job_names_its_log_and_shows_its_sentence(
@@ -112,7 +210,7 @@ def test_a_failed_job_names_its_log_and_shows_its_sentence(
     output = finish(submit(cluster, project, target, "--retries", "0", overlay=overlay))
     assert "logs/make_dataset/flowers.log" in output, output[-3000:]
     assert "pyrobust: " in output and "resources/raw/flowers" in output, output[-3000:]
-    assert "the same command goes on" in output, output[-3000:]
+    assert "run the same command" in output, output[-3000:]
     assert not (project / target).exists()
 
 

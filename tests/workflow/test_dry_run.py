@@ -9,6 +9,14 @@ import yaml
 from tests.workflow.running import ROOT, job_counts
 
 
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a data root that has a folder for TinyImageNet, which nothing downloads."""
+    root = tmp_path_factory.mktemp("raw")
+    (root / "tinyimagenet").mkdir()
+    return f"data_root={root}"
+
+
 def run_snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["snakemake", "--cores", "2", "--forceall", *arguments],
@@ -16,9 +24,10 @@ def run_snakemake(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_every_experiment_of_the_config_can_be_planned() -> None:
+def test_every_experiment_of_the_config_can_be_planned(raw: str) -> None:
     experiments = yaml.safe_load((ROOT / "config/config.yaml").read_text())["experiments"]
-    run = run_snakemake("--dry-run", *(f"results/{name}.json" for name in experiments))
+    records = [f"results/{name}.json" for name in experiments]
+    run = run_snakemake("--dry-run", "--config", raw, "--", *records)
     assert run.returncode == 0, run.stdout
     assert job_counts(run.stdout)["report_experiment"] == len(experiments)
 
@@ -95,11 +104,43 @@ def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
     options = ("--dry-run", "--printshellcmds", "--configfile", str(overlay))
     run = run_snakemake("results/digits_linf.json", *options)
     assert run.returncode == 0, run.stdout
-    job = re.search(r"rule find_neighbours:.*?memory-gb \d+", run.stdout, re.S)
+    job = re.search(r"rule find_neighbours:.*?search-memory-gb [\d.]+$", run.stdout, re.S | re.M)
     assert job is not None, run.stdout
-    assert job[0].endswith("--memory-gb 16")
+    assert re.search(r"--search-memory-gb 16(\.0)?$", job[0])
     for resource in ("gpu=1", f"mem_mb={memory}", f"runtime={minutes}"):
         assert re.search(rf"\b{resource}\b", job[0]), job[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "overlay", "missing"),
+    [
+        ("results/flowers.json",
+         "{datasets: {flowers: {}}, experiments: {flowers: {dataset: flowers, norm: linf,"
+         " epsilon: 8/255}}}", "there is no folder no where/flowers"),
+        ("results/digits_linf.json",
+         "analyses: {small: {extractor: inception, weights: 'no where/inception.pth'}}",
+         "no where/inception.pth"),
+        ("results/digits_linf.json",
+         "generators: {gaussian_small: {type: imported, path: 'no where/samples', jitter: null}}",
+         "no where/samples"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_refused_before_anything_runs(
+    target: str, overlay: str, missing: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (file := tmp_path_factory.mktemp("overlay") / "config.yaml").write_text(overlay)
+    options = ("--config", "data_root=no where", "--configfile", str(file))
+    run = run_snakemake("--dry-run", target, *options)
+    assert run.returncode != 0
+    assert missing in run.stdout, run.stdout[-2000:]
+
+
+def test_values_on_the_command_line_are_checked_once_and_used() -> None:
+    value = 'evaluations={"tiny": {"num_images": 7, "batch_size": 7}}'
+    target = "results/evaluate/digits_linf/again/tiny/evaluation.json"
+    run = run_snakemake("--dry-run", "--printshellcmds", "--config", value, "--", target)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert "--num-images 7" in run.stdout
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_table_has_more_points_than_a_command_line_can_hold(
         check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-6000:]
-    assert (project / "results/paper/many.points.json").stat().st_size > LONGEST_ARGUMENT
+    assert (project / "results/paper/many.inputs.json").stat().st_size > LONGEST_ARGUMENT
     with (project / "results/paper/many.csv").open() as table:
         assert [row["name"] for row in csv.DictReader(table)] == [
             f"point {number}" for number in range(NUM_POINTS)

@@ -38,19 +38,23 @@ RULES = (
     "extract_generated_features",
     "find_neighbours",
     "measure_quality",
+    "describe_experiment",
     "report_experiment",
     "compare_experiments",
     "label_and_extract_part",
     "mix_samples",
     "augment_images",
     "evaluate_on_samples",
-    "list_points",
+    "describe_target",
     "make_target",
 )
 
 # The whole test suite stands on the first; the others are `attack_share` and `evaluate_run` with
 # other paths.
-NOT_RUN = ("build_core", "attack_share_again", "evaluate_again")
+NOT_RUN = (
+    *("build_core", "gather_shares"),
+    *("attack_share_again", "gather_shares_again", "evaluate_again"),
+)
 
 # Results beside the index of a stage, whose hashes it does not hold.
 BESIDE = {

@@ -4,6 +4,7 @@ rule extract_original_features:
         core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+        weights=resolve.extractor_files,
     output:
         "<results>/features/{dataset}/{labeller}/{analysis}/{split}/features.json",
     log:
@@ -14,15 +15,12 @@ rule extract_original_features:
     resources:
         gpu=1,
         mem_mb=memory(8000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["extract_original_features"],
     params:
-        dataset=subpath(input.dataset, parent=True),
-        labeller=subpath(input.labeller, parent=True),
-        folder=subpath(output[0], parent=True),
-        flags=analysis_flags("features"),
+        settings=resolve.analysis_flags("features"),
     shell:
-        "python -m pyrobust features --store {params.dataset:q}/{wildcards.split}"
-        " --labeller {params.labeller:q} --output {params.folder:q} {params.flags} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} features --store {input.dataset:q} --split {wildcards.split}"
+        " --labeller {input.labeller:q} --output {output:q} {params.settings}"
 
 
 rule extract_generated_features:
@@ -30,7 +28,8 @@ rule extract_generated_features:
         core=ancient("<resources>/core.built"),
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
-        known=features_of_parts,
+        weights=resolve.extractor_files,
+        known=resolve.features_of_parts,
     output:
         "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
     log:
@@ -41,16 +40,13 @@ rule extract_generated_features:
     resources:
         gpu=1,
         mem_mb=memory(8000),
-        runtime=wall_time(120),
+        runtime=WALL_TIMES["extract_generated_features"],
     params:
-        samples=subpath(input.samples, parent=True),
-        labeller=subpath(input.labeller, parent=True),
-        folder=subpath(output[0], parent=True),
-        known=known_features,
-        flags=analysis_flags("features"),
+        known=resolve.known_features_flag,
+        settings=resolve.analysis_flags("features"),
     shell:
-        "python -m pyrobust features --store {params.samples:q} --labeller {params.labeller:q}"
-        " --output {params.folder:q} {params.known} {params.flags} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} features --store {input.samples:q} --labeller {input.labeller:q}"
+        " --output {output:q} {params.known} {params.settings}"
 
 
 rule find_neighbours:
@@ -69,15 +65,14 @@ rule find_neighbours:
         gpu=1,
         mem_mb=search_memory,
         runtime=search_time,
-        # No parameter: more memory makes no search anew.
-        search_gb=config["search_memory_gb"],
+        # Not a parameter: more memory reruns no search.
+        search_memory_gb=resolve.config.search_memory_gb,
     params:
-        features=folder_flags("train", "test", "generated"),
-        folder=subpath(output[0], parent=True),
-        flags=analysis_flags("neighbours"),
+        settings=resolve.analysis_flags("neighbours"),
     shell:
-        "python -m pyrobust neighbours {params.features} --output {params.folder:q}"
-        " {params.flags} --memory-gb {resources.search_gb} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} neighbours --train {input.train:q} --test {input.test:q}"
+        " --generated {input.generated:q} --output {output:q} {params.settings}"
+        " --search-memory-gb {resources.search_memory_gb}"
 
 
 rule measure_quality:
@@ -93,11 +88,9 @@ rule measure_quality:
     threads: 2
     resources:
         mem_mb=memory(8000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["measure_quality"],
     params:
-        features=folder_flags("original", "generated"),
-        folder=subpath(output[0], parent=True),
-        flags=analysis_flags("quality"),
+        settings=resolve.analysis_flags("quality"),
     shell:
-        "python -m pyrobust quality {params.features} --output {params.folder:q} {params.flags}"
-        " > {log} 2>&1"
+        "python -m pyrobust --log {log:q} quality --original {input.original:q} --generated {input.generated:q}"
+        " --output {output:q} {params.settings}"

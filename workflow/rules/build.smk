@@ -1,20 +1,18 @@
-# Builds the compiled core; other rules wait for it, and no result is made anew because of it
-# (`ancient`).
+# Builds the compiled core. The mark is temporary: each run checks the core once, before its first
+# stage, and the build itself skips what is up to date. `ancient` keeps finished results.
 rule build_core:
-    input:
-        ancient(CORE_SOURCES),
     output:
-        touch("<resources>/core.built"),
+        temp(touch("<resources>/core.built")),
     log:
         "<logs>/build_core.log",
+    priority: PRIORITIES["build_core"]
+    localrule: True
     conda:
         "../../envs/pyrobust.yaml"
     threads: 4
-    resources:
-        mem_mb=8000,
-        runtime=30,
     params:
-        sources=SOURCES.as_posix(),
+        sources=os.path.relpath(workflow.basedir),
     shell:
-        "(cd {params.sources:q} && MAX_JOBS={threads} python setup.py build_ext --inplace)"
-        " > {log} 2>&1"
+        # Without its sources, the package was installed with a core.
+        "(cd {params.sources:q} && if [ -f setup.py ]; then"
+        " MAX_JOBS={threads} python setup.py build_ext --inplace; fi) > {log} 2>&1"

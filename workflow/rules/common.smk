@@ -1,37 +1,40 @@
-# Checks of the configuration, wildcard constraints and helper functions; no rules here.
+# The configuration, resolved once; wildcard constraints and resources; no rules here.
+import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
-from pyrobust.config.analysis import ANALYSIS_VERBS
-from pyrobust.config.experiment import check_config
-from pyrobust.config.sweeps import resolve_targets
 from pyrobust.errors import UserError
-
-# The first check says what is wrong in one sentence; the second fills in the defaults.
-try:
-    check_config(config)
-except UserError as error:
-    raise WorkflowError(f"config: {error}") from error
-validate(config, schema="../schemas/config.schema.json")
-
-# Points of the tables and figures are experiments, too.
-SWEEPS = resolve_targets(config, Path("config/sweeps"))
-config["experiments"] |= SWEEPS.experiments
-
-AUGMENTATIONS = sorted(
-    {
-        point["augmentation"]
-        for points in SWEEPS.points.values()
-        for point in points
-        if point["augmentation"]
-    }
+from pyrobust.files import write_json
+from pyrobust.workflow import paths
+from pyrobust.workflow.attempts import memory_failures
+from pyrobust.workflow.command import put_first_on_path
+from pyrobust.workflow.figures import Figures
+from pyrobust.workflow.flags import input_flags
+from pyrobust.workflow.resolver import Resolver
+from pyrobust.workflow.scheduling import (
+    PRIORITIES,
+    WALL_TIMES,
+    WHOLE_SETS,
+    count_gpus,
 )
 
+# Rules call the `python` that runs snakemake, whether or not its environment is active. An
+# environment of --use-conda is activated later and comes first.
+put_first_on_path(Path(sys.executable).parent, os.environ)
+
+try:
+    resolve = Resolver(config, Path("config/sweeps"))
+except UserError as error:
+    raise WorkflowError(f"config: {error}") from error
+figures = Figures(resolve)
+expand_paths = workflow.pathvars.apply
 
 # Generators whose samples get features while they are labelled.
-FEATURED = list(config["features_while_labelling"])
+FEATURED = list(resolve.config.features_while_labelling)
+
+SEARCH_MEMORY_MB = int(1000 * resolve.config.search_memory_gb)
 
 
 def one_of(names):
@@ -40,14 +43,20 @@ def one_of(names):
 
 
 wildcard_constraints:
-    dataset="|".join(config["datasets"]),
-    labeller="|".join(config["labellers"]),
-    generator=one_of([*config["generators"], *config["mixtures"], *AUGMENTATIONS]),
-    selection="|".join(config["selections"]),
-    evaluation="|".join(config["evaluations"]),
-    analysis="|".join(config["analyses"]),
-    experiment="|".join(config["experiments"]),
-    target="|".join(config["targets"]),
+    dataset=one_of(resolve.config.datasets),
+    labeller=one_of(resolve.config.labellers),
+    generator=one_of(
+        [
+            *resolve.config.generators,
+            *resolve.config.mixtures,
+            *resolve.augmentations,
+        ]
+    ),
+    selection=one_of(resolve.config.selections),
+    evaluation=one_of(resolve.config.evaluations),
+    analysis=one_of(resolve.config.analyses),
+    experiment=one_of(resolve.config.experiments),
+    target=one_of(resolve.config.targets),
     split="train|test",
     run=r"chosen|seed\d+",
     norm="linf|l2",
@@ -59,77 +68,47 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def flags(settings):
-    """Return settings as command-line flags; those without a value are left out."""
-    return " ".join(
-        f"--{'no-' if value is False else ''}{key.replace('_', '-')}{argument(value)}"
-        for key, value in settings.items()
-        if value not in (None, [])
-    )
+def num_gpus(rulename):
+    """Return the GPUs of a rule's job: one, or as many as the profile gives it; at least 1."""
+    resources = workflow.get_rule(rulename).resources
+    given = {
+        name: resources[name].value for name in ("gpu", "gres") if name in resources
+    }
+    return count_gpus(**given)
 
 
-def argument(value):
-    """Return what follows the name of a flag."""
-    if isinstance(value, bool):
-        return ""
-    return f" {','.join(map(str, value)) if isinstance(value, list) else value}"
+def processes_of_gpus(wildcards, rulename):
+    """Return a process for each GPU."""
+    return num_gpus(rulename)
 
 
-def section_flags(section):
-    """Return a function from wildcards to the flags of `config[section][<its wildcard>]`."""
-    wildcard = section.removesuffix("s")
-    return lambda wildcards: flags(config[section][wildcards[wildcard]])
-
-
-def analysis_flags(verb):
-    """Return a function to the flags of one verb of the analysis: those that it reads."""
-
-    def flags_of(wildcards):
-        settings = config["analyses"][wildcards.analysis]
-        return flags({key: settings[key] for key in ANALYSIS_VERBS[verb].model_fields})
-
-    return flags_of
-
-
-def labelling_flags(wildcards, output):
-    """Return the flags of the features that a generator's samples get while they are labelled."""
-    settings = config["analyses"][
-        config["features_while_labelling"][wildcards.generator]
-    ]
-    kept = {key: settings[key] for key in ANALYSIS_VERBS["label"].model_fields}
-    return flags({"features": Path(output.features).parent, **kept})
-
-
-def experiment_of(wildcards):
-    """Return the settings of the experiment named by the wildcards."""
-    return config["experiments"][wildcards.experiment]
-
-
-def uses_generated(experiment):
-    """Tell whether any generated image meets the training."""
-    return experiment["mixing_factor"] < 1
+def threads_of_gpus(wildcards, rulename):
+    """Return two threads for each process, which loads and augments its own batches."""
+    return 2 * num_gpus(rulename)
 
 
 def memory(megabytes):
-    """Return a function to the memory of a job, doubled on each attempt."""
-    return lambda wildcards, attempt: megabytes * 2 ** (attempt - 1)
+    """Return a function to the memory of a job with one GPU; more GPUs get as much each.
+
+    It doubles after each attempt that lacked memory, up to four times, and not after attempts
+    that a scheduler ended: those lacked time.
+    """
+
+    def of_job(wildcards, rulename):
+        log = str(getattr(rules, rulename).log[0]).format_map(wildcards)
+        doublings = min(2, memory_failures(Path(log)))
+        return megabytes * num_gpus(rulename) * 2**doublings
+
+    return of_job
 
 
-def wall_time(minutes):
-    """Return a function to the wall time of a job in minutes, doubled on each attempt."""
-    return lambda wildcards, attempt: minutes * 2 ** (attempt - 1)
+def search_memory(wildcards, rulename):
+    """Return the memory of a search: its own, 80 bytes for each generated image, and the PCA's."""
+    megabytes = 6000 + SEARCH_MEMORY_MB + resolve.searched_images(wildcards) // 12_500
+    return memory(megabytes)(wildcards, rulename)
 
 
-def search_memory(wildcards, attempt):
-    """Return the memory of a search: its own, 80 bytes an image that asks, and the PCA's."""
-    settings = config["analyses"][wildcards.analysis]
-    most = settings["num_images" if settings["whole_sets"] else "num_samples"]
-    asking = min(most, int(wildcards.num_samples))
-    megabytes = 6000 + 1000 * config["search_memory_gb"] + asking // 12_500
-    return memory(megabytes)(wildcards, attempt)
-
-
-def search_time(wildcards, attempt):
-    """Return the wall time of a search: a day where every image meets every other."""
-    whole_sets = config["analyses"][wildcards.analysis]["whole_sets"]
-    return wall_time(1440 if whole_sets else 60)(wildcards, attempt)
+def search_time(wildcards):
+    """Return the wall time of a search: a day where every image is compared with every other."""
+    whole_sets = resolve.config.analyses[wildcards.analysis].whole_sets
+    return WHOLE_SETS if whole_sets else WALL_TIMES["find_neighbours"]

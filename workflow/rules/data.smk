@@ -1,18 +1,23 @@
 # Raw files to a data set: three sample stores.
 rule make_dataset:
+    input:
+        resolve.check_raw(expand_paths),
     output:
         "<resources>/datasets/{dataset}/dataset.json",
     log:
         "<logs>/make_dataset/{dataset}.log",
+    priority: PRIORITIES["make_dataset"]
     conda:
         "../../envs/pyrobust.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["make_dataset"],
     params:
+        source=resolve.raw_source,
+        digest=resolve.raw_digest(expand_paths),
         folder=subpath(output[0], parent=True),
-        data_root=config["data_root"],
-        flags=section_flags("datasets"),
+        settings=resolve.dataset_flags,
     shell:
-        "python -m pyrobust dataset {wildcards.dataset} --data-root {params.data_root:q}"
-        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} dataset {wildcards.dataset} {params.source}"
+        " --output {output:q} {params.settings}"
+        " && printf %s {params.digest} > {params.folder:q}/raw.digest"

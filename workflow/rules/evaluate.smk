@@ -2,40 +2,49 @@
 rule evaluate_run:
     input:
         core=ancient("<resources>/core.built"),
-        model=model_of_run,
-        dataset=dataset_of_experiment,
-        labeller=labeller_of_experiment,
-        shares=shares_of_evaluation,
+        model=resolve.model_of_run,
+        dataset=resolve.of_experiment(paths.DATASET),
+        surrogate=resolve.of_experiment(paths.LABELLER),
+        shares="<results>/evaluate/{experiment}/{run}/shares/all.done",
     output:
         "<results>/evaluate/{experiment}/{run}/evaluation.json",
     log:
         "<logs>/evaluate_run/{experiment}/{run}.log",
+    priority: PRIORITIES["evaluate_run"]
     conda:
         "../../envs/pyrobust.yaml"
     threads: 2
     resources:
         gpu=1,
         mem_mb=memory(8000),
-        runtime=wall_time(1440),
+        runtime=WALL_TIMES["evaluate_run"],
     params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
         folder=subpath(output[0], parent=True),
-        threat=threat_flags,
-        flags=evaluation_flags,
-        more=surrogate_flag,
+        threat=resolve.threat_flags,
+        settings=resolve.evaluation_flags,
+        more=input_flags("surrogate"),
     shell:
-        "python -m pyrobust evaluate --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} {params.flags}"
-        " {params.more} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} evaluate --model {input.model:q} --dataset {input.dataset:q}"
+        " --output {params.folder:q} {params.threat} {params.settings} {params.more}"
 
 
-# A share of the images of the rule above, for a job of its own.
+# All shares of an evaluation as one temporary file: another number of jobs reruns nothing.
+rule gather_shares:
+    input:
+        resolve.shares("<results>/evaluate/{experiment}/{run}/shares"),
+    output:
+        temp(touch("<results>/evaluate/{experiment}/{run}/shares/all.done")),
+    log:
+        "<logs>/gather_shares/{experiment}/{run}.log",
+    localrule: True
+
+
+# A share of the images of evaluate_run, for a job of its own.
 use rule evaluate_run as attack_share with:
     input:
         core=ancient("<resources>/core.built"),
-        model=model_of_run,
-        dataset=dataset_of_experiment,
+        model=resolve.model_of_run,
+        dataset=resolve.of_experiment(paths.DATASET),
     output:
         temp(touch("<results>/evaluate/{experiment}/{run}/shares/{share}-{of}.done")),
     log:
@@ -57,9 +66,9 @@ use rule evaluate_run as evaluate_labeller with:
     resources:
         gpu=1,
         mem_mb=memory(8000),
-        runtime=wall_time(240),
+        runtime=WALL_TIMES["evaluate_labeller"],
     params:
-        threat=threat_of_radius,
+        threat=resolve.threat_of_path,
         more="",
 
 
@@ -67,7 +76,7 @@ rule map_landscape:
     input:
         core=ancient("<resources>/core.built"),
         model="<results>/train/{experiment}/choice.json",
-        dataset=dataset_of_experiment,
+        dataset=resolve.of_experiment(paths.DATASET),
     output:
         "<results>/landscape/{experiment}/landscape.json",
     log:
@@ -78,12 +87,9 @@ rule map_landscape:
     resources:
         gpu=1,
         mem_mb=memory(8000),
-        runtime=wall_time(30),
+        runtime=WALL_TIMES["map_landscape"],
     params:
-        model=subpath(input.model, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
-        threat=threat_flags,
+        threat=resolve.threat_flags,
     shell:
-        "python -m pyrobust landscape --model {params.model:q}/model.safetensors"
-        " --dataset {params.dataset:q} --output {params.folder:q} {params.threat} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} landscape --model {input.model:q} --dataset {input.dataset:q}"
+        " --output {output:q} {params.threat}"

@@ -3,28 +3,26 @@ rule fit_generator:
     input:
         core=ancient("<resources>/core.built"),
         dataset="<resources>/datasets/{dataset}/dataset.json",
-        # What `keep_best` measures by: a labeller is trained first.
-        fid=lambda wildcards: config["generators"][wildcards.generator].get(
-            "fid_features", []
-        ),
+        # Published samples or weights, and what `keep_best` measures by: a labeller is trained first.
+        files=resolve.generator_files,
     output:
         "<results>/generators/{dataset}/{generator}/generator.json",
     log:
         "<logs>/fit_generator/{dataset}/{generator}.log",
+    priority: PRIORITIES["fit_generator"]
     conda:
         "../../envs/pyrobust.yaml"
-    threads: 2
+    threads: threads_of_gpus
     resources:
         gpu=1,
+        processes=processes_of_gpus,
         mem_mb=memory(16000),
-        runtime=wall_time(1440),
+        runtime=WALL_TIMES["fit_generator"],
     params:
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
-        flags=section_flags("generators"),
+        settings=resolve.settings_of("generators"),
     shell:
-        "python -m pyrobust fit-generator --dataset {params.dataset:q}"
-        " --output {params.folder:q} {params.flags} --processes {resources.gpu} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} fit-generator --dataset {input.dataset:q} --output {output:q}"
+        " {params.settings} --processes {resources.processes}"
 
 
 rule sample_part:
@@ -35,6 +33,7 @@ rule sample_part:
         "<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
     log:
         "<logs>/sample_part/{dataset}/{generator}/{part}.log",
+    priority: PRIORITIES["sample_part"]
     group:
         "sampling"
     conda:
@@ -43,14 +42,12 @@ rule sample_part:
     resources:
         gpu=1,
         mem_mb=memory(4000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["sample_part"],
     params:
-        generator=subpath(input.generator, parent=True),
-        folder=subpath(output[0], parent=True),
-        part_size=part_size,
+        part_size=resolve.part_size,
     shell:
-        "python -m pyrobust sample --generator {params.generator:q} --part {wildcards.part}"
-        " --part-size {params.part_size} --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} sample --generator {input.generator:q} --part {wildcards.part}"
+        " --part-size {params.part_size} --output {output:q}"
 
 
 rule measure_distances:
@@ -62,6 +59,7 @@ rule measure_distances:
         "<results>/samples/{dataset}/{generator}/distances/{part}/distances.json",
     log:
         "<logs>/measure_distances/{dataset}/{generator}/{part}.log",
+    priority: PRIORITIES["measure_distances"]
     group:
         "sampling"
     conda:
@@ -69,45 +67,43 @@ rule measure_distances:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=memory(4000),
-        runtime=wall_time(60),
-    params:
-        part=subpath(input.part, parent=True),
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
+        mem_mb=memory(2000 + SEARCH_MEMORY_MB),
+        runtime=WALL_TIMES["measure_distances"],
+        # Not a parameter: more memory reruns no search.
+        search_memory_gb=resolve.config.search_memory_gb,
     shell:
-        "python -m pyrobust distances --samples {params.part:q} --dataset {params.dataset:q}"
-        " --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} distances --samples {input.part:q} --dataset {input.dataset:q}"
+        " --output {output:q} --search-memory-gb {resources.search_memory_gb}"
 
 
 rule select_samples:
     input:
-        unpack(distances_of_selection),
+        unpack(resolve.near_copy_inputs),
         core=ancient("<resources>/core.built"),
         generator="<results>/generators/{dataset}/{generator}/generator.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
-        parts=parts_of_selection,
-        labels=labels_of_selection,
+        parts=resolve.parts_of(paths.PART),
+        labels=resolve.parts_of(paths.LABELS),
     output:
         "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     log:
         "<logs>/select_samples/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
     wildcard_constraints:
-        generator=one_of(config["generators"]),
+        generator=one_of(resolve.config.generators),
+    priority: PRIORITIES["select_samples"]
     conda:
         "../../envs/pyrobust.yaml"
     threads: 2
     resources:
         gpu=1,
-        mem_mb=memory(8000),
-        runtime=wall_time(120),
+        mem_mb=memory(6000 + SEARCH_MEMORY_MB),
+        runtime=WALL_TIMES["select_samples"],
+        # Not a parameter: more memory reruns no search.
+        search_memory_gb=resolve.config.search_memory_gb,
     params:
-        generator=subpath(input.generator, parent=True),
-        labeller=subpath(input.labeller, parent=True),
-        parts=part_folders,
-        folder=subpath(output[0], parent=True),
-        flags=section_flags("selections"),
+        parts=resolve.parts_flags,
+        settings=resolve.settings_of("selections"),
     shell:
-        "python -m pyrobust select --generator {params.generator:q} --labeller {params.labeller:q}"
-        " {params.parts} --num-samples {wildcards.num_samples}"
-        " --output {params.folder:q} {params.flags} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} select --generator {input.generator:q} --labeller {input.labeller:q}"
+        " {params.parts} --num-samples {wildcards.num_samples} --output {output:q}"
+        " {params.settings} --search-memory-gb {resources.search_memory_gb}"

@@ -7,20 +7,20 @@ rule train_labeller:
         "<results>/labellers/{dataset}/{labeller}/labeller.json",
     log:
         "<logs>/train_labeller/{dataset}/{labeller}.log",
+    priority: PRIORITIES["train_labeller"]
     conda:
         "../../envs/pyrobust.yaml"
-    threads: 2
+    threads: threads_of_gpus
     resources:
         gpu=1,
+        processes=processes_of_gpus,
         mem_mb=memory(8000),
-        runtime=wall_time(480),
+        runtime=WALL_TIMES["train_labeller"],
     params:
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
-        flags=section_flags("labellers"),
+        settings=resolve.settings_of("labellers"),
     shell:
-        "python -m pyrobust train-labeller --dataset {params.dataset:q}"
-        " --output {params.folder:q} {params.flags} --processes {resources.gpu} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} train-labeller --dataset {input.dataset:q} --output {output:q}"
+        " {params.settings} --processes {resources.processes}"
 
 
 rule label_part:
@@ -29,13 +29,14 @@ rule label_part:
         part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
         labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
     output:
-        "<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
+        labels="<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
     log:
         "<logs>/label_part/{dataset}/{generator}/{labeller}/{part}.log",
     wildcard_constraints:
         generator=one_of(
-            [name for name in config["generators"] if name not in FEATURED]
+            [name for name in resolve.config.generators if name not in FEATURED]
         ),
+    priority: PRIORITIES["label_part"]
     group:
         "sampling"
     conda:
@@ -44,19 +45,21 @@ rule label_part:
     resources:
         gpu=1,
         mem_mb=memory(4000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["label_part"],
     params:
-        part=subpath(input.part, parent=True),
-        labeller=subpath(input.labeller, parent=True),
-        folder=subpath(output[0], parent=True),
         features="",  # kept by the next rule alone
     shell:
-        "python -m pyrobust label --samples {params.part:q} --labeller {params.labeller:q}"
-        " --output {params.folder:q} {params.features} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} label --samples {input.part:q} --labeller {input.labeller:q}"
+        " --output {output.labels:q} {params.features}"
 
 
 # The same for generators of `features_while_labelling`: no image is read twice.
 use rule label_part as label_and_extract_part with:
+    input:
+        core=ancient("<resources>/core.built"),
+        part="<results>/samples/{dataset}/{generator}/parts/{part}/manifest.json",
+        labeller="<results>/labellers/{dataset}/{labeller}/labeller.json",
+        weights=resolve.extractor_files,
     output:
         labels="<results>/samples/{dataset}/{generator}/labels/{labeller}/{part}/labels.json",
         features="<results>/samples/{dataset}/{generator}/features/{labeller}/{part}/features.json",
@@ -65,4 +68,4 @@ use rule label_part as label_and_extract_part with:
     wildcard_constraints:
         generator=one_of(FEATURED),
     params:
-        features=labelling_flags,
+        features=resolve.labelling_flags,

@@ -2,25 +2,24 @@
 # and evaluations that only they need.
 rule mix_samples:
     input:
-        unpack(mixture_inputs),
+        unpack(figures.mixture_inputs),
     output:
         "<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     log:
         "<logs>/mix_samples/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
     wildcard_constraints:
-        generator=one_of(config["mixtures"]),
+        generator=one_of(resolve.config.mixtures),
+    priority: PRIORITIES["mix_samples"]
     conda:
         "../../envs/pyrobust.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=wall_time(60),
+        runtime=WALL_TIMES["mix_samples"],
     params:
-        stores=folder_flags("first", "second"),
-        folder=subpath(output[0], parent=True),
-        flags=mixture_flags,
+        settings=figures.mixture_flags,
     shell:
-        "python -m pyrobust mix {params.stores} {params.flags}"
-        " --num-samples {wildcards.num_samples} --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} mix --first {input.first:q} --second {input.second:q} {params.settings}"
+        " --num-samples {wildcards.num_samples} --output {output:q}"
 
 
 # Labeller, selection and number are of no influence here: they only name the place, so that
@@ -33,33 +32,41 @@ rule augment_images:
     log:
         "<logs>/augment_images/{dataset}/{generator}/{labeller}/{selection}/{num_samples}.log",
     wildcard_constraints:
-        generator=one_of(AUGMENTATIONS),
+        generator=one_of(resolve.augmentations),
     conda:
         "../../envs/pyrobust.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=wall_time(60),
-    params:
-        dataset=subpath(input.dataset, parent=True),
-        folder=subpath(output[0], parent=True),
+        runtime=WALL_TIMES["augment_images"],
     shell:
-        "python -m pyrobust augment --store {params.dataset:q}/train"
-        " --augmentation {wildcards.generator} --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} augment --store {input.dataset:q} --augmentation {wildcards.generator}"
+        " --output {output:q}"
 
 
 # The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
 use rule evaluate_run as evaluate_again with:
     input:
         core=ancient("<resources>/core.built"),
-        model=model_of_run,
-        dataset=dataset_of_experiment,
-        shares=shares_of_another_evaluation,
+        model=resolve.model_of_run,
+        dataset=resolve.of_experiment(paths.DATASET),
+        shares="<results>/evaluate/{experiment}/again/{evaluation}/shares/all.done",
     output:
         "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
     log:
         "<logs>/evaluate_again/{experiment}/{evaluation}.log",
     params:
         more="",
+
+
+use rule gather_shares as gather_shares_again with:
+    input:
+        resolve.shares("<results>/evaluate/{experiment}/again/{evaluation}/shares"),
+    output:
+        temp(
+            touch("<results>/evaluate/{experiment}/again/{evaluation}/shares/all.done")
+        ),
+    log:
+        "<logs>/gather_shares_again/{experiment}/{evaluation}.log",
 
 
 use rule attack_share as attack_share_again with:
@@ -77,7 +84,7 @@ use rule attack_share as attack_share_again with:
 use rule evaluate_run as evaluate_on_samples with:
     input:
         core=ancient("<resources>/core.built"),
-        model=model_of_run,
+        model=resolve.model_of_run,
         dataset="<resources>/datasets/{dataset}/dataset.json",
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     output:
@@ -85,28 +92,26 @@ use rule evaluate_run as evaluate_on_samples with:
     log:
         "<logs>/evaluate_on_samples/{experiment}/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}.log",
     params:
-        more=folder_flags("samples"),
+        more=input_flags("samples"),
 
 
 # What the table or figure is made of, as a file: a command line holds about 140 points.
-rule list_points:
-    input:
-        unpack(target_inputs),
+rule describe_target:
     output:
-        "<results>/paper/{target}.points.json",
+        "<results>/paper/{target}.inputs.json",
     log:
-        "<logs>/list_points/{target}.log",
+        "<logs>/describe_target/{target}.log",
     localrule: True
     params:
-        points=target_points,
+        described=lambda wildcards: figures.describe(wildcards, expand_paths),
     run:
-        write_text(Path(output[0]), params.points)
+        write_json(Path(output[0]), params.described)
 
 
 rule make_target:
     input:
-        unpack(target_inputs),
-        points="<results>/paper/{target}.points.json",
+        unpack(figures.inputs),
+        described="<results>/paper/{target}.inputs.json",
     output:
         table=report(
             "<results>/paper/{target}.csv",
@@ -126,9 +131,6 @@ rule make_target:
     localrule: True
     conda:
         "../../envs/pyrobust.yaml"
-    params:
-        settings=target_as_json,
     shell:
-        "python -m pyrobust target {wildcards.target} --settings {params.settings:q}"
-        " --points {input.points:q} --table {output.table:q} --picture {output.picture:q}"
-        " --figure {output.figure:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} target {input.described:q} --table {output.table:q}"
+        " --picture {output.picture:q} --figure {output.figure:q}"

@@ -1,7 +1,20 @@
 # The record of an experiment, its cost and its page; and a page that compares several.
+rule describe_experiment:
+    output:
+        "<results>/{experiment}.inputs.json",
+    log:
+        "<logs>/describe_experiment/{experiment}.log",
+    localrule: True
+    params:
+        described=lambda wildcards: resolve.describe_report(wildcards, expand_paths),
+    run:
+        write_json(Path(output[0]), params.described)
+
+
 rule report_experiment:
     input:
-        unpack(report_inputs),
+        unpack(resolve.report_inputs),
+        described="<results>/{experiment}.inputs.json",
     output:
         record=report(
             "<results>/{experiment}.json",
@@ -21,21 +34,15 @@ rule report_experiment:
     localrule: True
     conda:
         "../../envs/pyrobust.yaml"
-    params:
-        experiment=experiment_as_json,
-        inputs=report_flags,
-        baseline=baseline_flags,
-        costs=cost_flags,
     shell:
-        "python -m pyrobust report {wildcards.experiment} --experiment {params.experiment:q}"
-        " {params.inputs} {params.baseline} {params.costs} --output {output.record:q} --cost {output.cost:q} --page {output.page:q}"
-        " > {log} 2>&1"
+        "python -m pyrobust --log {log:q} report {input.described:q} --output {output.record:q}"
+        " --cost {output.cost:q} --page {output.page:q}"
 
 
 # One page about the experiments that `compared` names.
 rule compare_experiments:
     input:
-        collect("<results>/{experiment}.json", experiment=config["compared"]),
+        collect("<results>/{experiment}.json", experiment=resolve.config.compared),
     output:
         report(
             "<results>/report.html",
@@ -49,4 +56,4 @@ rule compare_experiments:
     conda:
         "../../envs/pyrobust.yaml"
     shell:
-        "python -m pyrobust compare {input:q} --output {output:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} compare {input:q} --output {output:q}"

@@ -1,31 +1,32 @@
 # Robust training, one run a seed, and the choice among the runs by validation (appendix A).
 rule train_robust:
     input:
-        unpack(training_inputs),
+        unpack(resolve.training_inputs),
         core=ancient("<resources>/core.built"),
     output:
         "<results>/train/{experiment}/seed{seed}/training.json",
     log:
         "<logs>/train_robust/{experiment}/seed{seed}.log",
+    priority: PRIORITIES["train_robust"]
     conda:
         "../../envs/pyrobust.yaml"
-    threads: 2
+    threads: threads_of_gpus
     resources:
         gpu=1,
+        processes=processes_of_gpus,
         mem_mb=memory(16000),
-        runtime=wall_time(2880),
+        runtime=WALL_TIMES["train_robust"],
     params:
-        inputs=folder_flags("dataset", "samples"),
-        folder=subpath(output[0], parent=True),
-        flags=training_flags,
+        samples=input_flags("samples"),
+        settings=resolve.training_flags,
     shell:
-        "python -m pyrobust train {params.inputs} --output {params.folder:q} {params.flags}"
-        " --seed {wildcards.seed} --processes {resources.gpu} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} train --dataset {input.dataset:q} {params.samples} --output {output:q}"
+        " {params.settings} --seed {wildcards.seed} --processes {resources.processes}"
 
 
 rule choose_run:
     input:
-        runs=runs_of_experiment,
+        runs=resolve.runs,
     output:
         "<results>/train/{experiment}/choice.json",
     log:
@@ -34,7 +35,6 @@ rule choose_run:
     conda:
         "../../envs/pyrobust.yaml"
     params:
-        runs=folder_flags("runs"),
-        folder=subpath(output[0], parent=True),
+        runs=input_flags("runs"),
     shell:
-        "python -m pyrobust choose {params.runs} --output {params.folder:q} > {log} 2>&1"
+        "python -m pyrobust --log {log:q} choose {params.runs} --output {output:q}"

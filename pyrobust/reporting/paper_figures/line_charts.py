@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from pyrobust.config.columns import as_number
+from pyrobust.config.sweeps import as_number
 from pyrobust.config.targets import TargetSettings
 from pyrobust.reporting.figure_style import LIGHT, percent_axis
 from pyrobust.reporting.paper_figures.bar_charts import name_hollow_marks

@@ -1,13 +1,12 @@
 """Points of a target: an experiment of a sweep, with the files of the stages it stands on."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pyrobust.config.columns import value_of
+from pyrobust.config.sweeps import value_of
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.reporting.accuracies import interval_of, scores_of
@@ -54,22 +53,23 @@ class Point:
         return str(self.columns["name"] or self.experiment)
 
 
-def parse_points(text: str) -> list[Point]:
-    """Read points from JSON, as the workflow hands them over.
+def parse_points(entries: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """Return the points of a target, as the workflow describes them.
 
     Raises:
-        UserError: the text is no JSON, or an entry lacks a key.
+        UserError: an entry lacks a key.
     """
     points = []
-    try:
-        for entry in json.loads(text):
-            own = {key: entry.pop(key) for key in ("experiment", "kind", "settings", "files")}
-            points.append(Point(**own, columns=entry))
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"--points is not what the workflow hands over ({error!r}): rule list_points writes "
-            "results/paper/<target>.points.json"
-        ) from error
+    for number, entry in enumerate(entries):
+        columns = dict(entry)
+        try:
+            own = {key: columns.pop(key) for key in ("experiment", "kind", "settings", "files")}
+        except KeyError as error:
+            raise UserError(
+                f"point {number} of the target has no {error}: rule describe_target writes "
+                "results/paper/<target>.inputs.json"
+            ) from error
+        points.append(Point(**own, columns=columns))
     return points
 
 

@@ -1,4 +1,7 @@
-"""Options of every verb that trains: what changes its speed and not its result."""
+"""What a verb holds while it runs: its output folder, a GPU, or several processes and their GPUs.
+
+The options of verbs that train are here, too: they change speed and not results.
+"""
 
 import inspect
 import os
@@ -11,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from pyrobust.errors import UserError
+from pyrobust.files import exclusive
 from pyrobust.gpus import own_gpus
 from pyrobust.trackers import parse_trackers
 
@@ -18,6 +22,28 @@ Verb = Callable[..., None]
 
 _PROCESSES = "processes"
 _TRACKERS = "trackers"
+
+
+def writes_folder(verb: Verb) -> Verb:
+    """Let one process at a time run `verb` on its `output` folder."""
+
+    @wraps(verb)
+    def run(**values: Any) -> None:
+        with exclusive(values["output"]):
+            verb(**values)
+
+    return run
+
+
+def uses_gpu(verb: Verb) -> Verb:
+    """Let `verb` run on a GPU that no other process has taken, where there are several."""
+
+    @wraps(verb)
+    def run(**values: Any) -> None:
+        with own_gpus(1):
+            verb(**values)
+
+    return run
 
 
 def _option(
@@ -102,7 +128,8 @@ def _share_out(count: int, device: str) -> None:
             f"processes is {count} and torch finds {num_gpus} GPUs, expected one a process: "
             "ask for fewer, or train on another machine"
         )
-    # Otherwise each would start as many threads as there are cores.
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    # Snakemake sets OMP_NUM_THREADS to the threads of the whole job; each process gets its part.
+    cores = len(os.sched_getaffinity(0))
+    threads = min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, threads // count))
     sys.exit(run_processes([sys.executable, "-m", "pyrobust", *sys.argv[1:]], count))

@@ -10,10 +10,10 @@ from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.experiment import Config
 from pyrobust.data.prepare import make_dataset
-from pyrobust.planning import searches, work
-from pyrobust.planning.images import ImageCounts, count_images
+from pyrobust.planning import work
+from pyrobust.planning.plan import Plan, Stage, plan_experiment
 from pyrobust.planning.rates import Machine, Rate
-from pyrobust.planning.stages import Plan, Stage, plan_experiment
+from pyrobust.planning.sizes import ImageCounts, count_images
 
 ROOT = Path(__file__).parents[2]
 CIFAR10 = ImageCounts(48_976, 1024, 10_000, (32, 32, 3), 10)
@@ -141,7 +141,7 @@ def test_a_search_is_planned_with_the_pca_before_it() -> None:
 @pytest.mark.parametrize("memory_bytes", [10**9, 16 * 10**9])
 def test_a_search_takes_as_many_blocks_as_are_planned(values: int, memory_bytes: int) -> None:
     block, _ = _block_sizes(values, memory_bytes, complete=True)
-    assert searches.point_blocks(10**8, values, memory_bytes) == -(-(10**8) // block)
+    assert work.point_blocks(10**8, values, memory_bytes) == -(-(10**8) // block)
 
 
 def test_subspace_iteration_passes_over_wide_features_thirteen_times() -> None:

@@ -5,13 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pyrobust.config import parse_settings
-from pyrobust.config.experiment import Config, ExperimentSettings
-from pyrobust.config.jobs import num_parts
-from pyrobust.config.training import TrainSettings
-from pyrobust.planning import searches, sizes, work
-from pyrobust.planning.images import ImageCounts
+from pyrobust.config.experiment import Config, ExperimentSettings, check_training
+from pyrobust.planning import sizes, work
 from pyrobust.planning.rates import Machine, Rate
+from pyrobust.planning.sizes import ImageCounts
 
 # Bytes a weight of a training's state: the new one stands beside the old until it is whole. A
 # classifier's holds weights, momentum, averages and the best of them.
@@ -83,12 +80,10 @@ class _Planner:
         self.evaluation = config.evaluations[self.experiment.evaluation]
         self.analysis = config.analyses[self.experiment.analysis]
         self.evaluation_jobs = config.evaluation_jobs
-        self.search_memory_gb = config.search_memory_gb
+        self.search_memory = int(1e9 * config.search_memory_gb)
         kept_for = config.features_while_labelling.get(self.experiment.generator)
         self.while_labelling = kept_for == self.experiment.analysis
-        shared = ("architecture", "recipe", "norm", "epsilon", "mixing_factor")
-        own = {key: getattr(self.experiment, key) for key in shared}
-        self.training = parse_settings(TrainSettings, {**own, **self.experiment.training})
+        self.training = check_training(self.experiment)
         self.images = images
         self.machine = machine
         self.pixels = math.prod(images.image_shape)
@@ -98,7 +93,7 @@ class _Planner:
         count, row_bytes = self.images.all, sizes.original_row(self.images.image_shape)
         yield self.stage("dataset", "disk", count * self.pixels, count, 1, row_bytes)
         yield self.train_labeller()
-        if self.experiment.mixing_factor < 1:
+        if self.experiment.uses_generated:
             yield from self.generated()
         yield self.train()
         yield self.evaluate_labeller()
@@ -147,15 +142,15 @@ class _Planner:
 
     def generated(self) -> Iterator[Stage]:
         """Yield the stages that make and measure generated images."""
-        jobs = num_parts(
-            self.experiment.num_samples, self.selection.oversampling, self.generator.part_size
-        )
+        jobs = self.selection.num_parts(self.experiment.num_samples, self.generator.part_size)
         count = jobs * self.generator.part_size
         yield self.fit_generator()
         yield self.sample(count, jobs)
         yield self.label(count, jobs)
         if self.selection.min_distance > 0:
-            found = searches.pixel_distances(count, jobs, self.images.train, self.pixels)
+            found = work.pixel_distances(
+                count, jobs, self.images.train, self.pixels, self.search_memory
+            )
             compared = found["search"]
             yield self.stage("distances", "search", compared, count, jobs, 4, more_work=found)
         kept = self.experiment.num_samples
@@ -254,8 +249,7 @@ class _Planner:
             counts = [min(self.analysis.num_samples, *counts)] * 3
         train, test, own = counts
         components = min(self.analysis.components, dimensions)
-        memory = 1_000_000_000 * self.search_memory_gb
-        more_work = searches.neighbours(counts, components, self.analysis, memory)
+        more_work = work.neighbour_search(counts, components, self.analysis, self.search_memory)
         products = work.pca_flops(train + test, sum(counts), dimensions, components)
         projections = 4 * components * sum(counts)
         return self.stage(

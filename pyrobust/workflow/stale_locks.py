@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 
-def remove_left_over(state: Path, host: str, say: Callable[[str], object]) -> TextIO:
+def remove_stale_locks(state: Path, host: str, say: Callable[[str], object]) -> TextIO:
     """Tell others that this process works in `state`, and remove what a killed one left there.
 
     Args:

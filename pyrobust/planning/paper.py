@@ -1,20 +1,18 @@
 """What the models of the paper's tables and figures cost, for docs/reproduce.md.
 
-python -m pyrobust.planning.targets
+python -m pyrobust.planning.paper
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from pyrobust.config import parse_settings
-from pyrobust.config.experiment import Config
+from pyrobust.config.experiment import Config, read_config
 from pyrobust.config.sweeps import resolve_targets
-from pyrobust.planning.images import count_images
+from pyrobust.planning.plan import Plan, plan_experiment
 from pyrobust.planning.rates import Machine, read_machines
-from pyrobust.planning.stages import Plan, plan_experiment
+from pyrobust.planning.sizes import count_images
 from pyrobust.planning.table import hours
 
 Json = dict[str, Any]
@@ -61,12 +59,7 @@ def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCo
 
 def read_configuration(folder: Path) -> Config:
     """Return config.yaml and targets.yaml as one, as the workflow puts them together."""
-    values: Json = {}
-    for name in ("config.yaml", "targets.yaml"):
-        for section, entries in yaml.safe_load((folder / name).read_text("utf-8")).items():
-            is_section = isinstance(entries, dict)
-            values[section] = {**values.get(section, {}), **entries} if is_section else entries
-    return parse_settings(Config, values)
+    return read_config([folder / "config.yaml", folder / "targets.yaml"])
 
 
 def _plan(values: Json, name: str, evaluation: str | None, machine: Machine) -> Plan:

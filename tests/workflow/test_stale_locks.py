@@ -7,13 +7,13 @@ from typing import TextIO
 
 import pytest
 
-from pyrobust.left_over import remove_left_over
+from pyrobust.workflow.stale_locks import remove_stale_locks
 
 
 def start(state: Path, host: str = "login1") -> tuple[TextIO, list[str]]:
     """Start as a snakemake on `host` does; return its lock and what it said."""
     said: list[str] = []
-    return remove_left_over(state, host, said.append), said
+    return remove_stale_locks(state, host, said.append), said
 
 
 def lock_files(state: Path) -> list[str]:

@@ -1,0 +1,67 @@
+"""What `pyrobust report` and `pyrobust target` read: settings, and where the stages lie."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pyrobust.config.base import Settings
+from pyrobust.config.fields import Name
+from pyrobust.config.targets import TargetSettings
+
+JobsOf = Literal["sample", "label", "distances", "features"]
+
+
+class GeneratedInputs(Settings):
+    """Index files that an experiment without generated images does not have."""
+
+    generator: Path
+    samples: Path
+    neighbours: Path
+    quality: Path
+
+
+class BaselineInputs(Settings):
+    """The experiment that a report compares with."""
+
+    name: Name
+    experiment: dict[str, Any]
+    choice: Path
+    evaluations: tuple[Path, ...]
+
+
+class ReportInputs(Settings):
+    """An experiment, and the index file of each of its stages."""
+
+    name: Name
+    experiment: dict[str, Any]
+    """Settings; generator, selection, labeller, evaluation and analysis are objects of a `name`
+    and the settings of that section."""
+
+    dataset: Path
+    labeller: Path
+    labeller_evaluation: Path
+    runs: tuple[Path, ...]
+    """One training for each seed."""
+
+    choice: Path
+    evaluations: tuple[Path, ...]
+    """In a folder `chosen`, or in one `seed<seed>` for each run that met the test split."""
+
+    landscape: Path
+    generated: GeneratedInputs | None = None
+    """None with mixing factor 1."""
+
+    baseline: BaselineInputs | None = None
+
+    jobs: dict[JobsOf, Path] = Field(default_factory=dict)
+    """Stages of many jobs, and the folder below which their `cost.json` lie."""
+
+
+class TargetInputs(Settings):
+    """A table or figure, and the points that it shows."""
+
+    name: Name
+    settings: TargetSettings
+    points: tuple[dict[str, Any], ...]
+    """The rows of the sweep, each with its experiment, the kind of its generator, and files."""

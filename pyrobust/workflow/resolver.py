@@ -1,0 +1,353 @@
+"""What each rule reads and is told, resolved from the experiments of the configuration."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pyrobust.config import parse_settings
+from pyrobust.config.analysis import ANALYSIS_VERBS
+from pyrobust.config.data import SelectionSettings
+from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.config.experiment import Config, ExperimentSettings, check_training, parse_config
+from pyrobust.config.report import BaselineInputs, GeneratedInputs, JobsOf, ReportInputs
+from pyrobust.config.sweeps import Sweeps, resolve_targets
+from pyrobust.errors import UserError
+from pyrobust.workflow import paths
+from pyrobust.workflow.flags import Inputs, flags, settings_flags
+from pyrobust.workflow.paths import fill
+from pyrobust.workflow.raw_data import RawSource, check_raw, raw_digest
+
+Wildcards = Mapping[str, str]
+Files = str | list[str]
+Json = dict[str, Any]
+
+# Replaces the pathvars of a path.
+Expand = Callable[[str], str]
+
+# Section of the configuration that a key of an experiment names an entry of.
+_SECTIONS = {
+    "generator": "generators",
+    "selection": "selections",
+    "labeller": "labellers",
+    "evaluation": "evaluations",
+    "analysis": "analyses",
+}
+
+
+class Resolver:
+    """Inputs and flags of the rules.
+
+    Methods take the wildcards of a job, and return paths and flags as the rule uses them.
+
+    Args:
+        values: the merged configuration.
+        sweeps: folder of the tables of points, each of which is an experiment, too.
+
+    Raises:
+        UserError: the configuration is wrong; one sentence names the key and its value.
+    """
+
+    def __init__(self, values: Mapping[str, Any], sweeps: Path) -> None:
+        config = parse_config(values)
+        self.sweeps: Sweeps = resolve_targets(config.model_dump(mode="json"), sweeps)
+        added = {
+            name: parse_settings(ExperimentSettings, settings)
+            for name, settings in self.sweeps.experiments.items()
+        }
+        self.config: Config = config.model_copy(
+            update={"experiments": {**config.experiments, **added}}
+        )
+
+    @cached_property
+    def augmentations(self) -> list[str]:
+        """Names of augmentations that stand in the place of a generator somewhere."""
+        points = (point for of_target in self.sweeps.points.values() for point in of_target)
+        return sorted({point["augmentation"] for point in points if point["augmentation"]})
+
+    def experiment(self, wildcards: Wildcards) -> ExperimentSettings:
+        """Return the experiment that the wildcards name."""
+        return self.config.experiments[wildcards["experiment"]]
+
+    def settings_of(self, section: str) -> Callable[[Wildcards], str]:
+        """Return a function to the flags of the entry of `section` that the wildcards name."""
+        wildcard = section.removesuffix("s")
+        return lambda wildcards: settings_flags(getattr(self.config, section)[wildcards[wildcard]])
+
+    def of_experiment(self, path: str) -> Callable[[Wildcards], str]:
+        """Return a function to `path` with the experiment's settings in place of its wildcards."""
+        return lambda wildcards: fill(path, dict(self.experiment(wildcards)), wildcards)
+
+    # --- data sets ------------------------------------------------------------------------------
+
+    def raw_source(self, wildcards: Wildcards) -> RawSource:
+        """Return where the raw files of a data set lie."""
+        settings = self.config.datasets[wildcards["dataset"]]
+        return RawSource(self.config.data_root, settings.path)
+
+    def dataset_flags(self, wildcards: Wildcards) -> str:
+        """Return how raw files are read, apart from where they lie."""
+        settings = self.config.datasets[wildcards["dataset"]]
+        return settings_flags(settings.model_copy(update={"path": None}))
+
+    def check_raw(self, expand: Expand) -> Callable[[Wildcards], list[str]]:
+        """Return a function that refuses a data set without raw files, and names no input."""
+
+        def check(wildcards: Wildcards) -> list[str]:
+            name = wildcards["dataset"]
+            dataset = Path(expand(fill(paths.DATASET, wildcards)))
+            check_raw(name, self.config.datasets[name], self.raw_source(wildcards), dataset)
+            return []
+
+        return check
+
+    def raw_digest(self, expand: Expand) -> Callable[[Wildcards], str]:
+        """Return a function to the digest of a data set's raw files."""
+        return lambda wildcards: raw_digest(
+            wildcards["dataset"],
+            self.raw_source(wildcards),
+            Path(expand(fill(paths.DATASET, wildcards))),
+        )
+
+    # --- generated images -----------------------------------------------------------------------
+
+    def generator_files(self, wildcards: Wildcards) -> list[str]:
+        """Return published samples or weights that a generator is made of, and FID features."""
+        settings = self.config.generators[wildcards["generator"]]
+        return [path for path in (settings.path, settings.fid_features) if path]
+
+    def parts_of(self, path: str) -> Callable[[Wildcards], list[str]]:
+        """Return a function to one file for each part that a selection starts from."""
+        return lambda wildcards: [
+            fill(path, wildcards, part=part) for part in self._numbers_of_parts(wildcards)
+        ]
+
+    def _numbers_of_parts(self, wildcards: Wildcards) -> range:
+        selection = self.selection(wildcards)
+        size = self.config.generators[wildcards["generator"]].part_size
+        first = selection.skip_parts
+        return range(first, first + selection.num_parts(int(wildcards["num_samples"]), size))
+
+    def selection(self, wildcards: Wildcards) -> SelectionSettings:
+        """Return the selection that the wildcards name."""
+        return self.config.selections[wildcards["selection"]]
+
+    def part_size(self, wildcards: Wildcards) -> int:
+        """Return the images of each part."""
+        return self.config.generators[wildcards["generator"]].part_size
+
+    def near_copy_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
+        """Return the distances to training images; none where a selection keeps near-copies."""
+        if self.selection(wildcards).min_distance == 0:
+            return {}
+        return {
+            "distances": self.parts_of(paths.DISTANCES)(wildcards),
+            "dataset": fill(paths.DATASET, wildcards),
+        }
+
+    def parts_flags(self, wildcards: Wildcards, input: Inputs) -> str:
+        """Return the folders of the numbered parts, labels and distances, and their number."""
+        folders = {
+            name: str(Path(input.get(name)[0]).parents[1])
+            for name in ("parts", "labels", "distances")
+            if input.get(name)
+        }
+        return flags(
+            {**folders, "num_parts": len(input.get("parts")), "dataset": input.get("dataset")}
+        )
+
+    def features_of_parts(self, wildcards: Wildcards) -> list[str]:
+        """Return the features that labelling kept for this analysis; none where it kept none."""
+        kept_for = self.config.features_while_labelling.get(wildcards["generator"])
+        if kept_for != wildcards["analysis"]:
+            return []
+        return self.parts_of(paths.FEATURES_OF_PART)(wildcards)
+
+    def known_features_flag(self, wildcards: Wildcards, input: Inputs) -> str:
+        """Return the folder of the parts' features, where there are any."""
+        known = input.get("known")
+        return flags({"known": str(Path(known[0]).parents[1])}) if known else ""
+
+    def labelling_flags(self, wildcards: Wildcards, output: Any) -> str:
+        """Return where and how the features go that samples get while they are labelled."""
+        name = self.config.features_while_labelling[wildcards["generator"]]
+        return f"{flags({'features': output.features})} {self._analysis_flags('label', name)}"
+
+    # --- analysis -------------------------------------------------------------------------------
+
+    def extractor_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the weights of the extractor of an analysis, if they are files."""
+        name = wildcards.get("analysis")
+        if name is None:
+            name = self.config.features_while_labelling[wildcards["generator"]]
+        settings = self.config.analyses[name]
+        return [path for path in (settings.weights, settings.linear_weights) if path]
+
+    def analysis_flags(self, verb: str) -> Callable[[Wildcards], str]:
+        """Return a function to the flags of one verb of an analysis: those that it reads."""
+        return lambda wildcards: self._analysis_flags(verb, wildcards["analysis"])
+
+    def _analysis_flags(self, verb: str, name: str) -> str:
+        model = ANALYSIS_VERBS[verb]
+        values = self.config.analyses[name].model_dump(include=set(model.model_fields))
+        return settings_flags(parse_settings(model, values))
+
+    def searched_images(self, wildcards: Wildcards) -> int:
+        """Return how many generated images at most a search looks up."""
+        settings = self.config.analyses[wildcards["analysis"]]
+        most = settings.num_images if settings.whole_sets else settings.num_samples
+        return min(most, int(wildcards["num_samples"]))
+
+    # --- training and evaluation ----------------------------------------------------------------
+
+    def training_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
+        """Return the original images and, where used, the generated ones."""
+        inputs: dict[str, Files] = {"dataset": self.of_experiment(paths.DATASET)(wildcards)}
+        if self.experiment(wildcards).uses_generated:
+            inputs["samples"] = self.of_experiment(paths.SELECTED)(wildcards)
+        return inputs
+
+    def training_flags(self, wildcards: Wildcards) -> str:
+        """Return the settings of one training run, apart from its seed."""
+        return settings_flags(check_training(self.experiment(wildcards)))
+
+    def runs(self, wildcards: Wildcards) -> list[str]:
+        """Return the training of every seed."""
+        name, seeds = wildcards["experiment"], self.experiment(wildcards).seeds
+        return [fill(paths.TRAINING, experiment=name, run=f"seed{seed}") for seed in seeds]
+
+    def model_of_run(self, wildcards: Wildcards) -> str:
+        """Return the index of a trained model: of the choice, or of one seed's training."""
+        run = wildcards.get("run", "chosen")
+        return fill(paths.CHOICE if run == "chosen" else paths.TRAINING, wildcards)
+
+    def threat_flags(self, wildcards: Wildcards) -> str:
+        """Return the perturbation set of an experiment."""
+        experiment = self.experiment(wildcards)
+        return _threat_flags(experiment.norm, experiment.epsilon)
+
+    def threat_of_path(self, wildcards: Wildcards) -> str:
+        """Return the perturbation set that a path names."""
+        return _threat_flags(wildcards["norm"], paths.read_radius(wildcards["radius"]))
+
+    def evaluation_flags(self, wildcards: Wildcards) -> str:
+        """Return the attack settings that the path names, or else those of the experiment."""
+        name = wildcards.get("evaluation") or self.experiment(wildcards).evaluation
+        return settings_flags(self.config.evaluations[name])
+
+    def shares(self, folder: str) -> Callable[[Wildcards], list[str]]:
+        """Return a function to one file in `folder` for each job of a shared evaluation.
+
+        There are none where one job does it all.
+        """
+        count = self.config.evaluation_jobs
+        numbers = range(1, count + 1) if count > 1 else ()
+        return lambda wildcards: [
+            fill(f"{folder}/{number}-{count}.done", wildcards) for number in numbers
+        ]
+
+    def evaluated_runs(self, name: str) -> list[str]:
+        """Return the runs of an experiment that meet the test split."""
+        experiment = self.config.experiments[name]
+        if experiment.test_runs == "all":
+            return [f"seed{seed}" for seed in experiment.seeds]
+        return ["chosen"]
+
+    # --- report ---------------------------------------------------------------------------------
+
+    def report_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
+        """Return every file that the record and the page are made of."""
+        inputs = self._report(wildcards["experiment"], str)
+        files: dict[str, Files] = {
+            key: str(value) if isinstance(value, Path) else list(map(str, value))
+            for part in (inputs, inputs.generated)
+            if part
+            for key, value in dict(part).items()
+            if isinstance(value, Path) or key in ("runs", "evaluations")
+        }
+        if inputs.baseline:
+            files["baseline_choice"] = str(inputs.baseline.choice)
+            files["baseline_evaluations"] = list(map(str, inputs.baseline.evaluations))
+        return files
+
+    def describe_report(self, wildcards: Wildcards, expand: Expand) -> Json:
+        """Return what `pyrobust report` reads of an experiment.
+
+        Args:
+            expand: replaces the pathvars of a path.
+        """
+        described = self._report(wildcards["experiment"], expand)
+        return described.model_dump(mode="json", exclude_none=True)
+
+    def _report(self, name: str, expand: Expand) -> ReportInputs:
+        experiment = self.config.experiments[name]
+        own = dict(experiment) | {"experiment": name}
+
+        def at(path: str, **more: object) -> Path:
+            return Path(expand(fill(path, own, more)))
+
+        generated: GeneratedInputs | None = None
+        jobs: dict[JobsOf, Path] = {}
+        if experiment.uses_generated:
+            generated = GeneratedInputs(
+                generator=at(paths.GENERATOR),
+                samples=at(paths.SELECTED),
+                neighbours=at(paths.NEIGHBOURS),
+                quality=at(paths.QUALITY),
+            )
+            jobs = {
+                "sample": at(paths.PART, part=0).parents[1],
+                "label": at(paths.LABELS, part=0).parents[1],
+                "distances": at(paths.DISTANCES, part=0).parents[1],
+                "features": at(paths.FEATURES).parent,
+            }
+        radius = paths.spell_radius(experiment.epsilon)
+        return ReportInputs(
+            name=name,
+            experiment=self._with_sections(experiment),
+            dataset=at(paths.DATASET),
+            labeller=at(paths.LABELLER),
+            labeller_evaluation=at(paths.LABELLER_EVALUATION, radius=radius),
+            runs=tuple(Path(expand(run)) for run in self.runs({"experiment": name})),
+            choice=at(paths.CHOICE),
+            evaluations=self._evaluations(name, expand),
+            landscape=at(paths.LANDSCAPE),
+            generated=generated,
+            baseline=self._baseline(experiment, expand),
+            jobs=jobs,
+        )
+
+    def _baseline(self, experiment: ExperimentSettings, expand: Expand) -> BaselineInputs | None:
+        name = experiment.baseline
+        if name is None:
+            return None
+        return BaselineInputs(
+            name=name,
+            experiment=self._with_sections(self.config.experiments[name]),
+            choice=Path(expand(fill(paths.CHOICE, experiment=name))),
+            evaluations=self._evaluations(name, expand),
+        )
+
+    def _evaluations(self, name: str, expand: Expand) -> tuple[Path, ...]:
+        return tuple(
+            Path(expand(fill(paths.EVALUATION, experiment=name, run=run)))
+            for run in self.evaluated_runs(name)
+        )
+
+    def _with_sections(self, experiment: ExperimentSettings) -> Json:
+        """Return an experiment's settings with those of the sections that it names."""
+        named = {}
+        for key, section in _SECTIONS.items():
+            name = getattr(experiment, key)
+            settings = getattr(self.config, section).get(name)
+            if settings is None:  # only points of sweeps name a mixture as their generator
+                raise UserError(
+                    f"an experiment whose {key} is the mixture '{name}' has no record of its own: "
+                    "ask for the table or figure of its sweep"
+                )
+            named[key] = {"name": name, **settings.model_dump(mode="json")}
+        return {**experiment.model_dump(mode="json"), **named}
+
+
+def _threat_flags(norm: str, epsilon: str) -> str:
+    return settings_flags(parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon}))

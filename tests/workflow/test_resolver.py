@@ -1,0 +1,244 @@
+"""Inputs, flags and descriptions that the rules ask for, without snakemake."""
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from pyrobust.config import Settings, parse_settings
+from pyrobust.config.analysis import AnalysisSettings
+from pyrobust.config.data import DatasetSettings, SelectionSettings
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.experiment import Config, read_config
+from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.report import ReportInputs
+from pyrobust.config.training import RECIPES, LabellerSettings, TrainSettings
+from pyrobust.errors import UserError
+from pyrobust.workflow import paths
+from pyrobust.workflow.figures import Figures
+from pyrobust.workflow.flags import flags, input_flags, settings_flags, stated
+from pyrobust.workflow.resolver import Resolver
+from tests.workflow.running import ROOT, TINY
+
+
+def resolver(tmp_path: Path, text: str = "{}") -> Resolver:
+    """Return the resolver of the tiny experiment, with changes laid over it."""
+    (tmp_path / "changes.yaml").write_text(text)
+    files = [ROOT / "config/config.yaml", ROOT / TINY, tmp_path / "changes.yaml"]
+    config: Config = read_config(files)
+    return Resolver(config.model_dump(mode="json"), ROOT / "tests/workflow/sweeps")
+
+
+TINY_RUN = {"experiment": "tiny", "seed": "0"}
+TINY_SELECTION = {
+    "dataset": "digits",
+    "generator": "tiny",
+    "labeller": "tiny",
+    "selection": "tiny",
+    "num_samples": "400",
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "expected"),
+    [
+        (TrainSettings, {"recipe": "gowal21", "trades_beta": 6}, {}),
+        (TrainSettings, {"recipe": "wang23", "trades_beta": 5.0}, {"recipe": "wang23"}),
+        (TrainSettings, {"recipe": "wang23", "trades_beta": 6}, {"recipe": "wang23",
+                                                                "trades_beta": 6.0}),
+        (TrainSettings, {"recipe": "wang23", "norm": "l2", "epsilon": "128/255",
+                         "attack_step_size": "25.6/255"},
+         {"recipe": "wang23", "norm": "l2", "epsilon": "128/255"}),
+        (GeneratorSettings, {"type": "ddpm", "preset": "tiny", "sampling_steps": 20},
+         {"type": "ddpm", "preset": "tiny"}),
+        (GeneratorSettings, {"jitter": "1e-3"}, {"jitter": 0.001}),
+        (DatasetSettings, {"layout": "auto", "flip": False}, {"flip": False}),
+        (EvaluationSettings, {"curve": []}, {}),
+        (SelectionSettings, {}, {}),
+        (AnalysisSettings, {"dtype": "float16"}, {"dtype": "float16"}),
+    ],
+)  # fmt: skip
+def test_values_that_are_set_anyway_are_left_out(
+    model: type[Settings], values: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert stated(parse_settings(model, values)) == expected
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(TrainSettings(recipe=recipe, epochs=3) for recipe in RECIPES),
+        *(
+            parse_settings(GeneratorSettings, {"type": kind, "preset": preset, "seed": 3})
+            for kind, presets in PRESETS.items()
+            if kind != "imported"
+            for preset in presets
+        ),
+        LabellerSettings(epochs=0.5, channels_last=False),
+    ],
+)
+def test_what_is_left_gives_the_same_settings_again(settings: Settings) -> None:
+    assert parse_settings(type(settings), stated(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"path": "my data/é's", "flip": False}, ["--path", "my data/é's", "--no-flip"]),
+        ({"path": "$HOME; rm x"}, ["--path", "$HOME; rm x"]),
+        ({"path": "{log}"}, ["--path", "{log}"]),
+        ({"path": "-x"}, ["--path=-x"]),
+        ({"curve": ("4/255", "16/255"), "autoattack": True}, ["--curve", "4/255,16/255",
+                                                             "--autoattack"]),
+        ({"classes": None, "curve": (), "num_samples": 5}, ["--num-samples", "5"]),
+    ],
+)  # fmt: skip
+def test_flags_survive_the_shell(values: dict[str, Any], words: list[str]) -> None:
+    assert shlex.split(flags(values)) == words
+
+
+def test_a_path_with_spaces_reaches_each_verb_whole(tmp_path: Path) -> None:
+    resolve = resolver(
+        tmp_path,
+        "{datasets: {digits: {path: 'raw files/my digits'}},"
+        " generators: {tiny: {type: imported, path: 'my samples', jitter: null}},"
+        " analyses: {tiny: {weights: 'my weights/i.pt', extractor: inception}}}",
+    )
+    for text, path in (
+        (str(resolve.raw_source({"dataset": "digits"})), "raw files/my digits"),
+        (resolve.settings_of("generators")({"generator": "tiny"}), "my samples"),
+        (resolve.analysis_flags("features")({"analysis": "tiny"}), "my weights/i.pt"),
+    ):
+        assert path in shlex.split(text)
+
+
+def test_a_verb_of_the_analysis_gets_its_own_settings_alone(tmp_path: Path) -> None:
+    resolve = resolver(
+        tmp_path, "{analyses: {tiny: {components: 7, splits: 3, num_images: 9, seed: 1}}}"
+    )
+    tiny = {"analysis": "tiny"}
+    assert "--components 7" in resolve.analysis_flags("neighbours")(tiny)
+    assert resolve.analysis_flags("quality")(tiny) == "--splits 3 --seed 1"
+    assert resolve.analysis_flags("features")(tiny) == "--num-images 9 --seed 1"
+
+
+def test_a_selection_reads_the_parts_that_it_starts_from(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path, "{selections: {tiny: {skip_parts: 3}}}")
+    parts = resolve.parts_of(paths.PART)(TINY_SELECTION)
+    # 400 samples and a quarter more, in parts of 300.
+    folder = "<results>/samples/digits/tiny/parts"
+    assert parts == [f"{folder}/3/manifest.json", f"{folder}/4/manifest.json"]
+
+
+def test_distances_are_read_where_near_copies_are_dropped_only(tmp_path: Path) -> None:
+    assert set(resolver(tmp_path).near_copy_inputs(TINY_SELECTION)) == {"distances", "dataset"}
+    without = resolver(tmp_path, "{selections: {tiny: {min_distance: 0}}}")
+    assert without.near_copy_inputs(TINY_SELECTION) == {}
+
+
+def test_parts_are_handed_over_as_folders_however_many_there_are(tmp_path: Path) -> None:
+    files = {
+        "parts": [f"r/my parts/{part}/manifest.json" for part in range(1250)],
+        "labels": [f"r/labels/x/{part}/labels.json" for part in range(1250)],
+    }
+    words = shlex.split(resolver(tmp_path).parts_flags({}, files))
+    assert words == ["--parts", "r/my parts", "--labels", "r/labels/x", "--num-parts", "1250"]
+
+
+def test_training_reads_samples_where_it_uses_some(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path)
+    assert set(resolve.training_inputs(TINY_RUN)) == {"dataset", "samples"}
+    assert set(resolve.training_inputs({"experiment": "tiny_no_generated"})) == {"dataset"}
+    words = resolve.training_flags(TINY_RUN)
+    assert words.startswith("--architecture wrn-10-1 --epsilon 32/255 --mixing-factor 0.5")
+    assert "--trades-beta" not in words and "--seed" not in words
+
+
+@pytest.mark.parametrize(("jobs", "count"), [(1, 0), (3, 3)])
+def test_shares_are_asked_for_where_several_jobs_evaluate(
+    tmp_path: Path, jobs: int, count: int
+) -> None:
+    resolve = resolver(tmp_path, f"{{evaluation_jobs: {jobs}}}")
+    shares = resolve.shares("e/{experiment}/{run}/shares")({"experiment": "tiny", "run": "seed1"})
+    assert shares == [f"e/tiny/seed1/shares/{number}-{jobs}.done" for number in range(1, count + 1)]
+
+
+def test_the_path_names_another_evaluation_and_radius(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path)
+    own = resolve.evaluation_flags(TINY_RUN)
+    named = resolve.evaluation_flags({**TINY_RUN, "evaluation": "aa_mt"})
+    assert "--batch-size 24" in own
+    assert named == ""
+    threat = resolve.threat_of_path({"norm": "l2", "radius": "128-255"})
+    assert threat == "--norm l2 --epsilon 128/255"
+
+
+def test_files_become_one_flag_each_and_missing_ones_none() -> None:
+    given = {"runs": ["a b/0", "a b/1"], "samples": "s/manifest.json"}
+    words = shlex.split(input_flags("runs", "samples", "surrogate")({}, given))
+    assert words == ["--runs", "a b/0", "--runs", "a b/1", "--samples", "s/manifest.json"]
+
+
+def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path)
+    described = resolve.describe_report(
+        {"experiment": "tiny"}, lambda path: path.replace("<results>", "out/my results")
+    )
+    given = parse_settings(ReportInputs, described)
+    assert given.runs[1] == Path("out/my results/train/tiny/seed1/training.json")
+    assert given.experiment["selection"]["name"] == "tiny"
+    assert given.experiment["selection"]["min_distance"] == 0.02
+    assert given.baseline and given.baseline.name == "tiny_no_generated"
+    assert given.jobs["label"] == Path("out/my results/samples/digits/tiny/labels/tiny")
+    inputs = resolve.report_inputs({"experiment": "tiny"})
+    assert set(inputs) >= {"dataset", "generator", "quality", "runs", "baseline_evaluations"}
+    assert inputs["landscape"] == "<results>/landscape/tiny/landscape.json"
+
+
+def test_a_report_without_generated_images_reads_none(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path)
+    described = resolve.describe_report({"experiment": "tiny_no_generated"}, str)
+    assert "generated" not in described and described["jobs"] == {}
+    assert "samples" not in resolve.report_inputs({"experiment": "tiny_no_generated"})
+
+
+def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    values["experiments"]["digits_linf"]["labeller"] = "vgg"
+    with pytest.raises(UserError, match=r"digits_linf\.labeller: unknown name 'vgg'"):
+        Resolver(values, tmp_path)
+
+
+def test_features_are_kept_while_labelling_with_their_own_settings(tmp_path: Path) -> None:
+    resolve = resolver(
+        tmp_path,
+        "{features_while_labelling: {tiny: tiny}, analyses: {tiny: {dtype: float16, splits: 3}}}",
+    )
+    output = SimpleNamespace(features="my features/0/features.json")
+    words = shlex.split(resolve.labelling_flags({"generator": "tiny"}, output))
+    assert words == ["--features", "my features/0/features.json", "--dtype", "float16"]
+    assert len(resolve.features_of_parts({**TINY_SELECTION, "analysis": "tiny"})) == 2
+    assert resolve.features_of_parts({**TINY_SELECTION, "analysis": "small"}) == []
+
+
+def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
+    text = (ROOT / "tests/workflow/targets.yaml").read_text()
+    figures = Figures(resolver(tmp_path, text))
+    stages = figures.inputs({"target": "tiny_stages"})
+    assert stages["evaluation_0"] == ["<results>/evaluate/tiny/again/other/evaluation.json"]
+    curve = figures.inputs({"target": "tiny_curve"})
+    assert "/on/digits/tiny_blurred/tiny/tiny_unseen/" in curve["evaluation_0"][0]
+    neighbours = figures.inputs({"target": "tiny_neighbours"})
+    assert set(neighbours) == {"neighbours_0", "quality_0"}
+    assert "/mixup/" in str(neighbours["quality_0"])
+    described = figures.describe({"target": "tiny_curve"}, str)
+    assert described["points"][0]["kind"] == "tiny_mixed"
+
+
+def test_settings_of_equal_value_have_equal_flags() -> None:
+    one = parse_settings(TrainSettings, {"epochs": 400, "learning_rate": "0.1"})
+    assert settings_flags(one) == settings_flags(TrainSettings()) == ""
