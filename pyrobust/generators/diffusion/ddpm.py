@@ -1,8 +1,7 @@
-"""DDPM (Ho et al. 2020): noise schedule, samplers and generator.
+"""DDPM (Ho et al. 2020): noise schedule, training, samplers and generator, in its order.
 
-Steps count from 0, the least noise, to T - 1.
-
-Images are float32 in [-1, 1]. Coefficients are computed in float64 from the schedule.
+Steps count from 0, the least noise, to T - 1. Images are float32 in [-1, 1]. Coefficients are
+computed in float64 from the schedule.
 
 Its weights may also come from a folder of `diffusers` (`path`), such as a copy of
 google/ddpm-cifar10-32.
@@ -106,6 +105,36 @@ class NoiseSchedule:
         return np.unique(nearest)[::-1]
 
 
+# Streams of an image's noise in training, and in sampling: the start, and step t at 1 + t.
+_NOISE, _STEP = 0, 1
+_START, _FIRST_STEP = 0, 1
+
+# Longest gradient of an update (the authors' code).
+_MAX_NORM = 1.0
+
+
+class DdpmTraining(DiffusionTraining):
+    """Minimises |ε - ε_θ(x_t, t)|² over random steps t (Eq. 14)."""
+
+    def __init__(self, fit: Fit, network: nn.Module) -> None:
+        super().__init__(fit, network, _MAX_NORM)
+        self._num_steps = NoiseSchedule.linear().num_steps
+        bars = torch.from_numpy(NoiseSchedule.linear().alpha_bars)
+        self._of_image = bars.sqrt().float().to(self.processes.device)
+        self._of_noise = (1 - bars).sqrt().float().to(self.processes.device)
+
+    def losses(self, images: Tensor, labels: Tensor, positions: Tensor, step: int) -> Tensor:
+        """Return the mean squared error of the predicted noise, (B,)."""
+        noise = self.normal(positions, step, images.shape[1:], _NOISE)
+        t = (self.uniform(positions, step, (), _STEP) * self._num_steps).long()
+        of_image, of_noise = (
+            table[t].view(-1, 1, 1, 1) for table in (self._of_image, self._of_noise)
+        )
+        with self.passes():
+            predicted: Tensor = self.network(of_image * images + of_noise * noise, t).sample
+        return (predicted.float() - noise).square().mean(dim=(1, 2, 3))
+
+
 # (x_t (N, C, H, W), step t) -> prediction of ε, as float32.
 PredictNoise = Callable[[Tensor, int], Tensor]
 
@@ -175,36 +204,6 @@ def dpm_solver(predict: PredictNoise, schedule: NoiseSchedule, x: Tensor, num_st
 def _image(x: Tensor, noise: Tensor, bar: float) -> Tensor:
     """Return the image that x_t and its noise stand for."""
     return (x - float(np.sqrt(1 - bar)) * noise) / float(np.sqrt(bar))
-
-
-# Streams of an image's noise in training, and in sampling: the start, and step t at 1 + t.
-_NOISE, _STEP = 0, 1
-_START, _FIRST_STEP = 0, 1
-
-# Longest gradient of an update (the authors' code).
-_MAX_NORM = 1.0
-
-
-class DdpmTraining(DiffusionTraining):
-    """Minimises |ε - ε_θ(x_t, t)|² over random steps t (Eq. 14)."""
-
-    def __init__(self, fit: Fit, network: nn.Module) -> None:
-        super().__init__(fit, network, _MAX_NORM)
-        self._num_steps = NoiseSchedule.linear().num_steps
-        bars = torch.from_numpy(NoiseSchedule.linear().alpha_bars)
-        self._of_image = bars.sqrt().float().to(self.processes.device)
-        self._of_noise = (1 - bars).sqrt().float().to(self.processes.device)
-
-    def losses(self, images: Tensor, labels: Tensor, positions: Tensor, step: int) -> Tensor:
-        """Return the mean squared error of the predicted noise, (B,)."""
-        noise = self.normal(positions, step, images.shape[1:], _NOISE)
-        t = (self.uniform(positions, step, (), _STEP) * self._num_steps).long()
-        of_image, of_noise = (
-            table[t].view(-1, 1, 1, 1) for table in (self._of_image, self._of_noise)
-        )
-        with self.passes():
-            predicted: Tensor = self.network(of_image * images + of_noise * noise, t).sample
-        return (predicted.float() - noise).square().mean(dim=(1, 2, 3))
 
 
 class DdpmGenerator(DiffusionGenerator):

@@ -152,3 +152,28 @@ def test_the_network_sees_augmented_images_with_their_labels(
     labels = training.loader.batch(0).labels
     assert condition[:, :3].argmax(1).equal(labels)
     assert condition[:, 3:].ne(0).any(0).sum() >= 5
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_killed_fit_on_augmented_images_ends_with_the_same_bytes(
+    shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = quick("edm", augment_probability=0.5)
+    fit_generator(shades.path, tmp_path / "whole", settings, RUNTIME)
+    update = EdmTraining.update
+
+    def dying(self: EdmTraining, step: int) -> Tensor:
+        if step == 7:
+            raise KilledError
+        return update(self, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(EdmTraining, "update", dying)
+        fit_generator(shades.path, tmp_path / "killed", settings, RUNTIME)
+    fit_generator(shades.path, tmp_path / "killed", settings, RUNTIME)
+    for name in ("weights.safetensors", "generator.json", "log.jsonl"):
+        whole, killed = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))
+        assert whole == killed, name
