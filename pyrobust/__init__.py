@@ -1,8 +1,56 @@
-"""Robust image classifiers trained with generated data (Gowal et al. 2021)."""
+"""Robust image classifiers trained with generated data (Gowal et al. 2021).
 
+The functions here are the Python interface; the command line offers the same.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyrobust.api.attacking import attack
+    from pyrobust.api.autoattack import AutoAttack
+    from pyrobust.api.evaluation import EvaluationResult, evaluate
+    from pyrobust.api.generated_data import Complementarity, complementarity, sample
+    from pyrobust.api.models import load
+    from pyrobust.errors import UserError
 
 try:
     __version__ = version("pyrobust")
 except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "unknown"
+
+# Imported on first use: torch takes seconds, and the command line answers --help without it.
+_MODULES = {
+    "AutoAttack": "pyrobust.api.autoattack",
+    "Complementarity": "pyrobust.api.generated_data",
+    "EvaluationResult": "pyrobust.api.evaluation",
+    "UserError": "pyrobust.errors",
+    "attack": "pyrobust.api.attacking",
+    "complementarity": "pyrobust.api.generated_data",
+    "evaluate": "pyrobust.api.evaluation",
+    "load": "pyrobust.api.models",
+    "sample": "pyrobust.api.generated_data",
+}
+
+__all__ = [
+    "AutoAttack",
+    "Complementarity",
+    "EvaluationResult",
+    "UserError",
+    "attack",
+    "complementarity",
+    "evaluate",
+    "load",
+    "sample",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'pyrobust' has no attribute '{name}'")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -22,7 +22,7 @@ from pyrobust.config.evaluation import (
     EvaluationSettings,
     LandscapeSettings,
     ThreatSettings,
-    check_curve,
+    check_evaluation,
 )
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive, shared
@@ -100,12 +100,9 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Attack a model by AA+MT: its clean and robust accuracy, stage by stage."""
+    """Attack a model and print its clean and robust accuracy, stage by stage."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
-    try:
-        check_curve(settings, norm)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    check_evaluation(settings, norm)
 
     from pyrobust.evaluation import evaluate as evaluation
     from pyrobust.evaluation.describe import describe_result

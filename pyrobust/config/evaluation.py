@@ -1,8 +1,9 @@
 """Settings of the evaluation and of the loss landscapes."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import (
@@ -14,8 +15,16 @@ from pyrobust.config.fields import (
     PositiveInt,
 )
 from pyrobust.config.training import check_epsilon
+from pyrobust.errors import UserError
 
 Search = Literal["float32", "bfloat16"]
+AttackName = Literal["aa_mt", "autoattack", "fast", "pgd40"]
+
+
+def _check_attack(text: str) -> str:
+    if text not in get_args(AttackName) and not re.fullmatch(r"[\w.]+:\w+", text):
+        raise ValueError(f"expected one of {', '.join(get_args(AttackName))}, or MODULE:NAME")
+    return text
 
 
 class ThreatSettings(Settings):
@@ -38,6 +47,10 @@ class EvaluationSettings(Settings):
 
     num_images: PositiveInt | None = None
     """Attack only the first images of the test split. Default: all."""
+
+    attack: Annotated[str, AfterValidator(_check_attack)] = "aa_mt"
+    """aa_mt (the paper's), autoattack (standard), fast (AutoAttack's two APGD stages), pgd40, or
+    MODULE:NAME of your own attack. The settings of single attacks below belong to aa_mt."""
 
     apgd_ce_steps: PositiveInt = 100
     """Steps of Auto-PGD on cross-entropy."""
@@ -84,17 +97,31 @@ class EvaluationSettings(Settings):
     """Random seed; the random starts of an image depend only on this and on its index."""
 
 
-def check_curve(settings: EvaluationSettings, norm: str) -> None:
-    """Refuse a radius of the curve that the norm does not have.
+def check_evaluation(settings: EvaluationSettings, norm: str) -> None:
+    """Refuse settings that contradict each other or the norm.
 
     Raises:
-        ValueError: names the radius.
+        UserError: names the setting.
     """
     for epsilon in settings.curve:
         try:
             check_epsilon(norm, epsilon)
         except ValueError as error:
-            raise ValueError(f"curve: {error}") from error
+            raise UserError(f"curve: {error}") from error
+    if settings.attack == "aa_mt":
+        return
+    given = settings.model_fields_set & _OF_AA_MT
+    if given:
+        raise UserError(
+            f"{', '.join(sorted(given))} belongs to attack aa_mt, but attack is "
+            f"'{settings.attack}': leave it out, or use attack aa_mt"
+        )
+
+
+_OF_AA_MT = frozenset(
+    {"curve", "autoattack"}
+    | {name for name in EvaluationSettings.model_fields if name.startswith(("apgd_", "multi"))}
+)
 
 
 class LandscapeSettings(Settings):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pyrobust.config.analysis import SEARCH_MEMORY_GB, AnalysisSettings, SearchMemory
 from pyrobust.config.base import Settings, parse_settings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
-from pyrobust.config.evaluation import EvaluationSettings, check_curve
+from pyrobust.config.evaluation import EvaluationSettings, check_evaluation
 from pyrobust.config.fields import (
     Architecture,
     Epsilon,
@@ -194,7 +194,13 @@ def parse_config(values: Mapping[str, Any]) -> Config:
                 )
         try:
             check_training(experiment)
-            check_curve(config.evaluations[experiment.evaluation], experiment.norm)
+            evaluation = config.evaluations[experiment.evaluation]
+            check_evaluation(evaluation, experiment.norm)
+            if evaluation.attack != "aa_mt":
+                raise UserError(
+                    f"evaluation '{experiment.evaluation}' has attack '{evaluation.attack}', but "
+                    "experiments are compared under aa_mt; set autoattack: true to add AutoAttack"
+                )
             _check_baseline(name, experiment, config)
         except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error

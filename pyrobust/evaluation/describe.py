@@ -9,11 +9,17 @@ from pyrobust.files import read_json
 
 # The file that an evaluation writes last.
 RESULT = "evaluation.json"
+_WORDS = {
+    "aa_mt": "AA+MT",
+    "autoattack": "AutoAttack",
+    "fast": "AutoAttack's two APGD attacks",
+    "pgd40": "PGD-40",
+}
 
 
 def headline(result: Mapping[str, Any]) -> str:
     """Return the accuracies of `evaluation.json` in one line, with a 95 % interval."""
-    attacks = "AA+MT" if result["autoattack"] is None else "AA+MT and AutoAttack"
+    attacks = attack_words(result)
     count, robust = result["num_images"], result["worst"]
     low, high = wilson_interval(round(robust * count), count)
     return (
@@ -21,6 +27,13 @@ def headline(result: Mapping[str, Any]) -> str:
         f"[{100 * low:.1f}, {100 * high:.1f}] under {attacks}: {result['norm']} "
         f"{result['epsilon']}, {count:,} images of {result['dataset']} ({result['split']})"
     )
+
+
+def attack_words(result: Mapping[str, Any]) -> str:
+    """Return what the images were attacked by, in words."""
+    attack = result["settings"].get("attack", "aa_mt")
+    words = _WORDS.get(attack, f"the attack {attack}")
+    return words if result["autoattack"] is None else f"{words} and AutoAttack"
 
 
 def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
@@ -40,7 +53,8 @@ def describe_evaluation(folder: Path) -> Iterator[str]:
     """
     result = read_json(folder / RESULT, "pyrobust evaluate")
     yield from describe_result(result)
-    cascades = {"AA+MT": result, "AutoAttack": result["autoattack"]}
+    main = {**result, "autoattack": None}
+    cascades = {attack_words(main): result, "AutoAttack, too": result["autoattack"]}
     for name, cascade in cascades.items():
         for stage in cascade["stages"] if cascade else ():
             accuracy = 100 * stage["robust_accuracy"]

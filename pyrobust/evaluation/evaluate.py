@@ -18,8 +18,8 @@ from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
-from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
+from pyrobust.evaluation.attack_suites import main_cascade
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
@@ -145,7 +145,7 @@ def evaluate(
     keep_freed_memory()
     if share is None:
         check_result_is_not_replaced(output, subject.identity, settings.model_dump(mode="json"))
-    cascades = [aa_mt(settings, subject.threat, subject.num_classes)]
+    cascades = [main_cascade(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
     threat = subject.threat_settings
@@ -176,7 +176,7 @@ def evaluate(
         seconds = time.monotonic() - started
         outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
-    afterwards = [check_square(*autoattacked) for autoattacked in attacked[1:]]
+    afterwards = [check_square(*pair) for pair in attacked if pair[0].name == "autoattack"]
     _warn(afterwards)
     checks += afterwards
 

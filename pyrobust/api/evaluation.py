@@ -1,0 +1,194 @@
+"""`pyrobust.evaluate`: the robust accuracy of any model on any images, in memory."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from pyrobust.api.images import Images, Labels, labelled_images
+from pyrobust.api.models import Model, model_source
+from pyrobust.config import parse_settings
+from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
+from pyrobust.evaluation import evaluate as evaluation
+from pyrobust.evaluation.describe import RESULT, describe_result, headline
+from pyrobust.evaluation.intervals import wilson_interval
+from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.files import atomic_path, exclusive, read_json, write_json
+from pyrobust.ops.device import choose_device
+
+_ROWS, _POINTS, _COST = "rows.parquet", "adversarial.npy", "cost.json"
+
+
+@dataclass(frozen=True, repr=False)
+class EvaluationResult:
+    """What an evaluation found.
+
+    Attributes:
+        summary: what `evaluation.json` holds (docs/formats.md): accuracies by stage, settings,
+            identity of model and images, checks.
+        rows: one row per image (docs/formats.md).
+        adversarial: (N, C, H, W) float32 on the CPU, the worst point of each image: one that is
+            misclassified, if any was found. Empty where it was not kept.
+        cost: seconds, images/s, memory, device and versions.
+    """
+
+    summary: Mapping[str, Any]
+    rows: pa.Table
+    adversarial: Tensor
+    cost: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Self:
+        """Read a folder that `save` or `pyrobust evaluate` wrote.
+
+        Raises:
+            UserError: it holds no evaluation.
+        """
+        path = Path(folder)
+        points = path / _POINTS
+        return cls(
+            read_json(path / RESULT, "pyrobust evaluate"),
+            pq.read_table(path / _ROWS),
+            torch.from_numpy(np.load(points, allow_pickle=False))
+            if points.is_file()
+            else torch.empty(0),
+            read_json(path / _COST, "pyrobust evaluate"),
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files that `pyrobust evaluate` writes, the result last."""
+        path = Path(folder)
+        with exclusive(path):
+            with atomic_path(path / _ROWS) as temporary:
+                pq.write_table(self.rows, temporary)
+            if len(self.adversarial):
+                with atomic_path(path / _POINTS) as temporary:
+                    np.save(temporary, self.adversarial.numpy())
+            write_json(path / _COST, dict(self.cost))
+            write_json(path / RESULT, dict(self.summary))
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return int(self.summary["num_images"])
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of images classified correctly, in [0, 1]."""
+        return float(self.summary["clean_accuracy"])
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of images still classified correctly after every attack, in [0, 1]."""
+        return float(self.summary["worst"])
+
+    @property
+    def clean_interval(self) -> tuple[float, float]:
+        """95% Wilson interval of the clean accuracy, over images."""
+        return wilson_interval(round(self.clean_accuracy * self.num_images), self.num_images)
+
+    @property
+    def robust_interval(self) -> tuple[float, float]:
+        """95% Wilson interval of the robust accuracy, over images."""
+        return wilson_interval(round(self.robust_accuracy * self.num_images), self.num_images)
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """Each attack in order, with the robust accuracy after it."""
+        return list(self.summary["stages"])
+
+    @property
+    def failed_checks(self) -> list[dict[str, Any]]:
+        """Checks that say why this result may not be trusted; empty if all passed."""
+        return [check for check in self.summary["checks"] if not check["passed"]]
+
+    def to_frame(self) -> Any:
+        """Return `rows` as a pandas DataFrame."""
+        return self.rows.to_pandas()
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result as one HTML page that needs no other file, and return its path."""
+        from pyrobust.reporting.evaluation_page import evaluation_page
+
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_text(evaluation_page(self.summary), encoding="utf-8")
+        return Path(path)
+
+    def __repr__(self) -> str:
+        """Return the headline, the checks that failed and the notes."""
+        return "\n".join(describe_result(self.summary))
+
+    def _repr_html_(self) -> str:
+        """Return the headline, a chart of the stages and the checks, for a notebook."""
+        from pyrobust.reporting.evaluation_page import stage_chart
+
+        failed = "".join(
+            f"<li>check {escape(check['name'])} failed: {escape(check['seen'])}</li>"
+            for check in self.failed_checks
+        )
+        return (
+            f"<p><b>{escape(headline(self.summary))}</b></p>"
+            f'<div style="max-width:34rem">{stage_chart(self.summary)}</div><ul>{failed}</ul>'
+        )
+
+
+def evaluate(
+    model: Model,
+    images: Images,
+    labels: Labels = None,
+    *,
+    norm: str,
+    epsilon: str | float,
+    attack: str = "aa_mt",
+    weights: str | Path | None = None,
+    mean: float | Sequence[float] = (),
+    std: float | Sequence[float] = (),
+    num_images: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    output: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> EvaluationResult:
+    """Attack a model and return its clean and robust accuracy, stage by stage and image by image.
+
+    Args:
+        model: see `pyrobust.load`. A module of yours is copied and stays as it is.
+        images: (N, C, H, W), floating-point in [0, 1] or uint8; a DataLoader or data set of
+            (image, label); a sample store, or the folder of a data set (its test split).
+        labels: (N,) integers; None where `images` brings them.
+        norm: linf or l2.
+        epsilon: radius for pixels in [0, 1], such as "8/255" or 0.5.
+        attack: aa_mt (the paper's, the strongest), autoattack (standard), fast (AutoAttack's two
+            APGD stages), pgd40, or MODULE:NAME of your own (docs/extending.md).
+        weights, mean, std: see `pyrobust.load`.
+        num_images: attack only the first images.
+        output: folder for the result and for the state that a killed call resumes from.
+        settings: any other field of `EvaluationSettings` (docs/evaluation.md).
+
+    Raises:
+        UserError: names the argument, its value and what to change.
+    """
+    threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": str(epsilon)})
+    given = {"attack": attack, "num_images": num_images, "seed": seed, **settings}
+    parsed = parse_settings(EvaluationSettings, given)
+    check_evaluation(parsed, threat.norm)
+    subject = Subject.open(
+        model_source(model, weights, mean, std),
+        labelled_images(images, labels, num_images),
+        threat,
+        str(choose_device(device)),
+    )
+    here = tempfile.TemporaryDirectory() if output is None else nullcontext(str(output))
+    with here as folder, exclusive(Path(folder)):
+        evaluation.evaluate(subject, Path(folder), parsed, keep_adversarial=True)
+        return EvaluationResult.load(folder)

@@ -1,0 +1,126 @@
+"""`pyrobust.sample` and `pyrobust.complementarity`: generated images, and what they add."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrobust.analysis.complementarity_and_coverage import (
+    ORIGINAL_SETS,
+    coverage,
+    find_neighbours,
+)
+from pyrobust.analysis.complementarity_and_coverage import complementarity as shares_of_closest
+from pyrobust.analysis.pca import fit_pca, one_blas_thread
+from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.errors import UserError
+from pyrobust.generators.registry import load_generator
+from pyrobust.ops.device import choose_device
+
+
+def sample(
+    generator: str | os.PathLike[str],
+    count: int,
+    *,
+    first_id: int = 0,
+    seed: int | None = None,
+    device: str = "auto",
+) -> tuple[Tensor, Tensor | None]:
+    """Return generated images (count, C, H, W) uint8, and their classes where it has them.
+
+    Image i is a function of (weights, seed, first_id + i) alone, as in `pyrobust sample`.
+
+    Args:
+        generator: folder that `pyrobust fit-generator` wrote.
+        seed: default: that of the generator's settings.
+
+    Raises:
+        UserError: there is no such generator, or it has fewer images (imported ones).
+    """
+    if count < 1 or first_id < 0:
+        raise UserError(
+            f"count is {count} and first_id is {first_id}, expected count >= 1 and first_id >= 0"
+        )
+    opened = load_generator(Path(generator), str(choose_device(device)))
+    if opened.count is not None and first_id + count > opened.count:
+        raise UserError(
+            f"count is {count} from id {first_id} on, but the generator has {opened.count} images"
+        )
+    ids = np.arange(first_id, first_id + count)
+    made = opened.sample(ids, opened.spec.settings.seed if seed is None else seed)
+    classes = None if made.conditions is None else torch.from_numpy(made.conditions)
+    return torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous(), classes
+
+
+@dataclass(frozen=True)
+class Complementarity:
+    """What generated samples add to the training images (appendix D, Algorithm 1).
+
+    Attributes:
+        complementarity: shares of samples whose nearest image is in "train", "test" or "self".
+        coverage: shares of "train" and "test" that are the nearest image of some sample.
+        nearest: set -> index of each sample's nearest image in it, (N,) int64.
+        distance: set -> its distance after the PCA, (N,) float64.
+    """
+
+    complementarity: Mapping[str, float]
+    coverage: Mapping[str, float]
+    nearest: Mapping[str, np.ndarray]
+    distance: Mapping[str, np.ndarray]
+
+
+def complementarity(
+    train: np.ndarray | Tensor,
+    test: np.ndarray | Tensor,
+    generated: np.ndarray | Tensor,
+    *,
+    components: int = NeighbourSettings().components,
+    seed: int = 0,
+    memory_gb: float = 2.0,
+) -> Complementarity:
+    """Compare features of generated samples with those of original images, exactly.
+
+    Give sets of equal size for numbers that compare with the paper's.
+
+    Args:
+        train, test, generated: features of one extractor, (N, D) each.
+        components: of the PCA fitted on train and test.
+        seed: of the PCA of wide features.
+        memory_gb: bound on what the search holds at once.
+
+    Raises:
+        UserError: shapes do not fit, or values are not finite.
+    """
+    sets = {
+        name: _features(name, values)
+        for name, values in (("train", train), ("test", test), ("generated", generated))
+    }
+    widths = {name: values.shape[1] for name, values in sets.items()}
+    if len(set(widths.values())) > 1:
+        raise UserError(f"features have different widths, {widths}: use one extractor for all sets")
+    with one_blas_thread():
+        pca = fit_pca([sets["train"], sets["test"]], components, seed)
+        points = {name: np.concatenate(list(pca.project(values))) for name, values in sets.items()}
+    found = find_neighbours(
+        points["train"], points["test"], points["generated"], int(memory_gb * 1e9)
+    )
+    return Complementarity(
+        shares_of_closest(found.closest),
+        {name: coverage(found.by_set[name], len(sets[name])) for name in ORIGINAL_SETS},
+        {name: neighbours.index for name, neighbours in found.by_set.items()},
+        {name: np.sqrt(found.by_set[name].squared_distance) for name in found.by_set},
+    )
+
+
+def _features(name: str, values: np.ndarray | Tensor) -> np.ndarray:
+    array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    if array.ndim != 2 or len(array) < 2:
+        raise UserError(f"{name} features have shape {array.shape}, expected (N, D) with N >= 2")
+    array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise UserError(f"{name} features are not all finite: remove the rows with NaN or inf")
+    return array

@@ -1,0 +1,120 @@
+"""The attacks of an evaluation by name, and single attacks by name."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol, get_args
+
+from torch import Tensor
+
+from pyrobust.attacks import LogitsFn, MultitargetedSettings, ThreatModel, pgd, pgd40
+from pyrobust.config.evaluation import AttackName, EvaluationSettings
+from pyrobust.errors import UserError
+from pyrobust.evaluation.aa_mt import aa_mt
+from pyrobust.evaluation.attack_stages import (
+    Cascade,
+    Stage,
+    apgd_stage,
+    multitargeted_stage,
+    stage_seed,
+)
+from pyrobust.evaluation.autoattack import autoattack
+from pyrobust.imports import import_object
+
+Method = Literal["apgd_ce", "apgd_dlr", "apgd_t", "multitargeted", "pgd40"]
+
+_APGD_LOSSES: dict[str, Literal["cross_entropy", "dlr", "targeted_dlr"]] = {
+    "apgd_ce": "cross_entropy",
+    "apgd_dlr": "dlr",
+    "apgd_t": "targeted_dlr",
+}
+
+
+class CustomAttack(Protocol):
+    """An attack of the user's own, named as MODULE:NAME."""
+
+    def __call__(
+        self,
+        logits_fn: LogitsFn,
+        x: Tensor,
+        labels: Tensor,
+        sample_ids: Tensor,
+        threat: ThreatModel,
+        seed: int,
+    ) -> Tensor:
+        """Return a point for each image, of the shape of x (N, C, H, W).
+
+        A point counts only if it lies in the ball and in [0, 1] and is misclassified; both are
+        checked afterwards. Draw random numbers from (seed, sample id) alone, such as by
+        `pyrobust.ops.random_start`, so that results do not depend on the batch.
+        """
+
+
+def main_cascade(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:
+    """Return the stages of `settings.attack`."""
+    suites: dict[AttackName, Callable[[], Cascade]] = {
+        "aa_mt": lambda: aa_mt(settings, threat, num_classes),
+        "autoattack": lambda: autoattack(threat, num_classes, settings.seed),
+        "fast": lambda: Cascade("fast", autoattack(threat, num_classes, settings.seed).stages[:2]),
+        "pgd40": lambda: Cascade("pgd40", (_pgd40_stage(threat, stage_seed(settings.seed, 0)),)),
+    }
+    if settings.attack in suites:
+        return suites[settings.attack]()  # type: ignore[index]
+    return Cascade(
+        "custom", (_custom_stage(settings.attack, threat, stage_seed(settings.seed, 0)),)
+    )
+
+
+def stage_of(
+    method: str,
+    threat: ThreatModel,
+    num_classes: int,
+    num_steps: int | None,
+    num_restarts: int,
+    seed: int,
+) -> Stage:
+    """Return one attack by its name, a `Method` or MODULE:NAME.
+
+    Args:
+        num_steps: None takes the method's own number.
+
+    Raises:
+        UserError: the method is unknown, or takes no such number of steps.
+    """
+    if num_restarts < 1 or (num_steps is not None and num_steps < 1):
+        raise UserError(f"steps is {num_steps} and restarts is {num_restarts}, expected 1 or more")
+    if method in _APGD_LOSSES:
+        loss = _APGD_LOSSES[method]
+        return apgd_stage(method, loss, threat, num_classes, num_restarts, num_steps or 100, seed)
+    if method == "multitargeted":
+        settings = MultitargetedSettings(threat, num_steps or 200, num_restarts)
+        return multitargeted_stage(method, settings, num_classes, seed)
+    if method == "pgd40" or ":" in method:
+        if num_steps not in (None, 40) or num_restarts != 1:
+            raise UserError(f"{method} takes no steps or restarts: leave both out")
+        return (
+            _pgd40_stage(threat, seed) if method == "pgd40" else _custom_stage(method, threat, seed)
+        )
+    raise UserError(
+        f"unknown method '{method}'; choose from: {', '.join(get_args(Method))}, or MODULE:NAME"
+    )
+
+
+def _pgd40_stage(threat: ThreatModel, seed: int) -> Stage:
+    settings = pgd40(threat)
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        return pgd(logits_fn, x, labels, ids, settings, seed)
+
+    return Stage("pgd40", "PGD on margin, 1 × 40 steps", seed, run)
+
+
+def _custom_stage(name: str, threat: ThreatModel, seed: int) -> Stage:
+    attack: CustomAttack = import_object(name, "attack", "my_attacks:jitter")
+
+    def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        x_adv = attack(logits_fn, x, labels, ids, threat, seed)
+        if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
+            found = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+            raise UserError(f"attack {name} returned {found}, expected points of {tuple(x.shape)}")
+        return x_adv.detach().to(x)
+
+    return Stage("custom", name, seed, run)

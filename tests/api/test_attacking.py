@@ -1,0 +1,82 @@
+"""Single attacks return points that anybody can check."""
+
+import pytest
+import torch
+from torch import Tensor
+
+import pyrobust
+from pyrobust import ops
+from pyrobust.attacks import LogitsFn, ThreatModel
+from tests.api.conftest import Classified
+
+METHODS = ("apgd_ce", "apgd_dlr", "apgd_t", "multitargeted", "pgd40")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("method", METHODS)
+def test_points_lie_in_the_ball_and_break_images(
+    method: str, norm: str, classified: Classified
+) -> None:
+    network, images, labels = classified
+    epsilon = {"linf": 16 / 255, "l2": 1.0}[norm]
+    steps = None if method == "pgd40" else 10
+    x_adv = pyrobust.attack(
+        network, images, labels, norm=norm, epsilon=epsilon, method=method, steps=steps
+    )
+    assert x_adv.shape == images.shape
+    assert bool(ThreatModel(norm, epsilon).contains(x_adv, images).all())  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert int((network(x_adv).argmax(1) == labels).sum()) < 12
+
+
+def test_an_image_does_not_depend_on_the_others(classified: Classified) -> None:
+    network, images, labels = classified
+    some = slice(5, 9)
+    arguments = {"norm": "linf", "epsilon": "4/255", "steps": 5}
+    whole = pyrobust.attack(network, images, labels, **arguments)  # type: ignore[arg-type]
+    alone = pyrobust.attack(
+        network,
+        images[some],
+        labels[some],
+        sample_ids=torch.arange(5, 9),
+        **arguments,  # type: ignore[arg-type]
+    )
+    assert torch.equal(alone, whole[some])
+
+
+def jitter(
+    logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor, threat: ThreatModel, seed: int
+) -> Tensor:
+    """Return random corners of the ball: an attack as a user writes one."""
+    return ops.random_start(x, ids, threat.epsilon, threat.norm, seed, 0, on_boundary=True)
+
+
+def too_far(
+    logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor, threat: ThreatModel, seed: int
+) -> Tensor:
+    """Return points outside of the ball."""
+    return 1 - x
+
+
+def test_an_attack_of_ones_own(classified: Classified) -> None:
+    network, images, labels = classified
+    own = "tests.api.test_attacking:jitter"
+    x_adv = pyrobust.attack(network, images, labels, norm="l2", epsilon=1.0, method=own)
+    distance = (x_adv - images).flatten(1).norm(dim=1)
+    assert ((distance > 0.5) & (distance <= 1 + 1e-6)).all()  # [0, 1] cuts some of it off
+    result = pyrobust.evaluate(network, images, labels, norm="l2", epsilon=1.0, attack=own)
+    assert result.stages[0]["attack"] == own
+    assert result.robust_accuracy <= result.clean_accuracy
+
+
+def test_points_of_ones_own_that_leave_the_ball_do_not_count(classified: Classified) -> None:
+    network, images, labels = classified
+    own = "tests.api.test_attacking:too_far"
+    result = pyrobust.evaluate(network, images, labels, norm="linf", epsilon="1/255", attack=own)
+    assert result.robust_accuracy == result.clean_accuracy
+    assert any("refused" in note for note in result.summary["notes"])
+
+
+def test_an_unknown_method_names_those_there_are(classified: Classified) -> None:
+    with pytest.raises(pyrobust.UserError, match="unknown method 'fgsm'; choose from: apgd_ce"):
+        pyrobust.attack(*classified, norm="linf", epsilon=0.1, method="fgsm")
