@@ -54,7 +54,8 @@ class Outcome:
             clean_prediction=prediction.cpu().numpy(),
             clean_correct=(prediction == labels).cpu().numpy(),
             broken_by=np.full(len(x), UNBROKEN),
-            adversarial_prediction=prediction.cpu().numpy(),
+            # A copy: on the CPU both would be one array, and attacks change this one.
+            adversarial_prediction=prediction.cpu().numpy().copy(),
             margin=margin.cpu().numpy(),
             perturbation_norm=np.zeros(len(x)),
             x_adv=(x if keep_adversarial else x[:0]).cpu().numpy().copy(),

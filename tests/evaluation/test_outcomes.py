@@ -98,3 +98,17 @@ def test_joined_outcomes_are_in_order_and_counts_add_up() -> None:
     assert joined.broken_by.tolist() == [-1, 0, -1, -1, -1, 0, -1, -1]
     assert joined.refused.tolist() == [2]
     assert joined.seconds.tolist() == [3.0]
+
+
+def test_the_clean_prediction_stays_when_an_attack_succeeds() -> None:
+    def logits_fn(x: Tensor) -> Tensor:
+        total = x.flatten(1).sum(1)
+        return torch.stack([0.5 - total, total - 0.5], dim=1)
+
+    x = torch.full((1, 1, 1, 1), 0.4)
+    outcome = Outcome.before_attack(logits_fn, x, torch.tensor([0]), keep_adversarial=False)
+    outcome.judge(
+        np.array([0]), logits_fn, x, torch.tensor([0]), x + 0.2, ThreatModel("linf", 0.3), 0.0
+    )
+    assert outcome.clean_prediction.tolist() == [0]
+    assert outcome.adversarial_prediction.tolist() == [1]

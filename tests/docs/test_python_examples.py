@@ -1,0 +1,65 @@
+"""The Python that README and docs show runs as it stands."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pyrobust.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("docs/python.md",)
+
+
+def python_blocks(page: str) -> list[str]:
+    """Return the Python that a page shows."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the generator that the examples name, here a Gaussian of digits."""
+    folder = tmp_path_factory.mktemp("examples")
+    data = str(folder / "digits")
+    for command in (
+        ["dataset", "digits", "--layout", "digits", "--test-size", "500", "--validation-size",
+         "200", "--output", data],
+        ["fit-generator", "--dataset", data, "--jitter", "1e-4", "--output",
+         str(folder / "results/generators/digits/edm_tiny")],
+    ):  # fmt: skip
+        app(command, standalone_mode=False)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_run_one_after_the_other(
+    page: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    images = torch.rand(12, 1, 8, 8, generator=generator)
+    features = torch.rand(3, 30, 8, generator=generator)
+    known: dict[str, Any] = {
+        "model": model,
+        "images": images,
+        "labels": model(images).argmax(1),
+        "train_features": features[0].numpy(),
+        "test_features": features[1].numpy(),
+        "generated_features": np.asarray(features[2]),
+    }
+    blocks = python_blocks(page)
+    assert blocks
+    for block in blocks:
+        exec(compile(shortened(block), page, "exec"), known)
+
+
+def shortened(block: str) -> str:
+    """Return an example with the quickest attack in place of the strongest."""
+    return block.replace('epsilon="8/255")', 'epsilon="8/255", attack="pgd40")').replace(
+        "1000)", "10)"
+    )
