@@ -1,5 +1,6 @@
 # make demo   from nothing to a report about a robust classifier (digits, minutes on two cores)
 # make test   from nothing to all checks: format, types, unit tests, workflows, sanitizers
+# make docs   build the documentation site
 # make quick  the part of `make test` that takes minutes, for every commit
 
 # CUDA=0   installs 1.2 GB less and builds the core for the CPU alone; the choice is remembered
@@ -17,7 +18,7 @@ GPU_ONLY := triton|nvidia-cuda-nvcc|nvidia-nvvm|nvidia-cuda-crt|nvidia-cuda-cccl
 # Snakemake, rules and tests find the environment without activating it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test quick install core lint unit workflow sanitizers lock clean
+.PHONY: demo test quick install core lint unit workflow sanitizers docs lock clean
 
 demo: install
 	snakemake --cores all results/digits_linf.json
@@ -54,6 +55,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	pip install --no-deps --requirement $(VENV)/requirements
 	PYROBUST_CORE=0 pip install --no-deps --no-build-isolation --editable .
 	echo "$(CUDA)" > $@
+
+# The documentation site, in build/site; strict about broken links.
+docs:
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/pip install --quiet --requirement docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --quiet
+	@echo "Documentation: $(CURDIR)/build/site/index.html"
 
 # The build looks at its sources itself and does nothing where nothing changed.
 core: $(VENV)/.installed

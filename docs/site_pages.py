@@ -4,7 +4,7 @@ The Markdown links files as a reader of the repository sees them. On the site, l
 become links to these pages, and links to other files become the names of the files.
 """
 
-import os
+import posixpath
 import re
 from pathlib import Path
 
@@ -40,10 +40,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         image, text, target, anchor = link[1], link[2], link[3], link[4] or ""
         if not target or "://" in target or target.startswith("mailto:"):
             return link[0]
-        path = os.path.normpath(os.path.join(os.path.dirname(source), target))
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if path in pages:
-            here = os.path.dirname(page.file.src_uri)
-            return f"{image}[{text}]({os.path.relpath(pages[path], here or '.')}{anchor})"
+            here = posixpath.dirname(page.file.src_uri)
+            return f"{image}[{text}]({posixpath.relpath(pages[path], here or '.')}{anchor})"
         if (ROOT / path).exists():
             return text if path in text else f"{text} (`{path}`)"
         return link[0]  # mkdocs reports it as broken

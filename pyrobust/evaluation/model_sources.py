@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pyrobust.errors import UserError
 from pyrobust.evaluation.logits_model import LogitsModel
+from pyrobust.evaluation.model_zoos import build_from_zoo, hub_weights, zoo_of
 from pyrobust.files import sha256_of
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
@@ -38,7 +39,7 @@ class ModelSource:
         model: a module; or a `.safetensors` file of this project, a published checkpoint (`.pt`,
             RobustBench's too), a file of TorchScript or of torch.export, the name of a published
             model, or a constructor by its path, such as torchvision.models:resnet18; importing
-            it runs its module's code.
+            it runs its module's code; or timm:NAME, torchvision:NAME, hf:OWNER/REPOSITORY.
         weights: checkpoint for a constructor, read without running code.
         mean, std: per channel or one for all, for a network that takes (pixels - mean) / std. A
             file that states its own normalisation must agree.
@@ -57,7 +58,12 @@ class ModelSource:
     @property
     def is_constructor(self) -> bool:
         """Whether the model is named by MODULE:NAME."""
-        return isinstance(self.model, str) and ":" in self.model and not Path(self.model).is_file()
+        return (
+            isinstance(self.model, str)
+            and ":" in self.model
+            and zoo_of(self.model) is None
+            and not Path(self.model).is_file()
+        )
 
     def identity(self) -> dict[str, object]:
         """Return JSON values that change with the model's name, files, source and normalisation.
@@ -116,14 +122,18 @@ def _load(
     """Return a network in evaluation mode, and the normalisation it applies as far as known."""
     if isinstance(source.model, nn.Module):
         return _copied(source.model, source.name).eval(), None
+    zoo = zoo_of(source.model)
     if source.is_constructor:
         return _constructed(source, num_classes)
+    if zoo is not None and zoo != "hf":
+        network, own = build_from_zoo(source.name, num_classes, pretrained=source.weights is None)
+        return network, _read_weights(network, source.weights) if source.weights else own
     if source.weights is not None:
         raise UserError(
             f"--weights {source.weights} is for a constructor, but {source.model} is not of the "
             "form MODULE:NAME: leave --weights out, or name the constructor of the network"
         )
-    path = Path(source.model)
+    path = hub_weights(source.name) if zoo else Path(source.model)
     if not path.is_file() and str(path) in PUBLISHED:
         path = download(PUBLISHED[str(path)], DOWNLOADS)
     if not path.is_file():
@@ -228,18 +238,24 @@ def _constructed(
         raise UserError(f"{name} is a {type(found).__name__}, expected a constructor or a module")
     normalization = None
     if source.weights is not None:
-        checkpoint = read_checkpoint(source.weights)
-        expected = list(network.state_dict())
-        state = checkpoint.state_with(needed_keys(expected)) if expected else {}
-        normalization = checkpoint.normalization_beside(expected)
-        if normalization is not None:
-            state = {key: state[key] for key in state if key in expected or key not in _BESIDE}
-        load_strictly(network, state, str(source.weights))
+        normalization = _read_weights(network, source.weights)
     elif not isinstance(found, nn.Module) and not _same_state(network, build()):
         raise UserError(
             f"{name} has no weights: name their file with --weights; it builds other ones each time"
         )
     return network.eval(), normalization
+
+
+def _read_weights(network: nn.Module, weights: Path) -> Normalization | None:
+    """Load a checkpoint into a network; return the normalisation that it states beside."""
+    checkpoint = read_checkpoint(weights)
+    expected = list(network.state_dict())
+    state = checkpoint.state_with(needed_keys(expected)) if expected else {}
+    normalization = checkpoint.normalization_beside(expected)
+    if normalization is not None:
+        state = {key: state[key] for key in state if key in expected or key not in _BESIDE}
+    load_strictly(network, state, str(weights))
+    return normalization
 
 
 _BESIDE = ("mean", "std")

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+import pyrobust
 from pyrobust.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/python.md",)
+PAGES = ("README.md", "docs/python.md")
 
 
 def python_blocks(page: str) -> list[str]:
@@ -63,3 +64,22 @@ def shortened(block: str) -> str:
     return block.replace('epsilon="8/255")', 'epsilon="8/255", attack="pgd40")').replace(
         "1000)", "10)"
     )
+
+
+def test_the_attack_of_the_page_on_extending_breaks_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = [b for b in python_blocks("docs/extending.md") if "my_attacks.py" in b]
+    (tmp_path / "my_attacks.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    images = torch.rand(12, 1, 8, 8, generator=generator)
+    with torch.no_grad():
+        labels = model(images).argmax(1)
+    result = pyrobust.evaluate(
+        model, images, labels, norm="linf", epsilon=0.2, attack="my_attacks:sign_ascent"
+    )
+    assert result.clean_accuracy == 1
+    assert result.robust_accuracy == 0
+    assert result.stages[0]["attack"] == "my_attacks:sign_ascent"
