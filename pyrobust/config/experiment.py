@@ -44,9 +44,9 @@ class ExperimentSettings(Settings):
     epsilon: Epsilon
 
     architecture: Architecture = "wrn-28-10"
-    recipe: Literal["gowal21", "wang23"] = "gowal21"
-    """Training recipe: gowal21 (Gowal et al. 2021, the paper) or wang23 (Wang et al. 2023).
-    docs/training.md compares them."""
+    recipe: Literal["gowal21", "authors", "wang23"] = "gowal21"
+    """Training recipe: gowal21 (Gowal et al. 2021, the paper), authors (as their code ran on its
+    machines) or wang23 (Wang et al. 2023). docs/training.md compares them."""
 
     mixing_factor: Share = 0.3
     """Fraction of original images in each batch (alpha in Eq. 3); 1 trains without generated

@@ -1,13 +1,22 @@
-"""Where an experiment departs from the paper's protocol, in words (appendix A)."""
+"""Where an experiment differs from the paper and from the authors' code."""
 
 from typing import Any
 
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.config.training import TrainSettings
-
-# These say which model is meant, not how it is trained.
-_OF_THE_TASK = {"recipe", "architecture", "norm", "epsilon", "mixing_factor", "seed"}
+from pyrobust.reporting.protocols import (
+    AUTHORS_MIXING_FACTOR,
+    LABELLER_ACCURACY,
+    MIXING_FACTOR,
+    NUM_RUNS,
+    ONE_MILLION,
+    SELECTION,
+    TRAINING,
+    VALIDATION_IMAGES,
+    paper_epochs,
+)
+from pyrobust.reporting.stage_results import Experiment
+from pyrobust.reporting.wording import generator_kind, generator_name
 
 _ATTACKS = {
     "apgd_ce": "APGD-CE",
@@ -48,11 +57,148 @@ def attack_departures(settings: dict[str, Any], num_images: int, num_test: int) 
     return departures
 
 
-def training_departures(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the training settings that differ from the paper's recipe, with the paper's value."""
-    paper = TrainSettings().model_dump(mode="json")
+def training_departures(settings: dict[str, Any], num_samples: int = 0) -> dict[str, Any]:
+    """Return the training settings that differ from what the paper states, with its value.
+
+    Settings on which the paper is silent are not among them, whatever the authors' code does.
+
+    Args:
+        settings: those of `pyrobust train`.
+        num_samples: generated images; with 100 million the paper trains longer.
+    """
     return {
-        key: paper[key]
+        key: paper
         for key, value in settings.items()
-        if key in paper and key not in _OF_THE_TASK and value != paper[key]
+        if key in TRAINING
+        and (paper := _paper_value(key, num_samples)) is not None
+        and value != paper
     }
+
+
+def departures(
+    experiment: Experiment,
+    training: dict[str, Any],
+    labeller_accuracy: float,
+    counts: dict[str, int],
+) -> list[dict[str, Any]]:
+    """Return where the experiment differs from the paper or the authors' code, side by side.
+
+    Args:
+        training: settings of its runs.
+        labeller_accuracy: of the labeller on the test images.
+        counts: images of the splits.
+
+    Returns:
+        One entry for each choice that differs: `topic`, `paper` and `authors` (None where the
+        source does not say), `ours`, and `source`.
+    """
+    settings = experiment.settings
+    samples = settings.num_samples if experiment.uses_generated else 0
+    rows = [
+        _row(
+            key,
+            _paper_value(key, samples),
+            _paper_value(key, samples) if key == "epochs" else choice.authors,
+            training[key],
+            choice.source,
+        )
+        for key, choice in TRAINING.items()
+        if key in training
+    ]
+    rows += [
+        _row("training runs (seeds)", NUM_RUNS, 1, len(settings.seeds), "appendix A"),
+        _row(
+            "validation images, withheld from training",
+            VALIDATION_IMAGES,
+            0,
+            counts["validation"],
+            "appendix A; the authors' code validates on the test images",
+        ),
+    ]
+    if experiment.uses_generated:
+        rows += _of_generated(experiment, labeller_accuracy, counts)
+    return [row for row in rows if _differs(row)]
+
+
+def _of_generated(
+    experiment: Experiment, labeller_accuracy: float, counts: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Return the choices that only training with generated images has."""
+    settings, selection = experiment.settings, experiment.sections["selection"]
+    generator = experiment.sections["generator"]
+    kind = generator_kind(experiment.as_json()["generator"])
+    imported = generator["type"] == "imported"
+    all_images = counts["train"] + counts["validation"]
+    protocol = SELECTION.get(kind)
+    ours = (selection["protocol"], selection["oversampling"])
+    rows = [
+        _row("generator", "one of five", "DDPM", generator_name(kind), "section 5")
+        if kind not in _GENERATORS
+        else None,
+        _row(
+            "mixing factor",
+            MIXING_FACTOR.get(kind),
+            AUTHORS_MIXING_FACTOR if kind == "ddpm" else None,
+            settings.mixing_factor,
+            "section 3.2 for Gaussian samples; else the authors' code, for the DDPM",
+        ),
+        _row(
+            "generated images",
+            max(ONE_MILLION, settings.num_samples if settings.num_samples in _AMOUNTS else 0),
+            ONE_MILLION,
+            settings.num_samples,
+            "appendix D; 100M in one row of Table 2",
+        ),
+        _row(
+            "selection of generated images",
+            protocol and _selection(*protocol),
+            protocol and _selection(*protocol),
+            _selection(*ours),
+            "appendix D",
+        ),
+        _row(
+            "labels of generated images",
+            "the labeller's",
+            "the labeller's",
+            "the labeller's" if selection["label_source"] == "labeller" else "the drawn class",
+            "appendix D",
+        ),
+        _row(
+            "images that the generator was trained on",
+            f"all {all_images:,}, those of validation included",
+            f"all {all_images:,}",
+            "those of its publisher, presumably with the validation images"
+            if imported
+            else f"{counts['train']:,}, without those of validation",
+            "appendix D; validation leaks into published samples",
+        ),
+    ]
+    stated = LABELLER_ACCURACY.get(settings.dataset)
+    if stated is not None and abs(labeller_accuracy - stated) >= _SAME_ACCURACY:
+        ours_text = f"{labeller_accuracy:.2%}"
+        rows.append(_row("labeller accuracy", f"{stated:.2%}", None, ours_text, "appendix D"))
+    return [row for row in rows if row is not None]
+
+
+_GENERATORS = ("gaussian", "ddpm", "biggan", "vdvae", "stylegan2")
+_AMOUNTS = (ONE_MILLION, 100 * ONE_MILLION)
+# Labellers whose accuracies differ by less are alike: a tenth of a point is noise of training.
+_SAME_ACCURACY = 0.001
+
+
+def _selection(protocol: str, oversampling: float) -> str:
+    if protocol == "until_full":
+        return "all, until each class is full"
+    return f"the most confident 1 of {oversampling:g} of each class"
+
+
+def _paper_value(key: str, num_samples: int) -> Any:
+    return paper_epochs(num_samples) if key == "epochs" else TRAINING[key].paper
+
+
+def _row(topic: str, paper: Any, authors: Any, ours: Any, source: str) -> dict[str, Any]:
+    return {"topic": topic, "paper": paper, "authors": authors, "ours": ours, "source": source}
+
+
+def _differs(row: dict[str, Any]) -> bool:
+    return any(row[key] is not None and row[key] != row["ours"] for key in ("paper", "authors"))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from pyrobust.reporting.protocols import AUTHORS_MIXING_FACTOR, ONE_MILLION, paper_epochs
+
 # Tables 2 and 3: stages of AutoAttack in the order of its cascade.
 _AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
-
-ONE_MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,19 @@ class PaperResult:
     clean_accuracy: float | None = None
     aa_mt: float | None = None
     autoattack_stages: dict[str, float] = field(default_factory=dict)
+    mixing_factor: float | None = None
+    """Share of original images; None for the best one, where the paper does not say which."""
+    epochs: float = 400.0
+
+    def robust_under(self, cascade: str) -> tuple[float, str]:
+        """Return the robust accuracy to set beside one under `cascade`, and under what it is.
+
+        Args:
+            cascade: "aa_mt" or "worst".
+        """
+        if cascade == "aa_mt" and self.aa_mt is not None:
+            return self.aa_mt, "aa_mt"
+        return self.robust_accuracy, "worst"
 
 
 @dataclass(frozen=True)
@@ -43,9 +56,15 @@ def _model(
     aa_mt: float | None = None,
     stages: tuple[float, ...] = (),
     num_samples: int = ONE_MILLION,
+    mixing_factor: float | None = None,
 ) -> PaperResult:
-    """Return a model whose accuracies are given in percent, as the paper prints them."""
+    """Return a model whose accuracies are given in percent, as the paper prints them.
+
+    What the text states without a table is under AA+MT (appendix A).
+    """
     dataset, norm, epsilon = task
+    if aa_mt is None and not source.startswith("Table"):
+        aa_mt = robust
     return PaperResult(
         dataset=dataset,
         norm=norm,
@@ -58,6 +77,8 @@ def _model(
         aa_mt=None if aa_mt is None else fraction(aa_mt),
         autoattack_stages=dict(zip(_AUTOATTACK, map(fraction, stages), strict=False)),
         source=source,
+        mixing_factor=mixing_factor if generator else 1.0,
+        epochs=paper_epochs(num_samples if generator else 0),
     )
 
 
@@ -80,7 +101,18 @@ RESULTS: tuple[PaperResult, ...] = (
     _model(_CIFAR10_LINF, "resnet-18", None, None, 50.64, _WITHOUT_DATA),
     _model(_CIFAR10_LINF, "wrn-28-10", None, None, 54.44, "section 6, mean of ten runs, ±0.39"),
     _model(_CIFAR10_LINF, "wrn-70-16", None, 85.29, 57.14, "Table 2 (Gowal et al. 2020)"),
-    _model(_CIFAR10_LINF, "wrn-28-10", "gaussian", None, 55.37, "section 3.2: +0.93 over 54.44%"),
+    _model(_CIFAR10_LINF, "wrn-34-10", None, 85.36, 56.17, "Table 2 (Wu et al. 2020)"),
+    _model(
+        _CIFAR10_LINF,
+        "wrn-28-10",
+        "gaussian",
+        None,
+        55.37,
+        "section 3.2: +0.93 over 54.44%",
+        mixing_factor=0.8,
+    ),
+    _model(_CIFAR10_LINF, "wrn-28-10", "biggan", None, 43.34, "appendix B", mixing_factor=0.0),
+    _model(_CIFAR10_LINF, "wrn-28-10", "ddpm", None, 58.43, "appendix B", mixing_factor=0.0),
     _model(_CIFAR10_LINF, "wrn-28-10", "stylegan2", None, 58.17, "section 6.2: +3.73 over 54.44%"),
     _model(
         _CIFAR10_LINF, "wrn-28-10", "ddpm", 85.97, 60.73, _BOTH, 60.73, (63.53, 60.73, 60.73, 60.73)
@@ -99,6 +131,7 @@ RESULTS: tuple[PaperResult, ...] = (
         (68.46, 66.13, 66.11, 66.11),
         num_samples=100 * ONE_MILLION,
     ),
+    _model(_CIFAR10_L2, "wrn-34-10", None, 88.51, 73.66, "Table 2 (Wu et al. 2020)"),
     _model(_CIFAR10_L2, "wrn-70-16", None, 90.90, 74.50, "Table 2 (Gowal et al. 2020)"),
     _model(
         _CIFAR10_L2, "wrn-28-10", "ddpm", 90.24, 77.37, _BOTH, 77.37, (78.13, 77.44, 77.44, 77.44)
@@ -113,6 +146,7 @@ RESULTS: tuple[PaperResult, ...] = (
         78.31,
         (78.97, 78.39, 78.39, 78.39),
     ),
+    _model(_CIFAR100_LINF, "wrn-34-10", None, 60.64, 29.33, "Table 2 (Cui et al. 2020)"),
     _model(_CIFAR100_LINF, "wrn-70-16", None, 60.86, 30.03, "Table 2 (Gowal et al. 2020)"),
     _model(
         _CIFAR100_LINF,
@@ -167,21 +201,39 @@ def result_of(
     architecture: str,
     generator: str | None,
     num_samples: int,
+    mixing_factor: float | None = None,
 ) -> PaperResult | None:
     """Return the paper's model of the same task, architecture and generated data, if any.
 
     Args:
         generator: kind of generative model; None where no generated image is used.
         num_samples: generated images; 0 where `generator` is None.
+        mixing_factor: of several such models, the one at this mixing factor is taken, else the
+            best one.
     """
-    for result in results_on(dataset, norm, epsilon):
-        if (result.architecture, result.generator, result.num_samples) == (
-            architecture,
-            generator,
-            num_samples,
-        ):
-            return result
-    return None
+    alike = [
+        result
+        for result in results_on(dataset, norm, epsilon)
+        if (result.architecture, result.generator, result.num_samples)
+        == (architecture, generator, num_samples)
+    ]
+    exact = [result for result in alike if result.mixing_factor == mixing_factor]
+    return exact[-1] if exact else alike[-1] if alike else None
+
+
+def unlike(result: PaperResult, mixing_factor: float, epochs: float, recipe: str) -> list[str]:
+    """Return in which settings of the training the paper's model differs from one of ours."""
+    found = []
+    stated = AUTHORS_MIXING_FACTOR if result.mixing_factor is None else result.mixing_factor
+    if mixing_factor != stated:
+        best = "its best, not stated; 0.3 in the authors' code"
+        theirs = best if result.mixing_factor is None else f"{stated:g}"
+        found.append(f"mixing factor {mixing_factor:g} (paper: {theirs})")
+    if epochs != result.epochs:
+        found.append(f"{epochs:g} epochs (paper: {result.epochs:g})")
+    if recipe not in ("gowal21", "authors"):
+        found.append(f"recipe {recipe} (paper: gowal21)")
+    return found
 
 
 SNAPSHOT = "2025-03-31"

@@ -9,9 +9,13 @@ from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.reporting.accuracies import interval_of, scores_of
-from pyrobust.reporting.departures import attack_departures, training_departures
+from pyrobust.reporting.departures import (
+    attack_departures,
+    departures,
+    training_departures,
+)
 from pyrobust.reporting.effects import arm_of, compare
-from pyrobust.reporting.published_results import PaperResult, result_of
+from pyrobust.reporting.published_results import PaperResult, result_of, unlike
 from pyrobust.reporting.stage_results import Evaluation, Experiment, Stages
 from pyrobust.reporting.wording import generator_kind
 
@@ -104,7 +108,12 @@ def build_record(
         "attack_departures": attack_departures(
             experiment.sections["evaluation"], scores["num_images"], num_test
         ),
-        "training_departures": training_departures(training),
+        "training_departures": training_departures(
+            training, experiment.settings.num_samples if experiment.uses_generated else 0
+        ),
+        "departures": departures(
+            experiment, training, stages.labeller["test_accuracy"], stages.dataset["counts"]
+        ),
         "chosen_seed": stages.tested.chosen_seed,
         "runs": [_run(stages, seed) for seed in sorted(stages.runs)],
         "spread": _spread(stages),
@@ -113,7 +122,7 @@ def build_record(
         "baseline": baseline
         and stages.baseline
         and compare(experiment, stages.tested, baseline, stages.baseline),
-        "paper": paper and asdict(paper),
+        "paper": paper and _beside_paper(paper, experiment, training, scores),
         "checks": stages.tested.chosen.summary["checks"],
         "notes": stages.tested.chosen.summary["notes"],
     }
@@ -129,7 +138,19 @@ def _paper_result(experiment: Experiment) -> PaperResult | None:
         settings.architecture,
         generator_kind(experiment.as_json()["generator"]) if uses_generated else None,
         settings.num_samples if uses_generated else 0,
+        settings.mixing_factor,
     )
+
+
+def _beside_paper(
+    paper: PaperResult, experiment: Experiment, training: Mapping[str, Any], scores: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the paper's model, its accuracy to set beside ours, and in what the two differ."""
+    accuracy, attack = paper.robust_under("worst" if scores["autoattack"] else "aa_mt")
+    settings = experiment.settings
+    differs = unlike(paper, settings.mixing_factor, training["epochs"], settings.recipe)
+    beside = {"robust_accuracy": accuracy, "attack": attack, "differs": differs}
+    return {**asdict(paper), "beside": beside}
 
 
 def _run(stages: Stages, seed: int) -> dict[str, Any]:

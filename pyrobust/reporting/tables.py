@@ -21,9 +21,15 @@ Record = dict[str, Any]
 def headline_rows(record: Record) -> list[Row]:
     """Return what the result is to be seen beside: labeller, baseline and the paper's model."""
     n = record["num_images"]
+    ours, name = record, "this classifier"
+    if record["baseline"] and record["baseline"]["attack"] == "aa_mt" and record["autoattack"]:
+        # The baseline ran AA+MT alone, so both are shown under it.
+        robust = record["aa_mt"]["robust_accuracy"]
+        ours = {**record, "robust_accuracy": robust, "robust_interval": interval_of(robust, n)}
+        name = "this classifier, AA+MT"
     rows = [
         _accuracies("labeller (not robust)", record["labeller"]["attack_check"]),
-        _accuracies("this classifier", record),
+        _accuracies(name, ours),
     ]
     if record["baseline"]:
         clean, robust = (
@@ -33,7 +39,8 @@ def headline_rows(record: Record) -> list[Row]:
         scores["robust_interval"] = interval_of(robust, n)
         rows.insert(1, _accuracies(record["baseline"]["experiment"], scores))
     if record["paper"]:
-        rows.append(_accuracies("the paper", {**record["paper"], "robust_interval": None}))
+        paper = {**record["paper"], **record["paper"]["beside"], "robust_interval": None}
+        rows.append(_accuracies("the paper", paper))
     return rows
 
 
@@ -45,6 +52,7 @@ def _accuracies(name: str, scores: Record) -> Row:
 def attack_rows(record: Record) -> list[Row]:
     """Return clean accuracy, every stage, and the result, with the labeller's and the paper's."""
     paper = record["paper"] or {"autoattack_stages": {}}
+    paper = {**paper, **paper.get("beside", {})}
     labeller = record["labeller"]["attack_check"]
     rows = [
         _attack_row("Clean", "", record, labeller, "clean_accuracy", "clean_interval", paper),
@@ -110,13 +118,15 @@ def published_rows(record: Record) -> list[Row]:
     """Return this result among those of the paper and of RobustBench, best first."""
     settings = record["settings"]
     task = (settings["dataset"], settings["norm"], settings["epsilon"])
-    rows = [_paper_row(result) for result in results_on(*task)]
+    cascade = "worst" if record["autoattack"] else "aa_mt"
+    rows = [_paper_row(result, cascade) for result in results_on(*task)]
     rows += [
         {
             "model": f"{entry.model} {architecture_name(entry.architecture)}",
             "data": entry.data,
             "clean": entry.clean_accuracy,
             "robust": entry.robust_accuracy,
+            "attack": "AutoAttack",
             "source": f"RobustBench, {SNAPSHOT}",
             "is_ours": False,
         }
@@ -127,12 +137,17 @@ def published_rows(record: Record) -> list[Row]:
     return sorted(rows, key=lambda row: float(row["robust"]), reverse=True)
 
 
-def _paper_row(result: PaperResult) -> Row:
+_ATTACKS = {"aa_mt": "AA+MT", "worst": "AA+MT, AutoAttack"}
+
+
+def _paper_row(result: PaperResult, cascade: str) -> Row:
+    robust, attack = result.robust_under(cascade)
     return {
         "model": architecture_name(result.architecture),
         "data": generated_data(result.generator, result.num_samples),
         "clean": result.clean_accuracy,
-        "robust": result.robust_accuracy,
+        "robust": robust,
+        "attack": _ATTACKS[attack],
         "source": f"the paper, {result.source}",
         "is_ours": False,
     }
@@ -146,6 +161,7 @@ def _own_row(record: Record) -> Row:
         "data": generated_data(kind, settings["num_samples"]),
         "clean": record["clean_accuracy"],
         "robust": record["robust_accuracy"],
+        "attack": _ATTACKS["worst" if record["autoattack"] else "aa_mt"],
         "source": "this experiment, smaller attack"
         if record["attack_departures"]
         else "this experiment",

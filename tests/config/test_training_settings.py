@@ -57,6 +57,7 @@ WANG23 = {
     [
         ({}, GOWAL21),
         ({"norm": "l2", "epsilon": "128/255"}, GOWAL21),
+        ({"recipe": "authors"}, {"virtual_batch": 32, "emulated_workers": 4, "trades_beta": 6.0}),
         ({"recipe": "wang23"}, WANG23),
         ({"recipe": "wang23", "norm": "l2"}, {**WANG23, "attack_step_size": "25.6/255"}),
     ],

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from pyrobust.config.targets import TargetSettings
 from pyrobust.files import atomic_path, write_text
+from pyrobust.reporting.accuracies import Cascade
 from pyrobust.reporting.figure_style import LIGHT, STYLE, drawing
 from pyrobust.reporting.paper_figures import bar_charts, image_figures, line_charts
 from pyrobust.reporting.paper_figures.gains import gains
@@ -79,13 +80,15 @@ def _row(settings: TargetSettings, point: Point) -> Row:
         x = line_charts.x_of(settings, point, row)
         shown = (settings.x, *settings.series)
         row |= {key: point.value(key) for key in shown if key not in row}
-    found = published(settings.paper, point, x)
+    cascade: Cascade = "worst" if any("autoattack" in stage for stage in stages) else "aa_mt"
+    found = published(settings.paper, point, x, cascade)
     if settings.show == "stages":
         row |= {f"after_{key}": value for key, value in stages.items()}
         row |= {f"paper_after_{key}": v for key, v in stages_of(settings.paper, point).items()}
     if found is not None:
         row |= {f"paper_{key}": value for key, value in found.values.items()}
         row["paper_source"] = found.source
+        row["paper_differs"] = found.differs
     return row
 
 

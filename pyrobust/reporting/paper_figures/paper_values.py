@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyrobust.reporting.accuracies import Cascade
 from pyrobust.reporting.paper_figures.points import Point
+from pyrobust.reporting.protocols import ONE_MILLION
 from pyrobust.reporting.published_results import (
     DDPM_OF_TINYIMAGENET,
-    ONE_MILLION,
     PaperResult,
     fraction,
     result_of,
+    unlike,
 )
 
 
@@ -176,12 +178,17 @@ class Published:
 
     values: dict[str, float]
     source: str
+    differs: str
+    """In what the paper's model differs from ours; empty where in nothing known."""
 
 
-def published(target: str | None, point: Point, x: float | None = None) -> Published | None:
+def published(
+    target: str | None, point: Point, x: float | None = None, cascade: Cascade = "worst"
+) -> Published | None:
     """Return the paper's numbers for one point, if its text gives any.
 
     Args:
+        cascade: under which attack our robust accuracy is, so that the paper's is under the same.
         target: table or figure of the paper; None where a target is not one of the paper's.
         x: of the point, for curves; a number that the paper gives for another x, or without
             saying for which, is not taken.
@@ -189,8 +196,13 @@ def published(target: str | None, point: Point, x: float | None = None) -> Publi
     values: dict[str, float] = {}
     sources: list[str] = []
     result = _model(target, point)
+    differs: list[str] = []
     if result is not None:
-        values["robust_accuracy"] = result.robust_accuracy
+        accuracy, under = result.robust_under(cascade)
+        values["robust_accuracy"] = accuracy
+        differs = _unlike(result, point)
+        if under != cascade:
+            differs.append("the lower of AA+MT and AutoAttack (ours: AA+MT)")
         if result.clean_accuracy is not None:
             values["clean_accuracy"] = result.clean_accuracy
         sources.append(result.source)
@@ -200,7 +212,7 @@ def published(target: str | None, point: Point, x: float | None = None) -> Publi
             sources.append(statement.source)
     if not values:
         return None
-    return Published(values, "; ".join(dict.fromkeys(sources)))
+    return Published(values, "; ".join(dict.fromkeys(sources)), "; ".join(differs))
 
 
 def stages_of(target: str | None, point: Point) -> dict[str, float]:
@@ -253,4 +265,11 @@ def _model(target: str | None, point: Point) -> PaperResult | None:
         settings["architecture"],
         point.kind if uses_generated else None,
         settings["num_samples"] if uses_generated else 0,
+        settings["mixing_factor"],
     )
+
+
+def _unlike(result: PaperResult, point: Point) -> list[str]:
+    epochs = float(point.value("training.epochs"))
+    recipe = point.settings.get("recipe", "gowal21")
+    return unlike(result, point.settings["mixing_factor"], epochs, recipe)

@@ -1,0 +1,105 @@
+"""What the paper states, what its code does and what ours does are three columns."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pyrobust.config import parse_settings
+from pyrobust.config.experiment import check_training
+from pyrobust.config.training import TrainSettings
+from pyrobust.reporting.departures import departures, training_departures
+from pyrobust.reporting.protocols import TRAINING
+from pyrobust.reporting.published_results import result_of, unlike
+from pyrobust.reporting.stage_results import parse_experiment
+from tests.reporting.fixtures import experiment_json
+
+COUNTS = {"train": 48_976, "validation": 1024, "test": 10_000}
+PAPER = {
+    "dataset": "cifar10", "epsilon": "8/255", "training": {}, "num_samples": 1_000_000,
+    "generator": {"name": "ddpm", "type": "ddpm"}, "selection": {"name": "until_full"},
+}  # fmt: skip
+
+
+def found(labeller: float = 0.9568, **changes: Any) -> dict[str, dict[str, Any]]:
+    experiment = parse_experiment("x", json.dumps(json.loads(experiment_json()) | PAPER | changes))
+    training = check_training(experiment.settings).model_dump(mode="json")
+    rows = departures(experiment, training, labeller, COUNTS)
+    return {row["topic"]: row for row in rows}
+
+
+def test_every_choice_is_a_setting_of_the_training() -> None:
+    later = {"objective"}  # TRADES where a training has no other
+    assert set(TRAINING) - later <= set(TrainSettings.model_fields)
+
+
+def test_the_defaults_agree_with_what_the_paper_states() -> None:
+    assert training_departures(TrainSettings().model_dump(mode="json")) == {}
+    # Where the paper is silent, the authors' machines decide, and ours differs from these.
+    rows = found()
+    assert (rows["virtual_batch"]["paper"], rows["virtual_batch"]["authors"]) == (None, 32)
+    assert rows["emulated_workers"]["ours"] == 1
+    assert rows["training runs (seeds)"]["authors"] == 1
+    assert "without those of validation" in rows["images that the generator was trained on"]["ours"]
+    assert "labeller accuracy" not in rows
+    assert "mixing factor" not in rows
+
+
+def test_the_authors_recipe_departs_from_their_code_in_no_training_setting() -> None:
+    assert not found(recipe="authors").keys() & TRAINING.keys()
+    settings = parse_settings(TrainSettings, {"recipe": "authors"}).model_dump(mode="json")
+    assert training_departures(settings) == {}
+
+
+def test_100m_samples_are_trained_for_2000_epochs_in_the_paper() -> None:
+    assert "epochs" not in found(num_samples=100_000_000, training={"epochs": 2000})
+    assert found(num_samples=100_000_000)["epochs"]["paper"] == 2000
+    assert found(training={"epochs": 2000})["epochs"]["paper"] == 400
+
+
+@pytest.mark.parametrize(
+    ("changes", "topic", "ours"),
+    [
+        ({"seeds": [3]}, "training runs (seeds)", 1),
+        ({"num_samples": 50_000}, "generated images", 50_000),
+        ({"labeller_accuracy": 0.8}, "labeller accuracy", "80.00%"),
+        ({"training": {"attack_optimizer": "steepest"}}, "attack_optimizer", "steepest"),
+        ({"mixing_factor": 0.5}, "mixing factor", 0.5),
+        ({"selection": {"name": "s", "label_source": "condition"}},
+         "labels of generated images", "the drawn class"),
+        ({"selection": {"name": "s", "protocol": "top_k", "oversampling": 5}},
+         "selection of generated images", "the most confident 1 of 5 of each class"),
+    ],
+)  # fmt: skip
+def test_each_departure_is_listed(changes: dict[str, Any], topic: str, ours: Any) -> None:
+    labeller = changes.pop("labeller_accuracy", 0.9568)
+    assert found(labeller, **changes)[topic]["ours"] == ours
+
+
+def test_training_without_generated_images_has_no_choices_about_them() -> None:
+    rows = found(mixing_factor=1)
+    assert not {"generated images", "labeller accuracy", "mixing factor"} & rows.keys()
+
+
+def test_the_papers_model_at_another_mixing_factor_says_so() -> None:
+    task = ("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
+    alone, best = result_of(*task, 0.0), result_of(*task, 0.3)
+    assert alone is not None
+    assert best is not None
+    assert (alone.robust_accuracy, best.robust_accuracy) == (0.5843, 0.6073)
+    assert unlike(alone, 0.0, 400, "gowal21") == unlike(best, 0.3, 400, "authors") == []
+    assert unlike(best, 0.5, 80, "wang23") == [
+        "mixing factor 0.5 (paper: its best, not stated; 0.3 in the authors' code)",
+        "80 epochs (paper: 400)",
+        "recipe wang23 (paper: gowal21)",
+    ]
+
+
+def test_aa_mt_stands_beside_aa_mt() -> None:
+    result = result_of("cifar100", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
+    assert result is not None
+    assert result.robust_under("aa_mt") == (0.3123, "aa_mt")
+    assert result.robust_under("worst") == (0.3081, "worst")
+    svhn = result_of("svhn", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
+    assert svhn is not None
+    assert svhn.robust_under("aa_mt") == (0.609, "worst")
