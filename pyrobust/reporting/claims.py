@@ -141,6 +141,46 @@ def _article(noun: str) -> str:
     return "An" if noun[0] in "AEIO" else "A"
 
 
+def choice(record: Record) -> str:
+    """Return how far the validation accuracy of the chosen run is from its test accuracy."""
+    run = next(run for run in record["runs"] if run["chosen"])
+    validation, n = run["validation"], record["num_images"]
+    return (
+        f"The chosen run (seed {run['seed']}) reaches "
+        f"{percent(validation['robust_accuracy'], validation['num_images'])} there and "
+        f"{percent(record['robust_accuracy'], n)} on the test images. The first is the maximum "
+        "over steps and runs under a weaker attack, so it is optimistic; the second is not."
+    )
+
+
+def overfitting(record: Record) -> str:
+    """Return which case of robust overfitting the runs show."""
+    found = record["overfitting"]
+    averaged, live, n = found["averaged"], found["live"], found["num_images"]
+    low, high = averaged["gap_interval"]
+    gap = (
+        f"At the last step, robust accuracy of the averaged weights is {points(averaged['gap'])} "
+        f"points higher on {n:,} training images than on the validation images (95% CI "
+        f"{points(low)} to {points(high)}); of the live weights {points(live['gap'])} points."
+    )
+    if found["case"] == "too_long":
+        return (
+            f"The training is too long for its data: validation accuracy peaked at step "
+            f"{averaged['peak_step']:,} and then fell by {unsigned_points(averaged['fall'])} "
+            f"points. {gap} Fewer steps, or more unique images, would help."
+        )
+    if found["case"] == "too_few_images":
+        return (
+            f"There are too few unique images: the network fits those it has. {gap} Validation "
+            "accuracy has not fallen, so the training is not too long; more unique images, such as "
+            "generated ones, can help."
+        )
+    return (
+        f"No overfitting is measurable. {gap} The network is too small, or the training too short, "
+        "to fit its images; more unique images cannot be expected to help."
+    )
+
+
 def labeller_under_attack(record: Record) -> str:
     """Return whether the attack works, judged by the classifier that nothing protects."""
     labeller = record["labeller"]

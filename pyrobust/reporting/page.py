@@ -21,6 +21,7 @@ from pyrobust.reporting.charts import (
 )
 from pyrobust.reporting.images import class_grid, nearest_originals
 from pyrobust.reporting.landscapes import landscape
+from pyrobust.reporting.overfitting import overfitting_chart
 from pyrobust.reporting.published_results import QUALITY
 from pyrobust.reporting.stage_results import Stages
 from pyrobust.reporting.training_curves import (
@@ -114,6 +115,11 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
                 tables.weakest(classes, _MAX_CHARTED), "Clean and robust accuracy of each class"
             ),
             runs=_runs(record, stages),
+            overfitting_chart=record["overfitting"]
+            and overfitting_chart(
+                record["overfitting"],
+                "Robust accuracy on training and validation images over the steps",
+            ),
             landscapes=_landscapes(stages),
             sources=stages.dataset["sources"],
             cost=cost,

@@ -15,6 +15,7 @@ from pyrobust.reporting.departures import (
     training_departures,
 )
 from pyrobust.reporting.effects import arm_of, compare
+from pyrobust.reporting.overfitting import overfitting_of
 from pyrobust.reporting.published_results import PaperResult, result_of, unlike
 from pyrobust.reporting.stage_results import Evaluation, Experiment, Stages
 from pyrobust.reporting.wording import generator_kind
@@ -117,6 +118,7 @@ def build_record(
         "chosen_seed": stages.tested.chosen_seed,
         "runs": [_run(stages, seed) for seed in sorted(stages.runs)],
         "spread": _spread(stages),
+        "overfitting": overfitting_of([stages.runs[seed] for seed in sorted(stages.runs)]),
         "labeller": _labeller(stages),
         "generator": _generator(stages),
         "baseline": baseline

@@ -133,6 +133,11 @@ def _make_run(folder: Path, seed: int, random: np.random.Generator) -> None:
             "step": int(step),
             "clean_accuracy": float(0.95 * level),
             "robust_accuracy": float(0.66 * level),
+            **{
+                f"{of}_{key}_accuracy": float(up * level)
+                for of, up in (("train", 0.8), ("live", 0.6), ("live_train", 0.9))
+                for key in ("clean", "robust")
+            },
         }
         for step, level in zip(steps[3::4], rise[3::4], strict=True)
     ]

@@ -1,0 +1,99 @@
+"""Robust overfitting: training against validation images over the steps, and which case it is.
+
+Rice et al. (2020): robust accuracy on unseen images peaks and then falls while that on training
+images keeps rising. Each validation of a run attacks some training images as well
+(`pyrobust/training/overfitting.py`); here the runs of an experiment are averaged.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
+
+Json = dict[str, Any]
+
+# Prefixes of the history's keys: weights, then validation and training images.
+_WEIGHTS = {"averaged": ("", "train_"), "live": ("live_", "live_train_")}
+_Z = 1.96
+_WIDTH, _HEIGHT = 5.4, 3.2
+
+
+def overfitting_of(runs: Sequence[Json]) -> Json | None:
+    """Return the generalisation gap over the steps, mean over runs; None where none was measured.
+
+    `case` is `too_long` where validation accuracy has fallen from its peak, `too_few_images` where
+    only the gap is beyond noise, else `too_small`; it is that of the averaged weights.
+
+    Args:
+        runs: `training.json` of each run.
+    """
+    histories = [run["history"] for run in runs]
+    if not all(f"{_WEIGHTS['live'][1]}robust_accuracy" in entry for h in histories for entry in h):
+        return None
+    images = min(run["settings"]["gap_images"] for run in runs)
+    images = min(images, min(run["num_original"] for run in runs))
+    of_validation = min(run["validation"]["num_images"] for run in runs)
+    found: Json = {"num_runs": len(runs), "num_images": images, "attack": "pgd40"}
+    for weights, prefixes in _WEIGHTS.items():
+        count = of_validation if weights == "averaged" else min(images, of_validation)
+        found[weights] = _of_weights(histories, prefixes, images, count)
+    return {**found, "case": _case(found["averaged"])}
+
+
+def _of_weights(
+    histories: Sequence[Sequence[Json]], prefixes: tuple[str, str], images: int, validated: int
+) -> Json:
+    curve = []
+    for entries in zip(*histories, strict=True):
+        validation, train = (
+            fmean(entry[f"{prefix}robust_accuracy"] for entry in entries) for prefix in prefixes
+        )
+        gap = {"train": train, "validation": validation, "gap": train - validation}
+        curve.append({"step": entries[0]["step"], **gap})
+    last, peak = curve[-1], max(curve, key=lambda point: point["validation"])
+    error = math.sqrt(_variance(last["train"], images) + _variance(last["validation"], validated))
+    return {
+        "num_validation_images": validated,
+        "curve": curve,
+        "gap": last["gap"],
+        "gap_interval": [last["gap"] - _Z * error, last["gap"] + _Z * error],
+        "peak_step": peak["step"],
+        "fall": peak["validation"] - last["validation"],
+        # As for independent images, though they are the same ones: the threshold is cautious.
+        "fall_noise": _Z * math.sqrt(2 * _variance(last["validation"], validated)),
+    }
+
+
+def _variance(share: float, count: int) -> float:
+    return share * (1 - share) / count
+
+
+def _case(averaged: Json) -> str:
+    if averaged["fall"] > averaged["fall_noise"]:
+        return "too_long"
+    return "too_few_images" if averaged["gap_interval"][0] > 0 else "too_small"
+
+
+def overfitting_chart(overfitting: Json, title: str) -> str:
+    """Draw robust accuracy on training and validation images: averaged and live weights."""
+    styles = {"averaged": ("-", 1.8), "live": ("--", 1.1)}
+    colours = {"train": LIGHT["attacked"], "validation": LIGHT["robust"]}
+    with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
+        for weights, (style, width) in styles.items():
+            curve = overfitting[weights]["curve"]
+            steps = [point["step"] for point in curve]
+            for images, colour in colours.items():
+                values = [point[images] for point in curve]
+                label = f"{'training' if images == 'train' else images}, {weights} weights"
+                axes.plot(steps, values, style, color=colour, lw=width, label=label, marker=".")
+            if weights == "averaged":
+                low, high = ([point[key] for point in curve] for key in ("validation", "train"))
+                axes.fill_between(steps, low, high, color=LIGHT["rule"], alpha=0.5, lw=0)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("step")
+        axes.set_ylabel("robust accuracy, PGD-40")
+        percent_axis(axes)
+        figure.legend(loc="outside upper left", ncols=2)
+        return as_svg(figure, title)
