@@ -43,8 +43,8 @@ class Dataset:
             return cls(path, facts)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path / DATASET} does not describe a data set ({error!r}): "
-                "'pyrobust dataset' run again rewrites it"
+                f"{path / DATASET} does not describe a data set ({error!r}); run 'pyrobust "
+                "dataset' again to rewrite it"
             ) from error
 
     @property

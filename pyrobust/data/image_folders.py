@@ -53,7 +53,7 @@ def read_folder(folder: Path, name: str) -> RawDataset:
     if (folder / CLASSES_FILE).is_file():
         names = read_class_names(folder / CLASSES_FILE)
     if not names:
-        raise UserError(f"{folder} has no folder of images a class: put train/<class>/*.png in")
+        raise UserError(f"{folder} has no class folders; add train/<class>/*.png")
     for found in (found for folders in splits.values() for found in folders):
         if found.name not in names:
             raise UserError(
@@ -89,8 +89,8 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
         if split == "elsewhere":
             if place in files:
                 raise UserError(
-                    f"{files[place][0]} lies in neither {folder}/<split>/<class>/ nor "
-                    f"{folder}/<class>/: move it into the folder of its class"
+                    f"{files[place][0]} is in neither {folder}/<split>/<class>/ nor "
+                    f"{folder}/<class>/; move it into the folder of its class"
                 )
             continue
         found = _ClassFolder(place.parent, place.name, tuple(files.get(place, ())))
@@ -100,16 +100,16 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
         unnamed = [found for found in unnamed if found.files]
     if unnamed and (named or all(split_of(Path(found.name)) for found in unnamed)):
         raise UserError(
-            f"{unnamed[0].root / unnamed[0].name} is no class of a split: put images into "
-            f"{folder}/<split>/<class>/, or into {folder}/<class>/ without splits"
+            f"{unnamed[0].root / unnamed[0].name} is not a class folder of a split; put images "
+            f"into {folder}/<split>/<class>/, or into {folder}/<class>/ without splits"
         )
     splits: dict[RawSplitName, list[_ClassFolder]] = {"train": unnamed} if unnamed else {}
     splits |= {split: folders for split, folders in named.items() if split is not None}
     for split, folders in splits.items():
         if len(roots := sorted({found.root for found in folders})) > 1:
             raise UserError(
-                f"the {split} split lies in several folders, {roots[0]} and {roots[1]}: keep one "
-                "of them, or put the images of both into one"
+                f"the {split} split is in several folders, {roots[0]} and {roots[1]}; keep one "
+                "of them, or merge them"
             )
     return validation_as_test(splits)
 

@@ -52,7 +52,9 @@ def import_npz(
         _check_classes(folder / CLASSES_FILE, class_names)
     for file in files:
         if (found := npz_image_shape(file)[1]) != image_shape:
-            raise UserError(f"{file} has images of {found}, expected {image_shape}")
+            raise UserError(
+                f"{file} has images of shape {found}, but the data set has {image_shape}"
+            )
     labels = np.concatenate([_labels_of(file, len(class_names)) for file in files])
     provenance = {"files": {file.name: _checked_hash(file) for file in files}, "seed": seed}
     total = len(labels)
@@ -90,8 +92,8 @@ def _check_classes(file: Path, class_names: tuple[str, ...]) -> None:
     for number, (found, expected) in enumerate(zip_longest(theirs, class_names)):
         if found != expected:
             raise UserError(
-                f"class {number} of {file} is {found}, expected {expected} as in the data set: "
-                "number the labels of the files in its order"
+                f"class {number} of {file} is {found}, but {expected} in the data set; renumber "
+                "the labels of the files in the data set's order"
             )
 
 
@@ -106,11 +108,11 @@ def _checked_hash(file: Path) -> str:
         return found
     published = _published_sums(sums, file.name)
     if not published:
-        raise UserError(f"{file} is not listed in {sums}: add its line, or remove that file")
+        raise UserError(f"{file} is not listed in {sums}; add its line, or remove the file")
     if found not in published:
         raise UserError(
-            f"{file} has the SHA-256 {found}, expected {' or '.join(sorted(published))} as in "
-            f"{sums}: get it again"
+            f"{file} has SHA-256 {found}, but {sums} lists {' or '.join(sorted(published))}; "
+            "download the file again"
         )
     return found
 

@@ -35,7 +35,7 @@ def read_npz(folder: Path, name: str) -> RawDataset:
     splits = {split: _split(part) for split, part in by_split(files, folder).items()}
     first = splits.get("train") or next(iter(splits.values()), None)
     if first is None:
-        raise UserError(f"{folder} has no .npz file: put train.npz and test.npz in")
+        raise UserError(f"{folder} has no .npz file; add train.npz and test.npz")
     num_classes = int(first.labels.max(initial=-1)) + 1
     return RawDataset(
         find_class_names(folder, name, num_classes),
@@ -57,7 +57,10 @@ def npz_image_shape(path: Path) -> tuple[int, ImageShape]:
     with member as file:
         shape, dtype = _header(path, "image", file, size)
     if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
-        raise UserError(f"'image' in {path} is {dtype} of {shape}, expected uint8 of (N, H, W, 3)")
+        raise UserError(
+            f"'image' in {path} has type {dtype} and shape {shape}; expected uint8 of shape (N, "
+            "H, W, 3)"
+        )
     return shape[0], (shape[1], shape[2], shape[3])
 
 
@@ -73,7 +76,8 @@ def npz_labels(path: Path) -> np.ndarray:
         shape, dtype = _header(path, "label", file, size)
         if dtype.kind not in "iu" or shape != (count,):
             raise UserError(
-                f"'label' in {path} is {dtype} of {shape}, expected integers ({count},)"
+                f"'label' in {path} has type {dtype} and shape {shape}; expected integers of "
+                f"shape ({count},)"
             )
         check_memory(8 * count, f"reading the labels of {path}")
         data = _read_exactly(path, file, count * dtype.itemsize)
@@ -126,7 +130,7 @@ def _member(path: Path, name: str) -> tuple[IO[bytes], int]:
         size = archive.getinfo(f"{name}.npy").file_size
         return archive.open(f"{name}.npy"), size
     except KeyError as error:
-        raise UserError(f"{path} has no array '{name}', expected 'image' and 'label'") from error
+        raise UserError(f"{path} has no array '{name}'; expected 'image' and 'label'") from error
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}): fetch it again") from error
 
@@ -144,14 +148,19 @@ def _header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[tuple[in
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"'{name}' in {path} is no array ({error}): fetch it again") from error
+        raise UserError(
+            f"'{name}' in {path} is not an array ({error}); download the file again"
+        ) from error
     if fortran or dtype.hasobject:
-        raise UserError(f"'{name}' in {path} is in Fortran order or holds objects, expected bytes")
+        raise UserError(
+            f"'{name}' in {path} is in Fortran order or contains objects; save it as a "
+            "contiguous array of numbers"
+        )
     promised = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or file.tell() + promised != size:
         raise UserError(
-            f"'{name}' in {path} is damaged: its header promises {promised:,} bytes of {shape}, "
-            f"and the file has {size - file.tell():,}: fetch it again"
+            f"'{name}' in {path} is damaged: its header announces {promised:,} bytes of "
+            f"{shape}, but the file has {size - file.tell():,}; download it again"
         )
     return shape, dtype
 
@@ -162,7 +171,7 @@ def _read_exactly(path: Path, file: IO[bytes], size: int) -> bytes:
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is damaged ({error}): fetch it again") from error
     if len(data) != size:
-        raise UserError(f"{path} is damaged (it ends too early): fetch it again")
+        raise UserError(f"{path} is damaged (it is truncated); download it again")
     return data
 
 

@@ -39,7 +39,7 @@ def read_parquet(folder: Path, name: str) -> RawDataset:
     read = {split: _split(files, labels[split], folder) for split, files in splits.items()}
     first = "train" if "train" in splits else next(iter(splits), None)
     if first is None:
-        raise UserError(f"{folder} has no Parquet file: put train*.parquet and test*.parquet in")
+        raise UserError(f"{folder} has no Parquet file; add train*.parquet and test*.parquet")
     num_classes = int(labels[first].max(initial=-1)) + 1
     return RawDataset(
         _class_names(folder, name, splits[first][0], num_classes),
@@ -86,7 +86,7 @@ def _bytes_of(value: Any, path: Path, row: int) -> bytes:
     content = value.as_py()
     data = content.get("bytes") if isinstance(content, dict) else content
     if not isinstance(data, bytes):
-        raise UserError(f"row {row} of {path} holds no image bytes, expected a PNG or JPEG file")
+        raise UserError(f"row {row} of {path} has no image bytes; expected a PNG or JPEG file")
     return data
 
 
@@ -100,14 +100,17 @@ def _labels_of(files: list[Path]) -> np.ndarray:
             column = _column(path, file, _LABEL_COLUMNS, "label")
             if not pa.types.is_integer(file.schema_arrow.field(column).type):
                 raise UserError(
-                    f"column {column} of {path} is {file.schema_arrow.field(column).type}, "
-                    "expected integers"
+                    f"column {column} of {path} has type "
+                    f"{file.schema_arrow.field(column).type}; expected integers"
                 )
             check_memory(8 * file.metadata.num_rows, f"reading the labels of {path}")
             for batch in _readable(path, file.iter_batches(columns=[column])):
                 values = batch.column(0)
                 if values.null_count:
-                    raise UserError(f"column {column} of {path} has {values.null_count} nulls")
+                    raise UserError(
+                        f"column {column} of {path} has {values.null_count} null values; remove "
+                        "these rows"
+                    )
                 parts.append(values.to_numpy().astype(np.int64))
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
@@ -117,8 +120,8 @@ def _column(path: Path, file: "ParquetFile", names: tuple[str, ...], what: str) 
         if name in file.schema_arrow.names:
             return name
     raise UserError(
-        f"{path} has no {what} column: it has {', '.join(file.schema_arrow.names)}, "
-        f"expected one of {', '.join(names)}"
+        f"{path} has no {what} column among {', '.join(file.schema_arrow.names)}; expected one "
+        f"of: {', '.join(names)}"
     )
 
 
@@ -156,4 +159,4 @@ def _readable(path: Path, batches: Any) -> Iterator[Any]:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = str(error).splitlines()[0].rstrip(".")
-    return UserError(f"{path} is damaged ({reason}): fetch it again")
+    return UserError(f"{path} is damaged ({reason}); download it again")

@@ -39,8 +39,8 @@ def hold_out(labels: np.ndarray, size: int, seed: int, setting: str) -> np.ndarr
     classes, counts = np.unique(labels, return_counts=True)
     if size > len(labels) - len(classes):
         raise UserError(
-            f"{setting} is {size}, expected at most {len(labels) - len(classes)}: "
-            f"there are {len(labels)} images of {len(classes)} classes, and each class keeps one"
+            f"{setting} is {size}, but only {len(labels)} images of {len(classes)} classes are "
+            f"available and each class must keep one; use {len(labels) - len(classes)} or less"
         )
     held_out = np.zeros(len(labels), dtype=bool)
     for label, quota in zip(classes, _shares(counts, size), strict=True):
@@ -125,8 +125,7 @@ def make_test_store(folder: Path, output: Path) -> SampleStore:
     split = raw.test or raw.train
     if split is None or (raw.test is None and raw.names_splits):
         raise UserError(
-            f"{folder} has no test images: put test/<class>/*.png in, or <class>/*.png without "
-            "splits"
+            f"{folder} has no test images; add test/<class>/*.png, or <class>/*.png without splits"
         )
     shape = _image_shape(split, raw, settings)
     count = len(split.labels)
@@ -165,22 +164,23 @@ def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
     """Return the rows of the raw splits that go to train, validation and test."""
     if raw.train is None:
         raise UserError(
-            f"{name} has no training images: evaluate a model on its test images by "
-            "'pyrobust evaluate --images FOLDER', or put train/<class>/*.png in"
+            f"{name} has no training images; add train/<class>/*.png, or evaluate a model on "
+            "the test images with 'pyrobust evaluate --images FOLDER'"
         )
     rows = np.arange(len(raw.train.labels))
     if raw.test is None:
         if settings.test_size == 0:
             raise UserError(
-                f"{name} has no test split: set test_size (--test-size {len(rows) // 5})"
+                f"{name} has no test split; set test_size (for example --test-size "
+                f"{len(rows) // 5})"
             )
         held_out = hold_out(raw.train.labels, settings.test_size, settings.seed, "test_size")
         test = (raw.train, rows[held_out])
         rows = rows[~held_out]
     elif settings.test_size:
         raise UserError(
-            f"test_size is {settings.test_size}, but {name} has a test split of "
-            f"{len(raw.test.labels)} images: leave test_size out"
+            f"test_size is {settings.test_size}, but {name} already has a test split of "
+            f"{len(raw.test.labels)} images; remove test_size"
         )
     else:
         test = (raw.test, np.arange(len(raw.test.labels)))
@@ -188,8 +188,8 @@ def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
         count = len(raw.validation.labels)
         if "validation_size" in settings.model_fields_set and settings.validation_size != count:
             raise UserError(
-                f"validation_size is {settings.validation_size}, but {name} has a validation split "
-                f"of {count} images: leave validation_size out"
+                f"validation_size is {settings.validation_size}, but {name} already has a "
+                f"validation split of {count} images; remove validation_size"
             )
         validation = (raw.validation, np.arange(count))
         return {"train": (raw.train, rows), "validation": validation, "test": test}

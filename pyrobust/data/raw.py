@@ -51,7 +51,7 @@ def find_class_names(folder: Path, name: str, num_classes: int) -> tuple[str, ..
     if file.is_file():
         names = read_class_names(file)
         if len(names) < num_classes:
-            raise UserError(f"{file} names {len(names)} classes, the labels reach {num_classes}")
+            raise UserError(f"{file} names {len(names)} classes, but the labels use {num_classes}")
         return names
     known = KNOWN.get(name, ())
     return known if len(known) >= num_classes else tuple(str(k) for k in range(num_classes))
@@ -66,7 +66,7 @@ def read_class_names(file: Path) -> tuple[str, ...]:
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not text in UTF-8 ({error}): save it as such") from error
+        raise UserError(f"{file} is not UTF-8 text ({error}); save it as UTF-8") from error
     return distinct_names([line.strip() for line in lines if line.strip()])
 
 
@@ -108,14 +108,13 @@ def decode_image(data: bytes, where: str) -> RawImage:
             with Image.open(io.BytesIO(data)) as image:
                 if image.mode.startswith(_WIDE_MODES) or _WIDE_COLOUR.search(str(image.tile)):
                     raise UserError(
-                        f"{where} has mode {image.mode} with more than 8 bits a channel: expected "
-                        "8 bits a channel, convert it first"
+                        f"{where} has mode {image.mode} with more than 8 bits per channel; "
+                        "convert it to 8 bits"
                     )
                 upright = ImageOps.exif_transpose(image)
                 if _is_transparent(upright):
                     raise UserError(
-                        f"{where} is transparent in parts, and what lies behind it is not known: "
-                        "paint it over a background first"
+                        f"{where} is partly transparent; flatten it onto a background first"
                     )
                 pixels = np.asarray(upright.convert("L" if _is_grey(upright) else "RGB"))
     except UserError:
@@ -157,17 +156,17 @@ def conform(image: RawImage, shape: tuple[int, int, int], may_resize: bool) -> n
     if pixels.shape[2] != shape[2]:
         if shape[2] == 1:
             raise UserError(
-                f"{image.where} is in colour, expected one channel: "
-                "set channels to 3 (--channels 3)"
+                f"{image.where} is a colour image, but one channel is expected; set channels to "
+                "3 (--channels 3)"
             )
         pixels = np.repeat(pixels, 3, axis=2)
     if pixels.shape[:2] == shape[:2]:
         return pixels
     if not may_resize:
         raise UserError(
-            f"{image.where} has {_size(pixels.shape)} pixels, expected {_size(shape)} as the "
-            f"first one: set image_size of the data set (--image-size {min(shape[:2])}) to resize "
-            "all of them"
+            f"{image.where} has {_size(pixels.shape)} pixels, but the first image has "
+            f"{_size(shape)}; set image_size to resize all images (for example --image-size "
+            f"{min(shape[:2])})"
         )
     return resize(pixels, shape[0], shape[1])
 
@@ -214,17 +213,17 @@ def check_raw(raw: RawDataset) -> None:
     splits = [split for split in (raw.train, raw.validation, raw.test) if split is not None]
     num_classes = len(raw.class_names)
     if num_classes < 2:
-        raise UserError(f"{splits[0].where} has {num_classes} class, expected two or more")
+        raise UserError(f"{splits[0].where} has {num_classes} class; at least two are required")
     for split in splits:
         check_labels(split.labels, num_classes, f"the labels of {split.where}")
         counts = np.bincount(split.labels, minlength=num_classes)
         if split is raw.train and (empty := np.flatnonzero(counts == 0)).size:
             raise UserError(
-                f"class {empty[0]} ('{raw.class_names[empty[0]]}') has no image in {split.where}: "
-                "remove the class or add images"
+                f"class {empty[0]} ('{raw.class_names[empty[0]]}') has no images in "
+                f"{split.where}; remove the class or add images"
             )
         if not split.labels.size:
-            raise UserError(f"{split.where} holds no image")
+            raise UserError(f"{split.where} contains no images")
 
 
 def array_split(images: np.ndarray, labels: np.ndarray, where: str) -> RawSplit:

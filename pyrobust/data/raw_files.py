@@ -61,7 +61,7 @@ def visible_files(folder: Path) -> Iterator[Path]:
     """
     for path in _visible(folder, (folder.resolve(),)):
         if not stat.S_ISREG(_mode(path)):
-            raise UserError(f"{path} is neither a file nor a folder: move it elsewhere")
+            raise UserError(f"{path} is neither a file nor a folder; move it elsewhere")
         yield path
 
 
@@ -80,8 +80,8 @@ def data_files(folder: Path, suffixes: Collection[str], what: str) -> list[Path]
             files.append(path)
         elif not _holds_no_data(path):
             raise UserError(
-                f"{path} is neither {what} nor known to hold no data: move it out of {folder}, or "
-                "name another folder with --data-root"
+                f"{path} is neither {what} nor a known file without data; move it out of "
+                f"{folder}, or use another folder with --data-root"
             )
     return sorted(files)
 
@@ -95,7 +95,7 @@ def split_of(path: PurePath) -> RawSplitName | None:
     words = re.split(r"[^a-z]+", path.as_posix().lower())
     found = sorted({_WORDS[word] for word in words if word in _WORDS})
     if len(found) > 1:
-        raise UserError(f"{path} names the splits {' and '.join(found)}: expected one of them")
+        raise UserError(f"{path} names several splits ({' and '.join(found)}); name only one")
     return found[0] if found else None
 
 
@@ -114,8 +114,8 @@ def by_split(files: Iterable[Path], folder: Path) -> dict[RawSplitName, list[Pat
     unnamed = named.pop(None, [])
     if unnamed and named:
         raise UserError(
-            f"{unnamed[0]} names no split, but other files in {folder} do: put train, validation "
-            "or test into its path, or move it elsewhere"
+            f"{unnamed[0]} names no split, but other files in {folder} do; put train, "
+            "validation or test into its path, or move it elsewhere"
         )
     splits: dict[RawSplitName, list[Path]] = {"train": unnamed} if unnamed else {}
     for split, paths in named.items():
@@ -154,8 +154,8 @@ def check_room(folder: Path, size: int, what: str) -> None:
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > (free := shutil.disk_usage(there).free + written):
         raise UserError(
-            f"{what} needs {size / 1e9:,.1f} GB in {folder}, where {free / 1e9:,.1f} GB are free: "
-            "write it to a larger disk"
+            f"{what} needs {size / 1e9:,.1f} GB in {folder}, but only "
+            f"{free / 1e9:,.1f} GB are free; use a larger disk"
         )
 
 
@@ -172,8 +172,8 @@ def check_memory(size: int, what: str) -> None:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > whole:
         raise UserError(
-            f"{what} needs {size / 1e9:,.1f} GB of memory, and this machine has "
-            f"{whole / 1e9:,.1f} GB: the file is damaged, or needs a larger machine"
+            f"{what} needs {size / 1e9:,.1f} GB of memory, but this machine has "
+            f"{whole / 1e9:,.1f} GB; the file is damaged, or needs a larger machine"
         )
 
 
@@ -186,7 +186,7 @@ def _visible(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
         elif (real := path.resolve()) in above:
-            raise UserError(f"{path} links to a folder that it lies in: remove the link")
+            raise UserError(f"{path} links to a folder that contains it; remove the link")
         else:
             yield from _visible(path, (*above, real))
 
@@ -208,8 +208,8 @@ def _check_whole(split: str, paths: list[Path]) -> None:
     folders = sorted({path.parent for path in paths})
     if len(folders) > 1:
         raise UserError(
-            f"the {split} split lies in several folders, {folders[0]} and {folders[1]}: keep one "
-            "of them, or put the files of both into one"
+            f"the {split} split is in several folders, {folders[0]} and {folders[1]}; keep one "
+            "of them, or merge them"
         )
     parts = [match for path in paths if (match := _SHARD.search(path.stem))]
     numbers = {int(match[1]) for match in parts}
@@ -217,6 +217,6 @@ def _check_whole(split: str, paths: list[Path]) -> None:
         missing = sorted(set(range(int(match[2]))) - numbers)
         if missing:
             raise UserError(
-                f"part {missing[0]} of {int(match[2])} of the {split} split is missing beside "
-                f"{paths[0]}: fetch it"
+                f"part {missing[0]} of {int(match[2])} of the {split} split is missing next to "
+                f"{paths[0]}; download it"
             )

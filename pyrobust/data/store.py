@@ -138,16 +138,17 @@ class SampleStore:
         manifest_path = path / MANIFEST
         manifest = read_json(manifest_path, "pyrobust dataset, sample or select")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise UserError(f"{manifest_path} is no manifest of a sample store")
+            raise UserError(f"{manifest_path} is not the manifest of a sample store")
         if manifest["version"] != VERSION:
             raise UserError(
-                f"{path} is a sample store of version {manifest['version']}, expected {VERSION}: "
-                f"'{manifest['made_by']}' run again rewrites it"
+                f"{path} is a sample store of version {manifest['version']}, but version "
+                f"{VERSION} is required; run '{manifest['made_by']}' again to rewrite it"
             )
         store = cls(path, manifest)
         if store._rows.count != store.count:
             raise UserError(
-                f"{manifest_path} counts {store.count} images, but its shards {store._rows.count}"
+                f"{manifest_path} lists {store.count} images, but its shards have "
+                f"{store._rows.count}"
             )
         return store
 
@@ -168,7 +169,7 @@ class SampleStore:
         """
         if not self.labelled:
             raise UserError(
-                f"{self.path} has no labels: 'pyrobust label' and 'pyrobust select' give them"
+                f"{self.path} has no labels; add them with 'pyrobust label' and 'pyrobust select'"
             )
         labels = np.empty(self.count, dtype)
         for first, shard in self._rows.each("labels"):
@@ -222,7 +223,7 @@ def check_labels(labels: np.ndarray, num_classes: int, what: str, first: int = 0
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
         raise UserError(
-            f"row {first + wrong[0]} of {what} is {labels[wrong[0]]}, "
+            f"label {labels[wrong[0]]} in row {first + wrong[0]} of {what} is out of range; "
             f"expected 0 to {num_classes - 1}"
         )
 

@@ -76,10 +76,13 @@ def _open(folder: Path) -> tuple[Path, list[str], _Read]:
     def read(name: str) -> bytes:
         try:
             if (size := archive.getinfo(f"{ROOT}/{name}").file_size) > _LARGEST_MEMBER:
-                raise UserError(f"{name} in {path} has {size:,} bytes, which no image here has")
+                raise UserError(
+                    f"{name} in {path} has {size:,} bytes, too many for an image of this data "
+                    "set; download the file again"
+                )
             return archive.read(f"{ROOT}/{name}")
         except (KeyError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-            raise UserError(f"{name} in {path} is damaged ({error}): fetch it again") from error
+            raise UserError(f"{name} in {path} is damaged ({error}); download it again") from error
 
     return path, inside, read
 

@@ -61,8 +61,8 @@ class LabelledImages:
             mine, theirs = getattr(dataset, what), getattr(store, what)
             if mine != theirs:
                 raise UserError(
-                    f"{what} of {store.path} is {theirs}, but {mine} in the data set: expected "
-                    "samples of a generator that was fitted on it"
+                    f"{what} of {store.path} is {theirs}, but {mine} in the data set; use "
+                    "samples from a generator trained on this data set"
                 )
         return cls.of_store(store, dataset.name, "samples")
 
@@ -146,29 +146,29 @@ def _check_images(images: Tensor) -> None:
         raise UserError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W){hint}")
     if images.shape[1] > 4 >= images.shape[3]:
         raise UserError(
-            f"images have shape {tuple(images.shape)}, which looks like (N, H, W, C): permute them "
-            "to (N, C, H, W)"
+            f"images have shape {tuple(images.shape)}, which looks like (N, H, W, C); permute "
+            "them to (N, C, H, W)"
         )
     if images.dtype == torch.uint8:
         return
     if not images.is_floating_point():
         raise UserError(
-            f"images are {images.dtype}, expected floating-point pixels in [0, 1] or uint8"
+            f"images are {images.dtype}; expected floating-point pixels in [0, 1] or uint8"
         )
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):  # a comparison with NaN is False
         raise UserError(
-            f"pixels range from {low:.4g} to {high:.4g}, expected [0, 1]: divide pixels of 0..255 "
-            "by 255, and put a normalisation into the model by mean and std"
+            f"pixels range from {low:.4g} to {high:.4g}, but must be in [0, 1]; divide 0..255 "
+            "pixels by 255, and pass the normalisation as mean and std"
         )
 
 
 def _checked_labels(labels: Tensor, count: int, num_classes: int | None) -> NDArray[np.int64]:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise UserError(f"labels are {labels.dtype}, expected integers: the class of each image")
+        raise UserError(f"labels are {labels.dtype}; expected integers, the class of each image")
     if tuple(labels.shape) != (count,):
         raise UserError(
-            f"labels have shape {tuple(labels.shape)}, expected ({count},): one for each image"
+            f"labels have shape {tuple(labels.shape)}; expected ({count},), one per image"
         )
     classes = labels.detach().cpu().numpy().astype(np.int64)
     check_labels(classes, num_classes or int(classes.max(initial=0)) + 1, "the labels")

@@ -79,8 +79,8 @@ class LogitsModel(nn.Module):
         ):
             found = _shape(logits)
             raise UserError(
-                f"{self._name} answers {len(x)} images with {found}, expected "
-                f"{(len(x), self.num_classes)} as for the first ones"
+                f"{self._name} returns {found} for {len(x)} images, but returned "
+                f"{(len(x), self.num_classes)} for the first ones"
             )
         # A network that squeezes gives (K,) for one image.
         return logits.reshape(len(x), self.num_classes).float()
@@ -97,8 +97,8 @@ class LogitsModel(nn.Module):
                 raise
             raise UserError(
                 f"{self._name} fails on {len(x)} images of shape {tuple(x.shape[1:])} with "
-                f"{_words(error)}: evaluate it on images of its own kind, and export a network for "
-                "any number of images (torch.export.Dim)"
+                f"{_words(error)}; evaluate it on its own kind of images, and export models "
+                "with a dynamic batch size (torch.export.Dim)"
             ) from error
 
 
@@ -125,13 +125,13 @@ def _locate(answer: Any, count: int, num_classes: int | None, name: str) -> tupl
     found = ", ".join(_shape(leaf) for leaf in leaves.values()) or f"a {type(answer).__name__}"
     if fitting:
         raise UserError(
-            f"{name} answers {count} images with several tensors ({found}) that may be logits: "
-            f"return the logits alone, or name their field '{_LOGITS}'"
+            f"{name} returns several tensors ({found}) for {count} images that may be logits; "
+            f"return only the logits, or name their field '{_LOGITS}'"
         )
     wanted = "classes" if num_classes is None else f"{num_classes} classes"
     raise UserError(
-        f"{name} answers {count} images with an output of {found}, but the data set has {wanted}: "
-        f"expected floating-point logits of shape ({count}, {num_classes or 'K'})"
+        f"{name} returns {found} for {count} images, but the data set has {wanted}; expected "
+        f"floating-point logits of shape ({count}, {num_classes or 'K'})"
     )
 
 

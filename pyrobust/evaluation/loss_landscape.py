@@ -79,8 +79,8 @@ def margin_plane(
             logits = logits_fn(points)
         if not logits.isfinite().all():
             raise UserError(
-                "the model's logits are not finite near a test image: a landscape needs a model "
-                "whose check 'finite_logits' passes in 'pyrobust evaluate'"
+                "the model's logits are not finite near a test image; a landscape requires a "
+                "model that passes the check 'finite_logits' of 'pyrobust evaluate'"
             )
         loss, _ = ops.margin(logits, label.expand(len(axis)))
         rows.append(-loss)

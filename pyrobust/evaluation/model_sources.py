@@ -130,17 +130,17 @@ def _load(
         return network, _read_weights(network, source.weights) if source.weights else own
     if source.weights is not None:
         raise UserError(
-            f"--weights {source.weights} is for a constructor, but {source.model} is not of the "
-            "form MODULE:NAME: leave --weights out, or name the constructor of the network"
+            f"--weights {source.weights} requires a constructor, but {source.model} is not of "
+            "the form MODULE:NAME; omit --weights, or name the constructor"
         )
     path = hub_weights(source.name) if zoo else Path(source.model)
     if not path.is_file() and str(path) in PUBLISHED:
         path = download(PUBLISHED[str(path)], DOWNLOADS)
     if not path.is_file():
         raise UserError(
-            f"{path} is missing: expected a file that 'pyrobust train' or 'pyrobust convert' "
-            "writes, a .pt file, MODULE:NAME with --weights FILE, or the name of a published "
-            f"model such as {next(iter(PUBLISHED))}"
+            f"{path} is missing; expected a file from 'pyrobust train' or 'pyrobust convert', a "
+            ".pt file, MODULE:NAME with --weights FILE, or the name of a published model such "
+            f"as {next(iter(PUBLISHED))}"
         )
     members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any(name.endswith("/constants.pkl") for name in members):
@@ -160,8 +160,8 @@ def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:
     height, width, channels = spec.image_shape
     if (channels, height, width) != tuple(image.shape[1:]):
         raise UserError(
-            f"{path} was made for images of shape {spec.image_shape}, but those of the data "
-            f"set are {tuple(image[0].permute(1, 2, 0).shape)}: evaluate it on its own"
+            f"{path} was made for images of shape {spec.image_shape}, but the data set has "
+            f"{tuple(image[0].permute(1, 2, 0).shape)}; evaluate it on its own data set"
         )
 
 
@@ -170,8 +170,8 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
         return copy.deepcopy(module)
     except Exception as error:  # whatever an attribute of the module raises
         raise UserError(
-            f"{name} cannot be copied ({type(error).__name__}: {error}): evaluate it by "
-            "MODULE:NAME and the file of its state dict"
+            f"{name} cannot be copied ({type(error).__name__}: {error}); use MODULE:NAME with "
+            "the file of its state dict"
         ) from error
 
 
@@ -181,8 +181,7 @@ def _scripted(path: Path) -> nn.Module:
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
-            f"{path} is no file of TorchScript that can be read ({reason}): save it again by "
-            "torch.jit.save"
+            f"{path} cannot be read as TorchScript ({reason}); save it again with torch.jit.save"
         ) from error
     return scripted
 
@@ -196,8 +195,8 @@ def _exported(path: Path) -> nn.Module:
     except Exception as error:  # whatever a damaged or hostile file makes the reader raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} is no file of torch.export that can be read without running its code "
-            f"({reason}): export the network again by torch.export.save"
+            f"{path} cannot be read as a torch.export file without running its code ({reason}); "
+            "export the model again with torch.export.save"
         ) from error
 
 
@@ -235,14 +234,12 @@ def _constructed(
     elif callable(found):
         network = build()
     else:
-        raise UserError(f"{name} is a {type(found).__name__}, expected a constructor or a module")
+        raise UserError(f"{name} is a {type(found).__name__}; expected a constructor or a module")
     normalization = None
     if source.weights is not None:
         normalization = _read_weights(network, source.weights)
     elif not isinstance(found, nn.Module) and not _same_state(network, build()):
-        raise UserError(
-            f"{name} has no weights: name their file with --weights; it builds other ones each time"
-        )
+        raise UserError(f"{name} has no trained weights; give them with --weights FILE")
     return network.eval(), normalization
 
 
@@ -272,8 +269,8 @@ def _imported(name: str) -> Any:
             found = getattr(found, part)
     except (Exception, SystemExit) as error:  # the module's own code runs
         raise UserError(
-            f"{name} names no constructor ({type(error).__name__}: {error}): expected MODULE:NAME "
-            "as Python imports it, such as torchvision.models:resnet18"
+            f"{name} is not a constructor ({type(error).__name__}: {error}); expected "
+            "MODULE:NAME as Python imports it, such as torchvision.models:resnet18"
         ) from error
     return found
 
@@ -289,11 +286,11 @@ def _built(constructor: Callable[..., Any], name: str, num_classes: int | None) 
             reason = f"{type(error).__name__}: {error}"
     else:
         raise UserError(
-            f"{name} cannot be called ({reason}): name a function that returns the network and "
-            "needs no argument but num_classes"
+            f"{name} cannot be called ({reason}); name a function that returns the network and "
+            "needs no argument except num_classes"
         )
     if not isinstance(network, nn.Module):
-        raise UserError(f"{name} returns a {type(network).__name__}, expected a torch.nn.Module")
+        raise UserError(f"{name} returns a {type(network).__name__}; expected a torch.nn.Module")
     return network
 
 

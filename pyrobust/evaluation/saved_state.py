@@ -74,8 +74,8 @@ def check_result_is_not_replaced(output: Path, subject: Any, settings: Any) -> N
     if different:
         words = ", ".join(f"{key} {theirs.get(key)} instead of {ours[key]}" for key in different)
         raise UserError(
-            f"{output} holds the result of another evaluation ({words}): name another folder with "
-            f"--output, or remove {output / RESULT}"
+            f"{output} contains the result of another evaluation ({words}); use another folder "
+            f"with --output, or delete {output / RESULT}"
         )
 
 

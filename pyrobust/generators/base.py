@@ -142,7 +142,7 @@ class Generator(ABC):
         return self
 
     def is_up_to_date(self) -> bool:
-        """Return whether files outside of the generator's folder that it was made of are the same."""
+        """Return whether files outside the generator's folder that it depends on are unchanged."""
         return True
 
     def training_facts(self) -> dict[str, Any]:

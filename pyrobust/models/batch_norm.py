@@ -66,9 +66,9 @@ class BatchNorm(nn.BatchNorm2d):
     def _normalize(self, input: Tensor, momentum: float) -> Tensor:
         if input.numel() == input.shape[1]:
             raise UserError(
-                f"batch norm gets one value a channel, of {len(input)} image at "
-                f"{input.shape[2]}×{input.shape[3]} positions, and has no statistics: train with a "
-                "larger batch_size, fewer processes or larger images"
+                f"batch norm has one value per channel, from {len(input)} image at "
+                f"{input.shape[2]}×{input.shape[3]} positions, and cannot compute statistics; "
+                "train with a larger batch_size, fewer processes or larger images"
             )
         if not self.tracking:
             return F.batch_norm(

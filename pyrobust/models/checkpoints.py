@@ -68,8 +68,8 @@ class Checkpoint:
         if not all(_agree(first, other, names) for other in others):
             places = " and ".join(f"'{prefix}'" for prefix in whole)
             raise UserError(
-                f"{self.source} holds several networks, under {places}: save the state dict of "
-                "the one to load in a file of its own"
+                f"{self.source} contains several networks, under {places}; save the state dict "
+                "of one of them to a file of its own"
             )
         return first
 
@@ -93,8 +93,8 @@ class Checkpoint:
         }
         if len(pairs) > 1:
             raise UserError(
-                f"{self.source} holds several normalisations {sorted(pairs)}: save the state dict "
-                "of one model alone"
+                f"{self.source} contains several normalisations {sorted(pairs)}; save the state "
+                "dict of one model only"
             )
         return pairs.pop() if pairs else None
 
@@ -127,12 +127,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         UserError: the file is missing or damaged, would run code, or holds no tensor by a name.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: expected a checkpoint, a .pt or .safetensors file")
+        raise UserError(f"{path} is missing; expected a checkpoint, a .pt or .safetensors file")
     content = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
     tensors: dict[str, Tensor] = {}
     for name, value in _tensors_in(content):
         if name in tensors:
-            raise UserError(f"{path} holds two tensors by the name {name}: expected a state dict")
+            raise UserError(f"{path} contains two tensors named {name}; expected a state dict")
         tensors[name] = value
     if any(name.startswith(f"model_state_dict{_NESTED}") for name in tensors):
         tensors = {n: v for n, v in tensors.items() if not n.startswith(_UNAVERAGED)}
@@ -140,8 +140,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         keys = sorted(map(str, content)) if isinstance(content, Mapping) else None
         found = type(content).__name__ if keys is None else f"a dictionary of {keys}"
         raise UserError(
-            f"{path} holds no state dict (found {found}): expected tensors by name, as "
-            "torch.save(model.state_dict(), PATH) writes them"
+            f"{path} contains no state dict (found {found}); save tensors by name with "
+            "torch.save(model.state_dict(), PATH)"
         )
     return Checkpoint(str(path), tensors, _spec_in(content))
 
@@ -178,9 +178,9 @@ def architecture_of(state: Mapping[str, Tensor], source: str) -> tuple[str, int,
         return name, num_classes, state["conv_2d.weight"].shape[1]
     except (KeyError, ValueError, IndexError) as error:
         raise UserError(
-            f"{source} is neither a WideResNet nor a pre-activation ResNet of the published "
-            f"layout (its keys begin with {', '.join(list(state)[:3])}): evaluate the weights of "
-            "another network by --model MODULE:NAME --weights FILE, where NAME builds it"
+            f"{source} is neither a WideResNet nor a pre-activation ResNet in the published layout "
+            f"(its keys begin with {', '.join(list(state)[:3])}); evaluate other networks with "
+            "--model MODULE:NAME --weights FILE, where NAME builds the network"
         ) from error
 
 
@@ -197,7 +197,7 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is not a whole safetensors file ({error}): get it again"
+            f"{path} is not a complete safetensors file ({error}); download it again"
         ) from error
 
 
@@ -211,14 +211,15 @@ def _unpickled(path: Path) -> Any:
             named = re.search(r"GLOBAL (\S+)", str(error))
             if named and isinstance(error, pickle.UnpicklingError):
                 raise UserError(
-                    f"{path} holds an object of {named[1]} and cannot be read without running its "
-                    "code: save model.state_dict() instead of the whole object, and evaluate it by "
-                    "--model MODULE:NAME --weights FILE, where NAME builds the network"
+                    f"{path} contains an object of {named[1]} and cannot be read without "
+                    "running its code; save model.state_dict() instead of the whole object, "
+                    "and evaluate it with --model MODULE:NAME --weights FILE, where NAME "
+                    "builds the network"
                 ) from error
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(
-                f"{path} is no checkpoint that can be read without running its code ({reason}): "
-                "expected a .pt file of tensors, and no web page in its place"
+                f"{path} cannot be read as a checkpoint without running its code ({reason}); "
+                "expected a .pt file of tensors (or was a web page saved instead?)"
             ) from error
 
 

@@ -56,7 +56,7 @@ def convert_checkpoint(source: str, target: Path, stated: Statements, downloads:
             that the file and the user state differently.
     """
     if target.suffix not in (".safetensors", ".pt"):
-        raise UserError(f"{target} ends in '{target.suffix}', expected .safetensors or .pt")
+        raise UserError(f"{target} ends in '{target.suffix}'; use .safetensors or .pt")
     path = Path(source)
     if not path.is_file() and not path.suffix:
         path = download(published_model(source), downloads)
@@ -139,8 +139,8 @@ def _facts_stated(stated: Statements, others: Mapping[str, Facts]) -> Facts:
     channels = next(facts["number of channels"] for facts in others.values() if facts)
     if stated.dataset is not None and stated.dataset not in NORMALIZATION:
         raise UserError(
-            f"no published normalisation is known for '{stated.dataset}': name one of "
-            f"{', '.join(NORMALIZATION)} as --dataset, or give the numbers as --mean and --std"
+            f"no published normalisation is known for '{stated.dataset}'; use --dataset with "
+            f"one of {', '.join(NORMALIZATION)}, or give --mean and --std"
         )
     normalization = agreed(
         "normalisation",
@@ -161,9 +161,9 @@ def _spec(path: Path, facts: Facts, dataset: str | None, image_size: tuple[int, 
     normalization = facts["normalisation"] or NORMALIZATION.get(str(dataset))
     if normalization is None:
         raise UserError(
-            f"{path} does not state how its model normalises pixels, and no published "
-            f"normalisation is known for the data set '{dataset}': give the numbers as --mean and "
-            f"--std, or convert it with --dataset {' or '.join(NORMALIZATION)}"
+            f"{path} does not include its normalisation, and no published one is known for data "
+            f"set '{dataset}'; give --mean and --std, or convert it with --dataset "
+            f"{' or '.join(NORMALIZATION)}"
         )
     assumed = []
     if facts["activation"] is None:
@@ -172,8 +172,8 @@ def _spec(path: Path, facts: Facts, dataset: str | None, image_size: tuple[int, 
         assumed.append(f"mean {normalization[0]} and std {normalization[1]} of {dataset}")
     if assumed:
         logger.warning(
-            "%s does not state everything about its model: assuming %s, as published checkpoints "
-            "have; 'pyrobust convert' takes other values",
+            "%s does not describe its model completely: assuming %s, as in published "
+            "checkpoints; use 'pyrobust convert' for other values",
             path,
             " and ".join(assumed),
         )

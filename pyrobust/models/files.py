@@ -39,11 +39,16 @@ def load_model(
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} is missing: 'pyrobust train' or 'pyrobust convert' writes it")
+        raise UserError(
+            f"{path} is missing; run 'pyrobust train' or 'pyrobust convert' to write it"
+        )
     state, facts = read_tensors(path, f"'pyrobust convert IN {path.name}' makes it from a .pt file")
     found = {key: facts.get(key) for key in _FORMAT}
     if found != _FORMAT:
-        raise UserError(f"{path} holds {found}, expected {_FORMAT}: 'pyrobust convert' writes it")
+        raise UserError(
+            f"{path} contains {found}, but {_FORMAT} is required; run 'pyrobust convert' to "
+            "write it"
+        )
     spec = ModelSpec.from_json(facts["spec"])
     model = build_model(spec)
     load_strictly(model, state, str(path))

@@ -110,7 +110,7 @@ def published_model(name: str) -> PublishedModel:
         return PUBLISHED[name]
     except KeyError as error:
         raise UserError(
-            f"'{name}' is no published model; expected one of {', '.join(PUBLISHED)}"
+            f"unknown published model '{name}'; choose one of: {', '.join(PUBLISHED)}"
         ) from error
 
 
@@ -136,7 +136,8 @@ def download(model: PublishedModel, folder: Path) -> Path:
         write_text(pinned, f"{seen}\n")
     elif seen != expected:
         raise UserError(
-            f"{path} has SHA-256 {seen}, expected {expected}: remove it and run the command again"
+            f"{path} has SHA-256 {seen}, but {expected} is expected; delete it and run the "
+            "command again"
         )
     return path
 
@@ -152,8 +153,9 @@ def _fetch(model: PublishedModel, path: Path) -> None:
             # A link that went dead often answers with a web page and status 200.
             with temporary.open("rb") as file:
                 if file.read(1) == b"<":
-                    raise UserError(f"{model.url} answered with a web page, not a checkpoint")
+                    raise UserError(f"{model.url} returned a web page instead of a checkpoint")
     except (OSError, http.client.HTTPException) as error:
         raise UserError(
-            f"{model.url} cannot be downloaded ({error}): put the file at {path} by hand"
+            f"{model.url} cannot be downloaded ({error}); download it yourself and save it as "
+            f"{path}"
         ) from error

@@ -44,9 +44,9 @@ class ModelSpec:
         except ValueError as error:
             raise UserError(f"architecture is '{self.architecture}', {error}") from error
         if self.activation not in ("silu", "relu"):
-            raise UserError(f"activation is '{self.activation}', expected silu or relu")
+            raise UserError(f"unknown activation '{self.activation}'; choose one of: silu, relu")
         if self.num_classes < 2:
-            raise UserError(f"num_classes is {self.num_classes}, expected at least 2")
+            raise UserError(f"num_classes is {self.num_classes}; at least 2 are required")
         channels = self.image_shape[2]
         check_normalization((self.mean, self.std), channels)
 
@@ -92,8 +92,8 @@ def check_normalization(normalization: Normalization, channels: int) -> None:
         or min(std) <= 0
     ):
         raise UserError(
-            f"mean {mean} and std {std} do not fit images of {channels} channels: expected a "
-            "finite number for each channel, and std above 0"
+            f"mean {mean} and std {std} do not match images with {channels} channels; give one "
+            "finite number per channel, with std above 0"
         )
 
 
@@ -111,7 +111,7 @@ def stated_normalization(
         return None
     if not mean or not std:
         given, other = ("mean", "std") if mean else ("std", "mean")
-        raise UserError(f"{given} is given without {other}: a normalisation needs both")
+        raise UserError(f"{given} is given without {other}; a normalisation requires both")
     stated = (mean * channels if len(mean) == 1 else mean, std * channels if len(std) == 1 else std)
     check_normalization(stated, channels)
     return stated
@@ -131,8 +131,8 @@ def agreed(fact: str, statements: Mapping[str, Any]) -> Any:
     for (who, value), (other, another) in itertools.pairwise(made):
         if not _same(value, another):
             raise UserError(
-                f"{who} states the {fact} {value}, but {other} states {another}: leave the second "
-                "statement out, or correct it"
+                f"the {fact} is {value} according to {who}, but {another} according to {other}; "
+                "omit or correct one of them"
             )
     return made[0][1] if made else None
 

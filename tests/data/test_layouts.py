@@ -158,8 +158,14 @@ def test_a_damaged_parquet_file_is_named(raw_files, damage, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"image_column": "picture"}, "no image column: it has picture, label, expected one of im"),
-        ({"label_column": "target"}, "no label column: it has img, target, expected one of label"),
+        (
+            {"image_column": "picture"},
+            r"train-00000-of-00002\.parquet has no image column among picture, label",
+        ),
+        (
+            {"label_column": "target"},
+            r"test-00000-of-00002\.parquet has no label column among img, target; expected",
+        ),
     ],
 )
 def test_a_missing_column_is_named(raw_files, options, message):
@@ -169,7 +175,10 @@ def test_a_missing_column_is_named(raw_files, options, message):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(None, "row 4 of .* holds no image bytes"), (b"no image", "row 4 of .* cannot be read as")],
+    [
+        (None, r"row 4 of .*train\.parquet has no image bytes; expected a PNG or JPEG file"),
+        (b"no image", "row 4 of .* cannot be read as"),
+    ],
 )
 def test_an_unreadable_image_is_named_by_its_row(raw_files, data, message):
     images = [raw_files.png(image) for image in raw_files.make_images(9)]
@@ -181,14 +190,17 @@ def test_an_unreadable_image_is_named_by_its_row(raw_files, data, message):
 
 NPZ = {
     "no label": ({"image": np.zeros((3, 4, 4, 3), np.uint8)}, "has no array 'label'"),
-    "floats": ({"image": np.zeros((3, 4, 4, 3)), "label": np.zeros(3, int)}, "is float64 of"),
+    "floats": (
+        {"image": np.zeros((3, 4, 4, 3)), "label": np.zeros(3, int)},
+        r"'image' in .*train\.npz has type float64 and shape \(3, 4, 4, 3\); expected",
+    ),
     "channels first": (
         {"image": np.zeros((3, 3, 4, 4), np.uint8), "label": np.zeros(3, int)},
-        r"is uint8 of \(3, 3, 4, 4\), expected uint8 of \(N, H, W, 3\)",
+        r"'image' in .*train\.npz has type uint8 and shape \(3, 3, 4, 4\); expected uint8",
     ),
     "fewer labels": (
         {"image": np.zeros((3, 4, 4, 3), np.uint8), "label": np.zeros(2, int)},
-        r"'label' in .* is int64 of \(2,\), expected integers \(3,\)",
+        r"'label' in .*train\.npz has type int64 and shape \(2,\); expected integers of",
     ),
     "objects": (
         {"image": np.zeros((1, 4, 4, 3), np.uint8), "label": np.array([None])},

@@ -134,7 +134,10 @@ def test_a_colour_image_among_grey_ones_is_named(raw_files, tmp_path):
     raw_files.folder()
     colour = raw_files.png(raw_files.make_images(1)[0])
     (raw_files.root / "test" / "bee" / "colour.png").write_bytes(colour)
-    with pytest.raises(UserError, match=r"colour\.png is in colour.*--channels 3"):
+    with pytest.raises(
+        UserError,
+        match=r"colour\.png is a colour image, but one channel is expected; set channels to 3",
+    ):
         make(raw_files, tmp_path / "out")
     assert make(raw_files, tmp_path / "out", channels=3).image_shape == (4, 4, 3)
 
@@ -149,12 +152,12 @@ MISTAKES = {
     "negative label": (
         lambda raw: setattr(raw, "train", (raw.train[0], _label(raw.train[1], 5, -1))),
         {},
-        "row 5 of the labels of .* is -1, expected 0 to 2",
+        r"label -1 in row 5 of the labels of .*train-00000-of-00002\.parquet \.\.\.",
     ),
     "label out of range": (
         lambda raw: setattr(raw, "test", (raw.test[0], _label(raw.test[1], 7, 3))),
         {},
-        "row 7 of the labels of .* is 3, expected 0 to 2",
+        r"label 3 in row 7 of the labels of .*test-00000-of-00002\.parquet \.\.\.",
     ),
     "empty class": (
         lambda raw: setattr(raw, "train", (raw.train[0], raw.train[1] % 2)),
@@ -164,9 +167,13 @@ MISTAKES = {
     "too much validation": (
         lambda raw: None,
         {"validation_size": 28},
-        "is 28, expected at most 27",
+        "validation_size is 28, but only 30 images of 3 classes are available and each",
     ),
-    "two test splits": (lambda raw: None, {"test_size": 5}, "test_size is 5, but animals has a te"),
+    "two test splits": (
+        lambda raw: None,
+        {"test_size": 5},
+        "test_size is 5, but animals already has a test split of 12 images; remove",
+    ),
 }
 
 
@@ -195,7 +202,7 @@ def test_a_bad_image_late_in_the_files_leaves_nothing(raw_files, tmp_path, monke
 
 def test_digits_need_a_test_size(tmp_path):
     with pytest.raises(
-        UserError, match=r"digits has no test split: set test_size \(--test-size 35"
+        UserError, match=r"digits has no test split; set test_size \(for example --test-size 359\)"
     ):
         make_dataset("digits", tmp_path, tmp_path / "out", settings_of())
 

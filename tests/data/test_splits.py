@@ -32,5 +32,8 @@ def test_the_rows_depend_on_the_seed_alone():
 
 
 def test_too_many_are_refused():
-    with pytest.raises(UserError, match="validation_size is 5, expected at most 4: there are 6 im"):
+    with pytest.raises(
+        UserError,
+        match="validation_size is 5, but only 6 images of 2 classes are available and each",
+    ):
         hold_out(np.array([0, 0, 0, 1, 1, 1]), 5, 0, "validation_size")

@@ -94,7 +94,9 @@ def test_a_writer_of_other_provenance_starts_anew(tmp_path):
 @pytest.mark.parametrize("labels", [[0, 2, 0, 0, 0], [0, -1, 0, 0, 0]])
 def test_a_label_that_is_no_class_is_never_written(tmp_path, labels):
     writer = StoreWriter(tmp_path, (2, 3, 1), ("no", "yes"), 5, {}, made_by="")
-    with pytest.raises(UserError, match=r"row 1 of the appended labels is -?\d, expected 0 to 1"):
+    with pytest.raises(
+        UserError, match=r"in row 1 of the appended labels is out of range; expected 0 to 1"
+    ):
         writer.append(IMAGES, np.array(labels))
 
 
@@ -112,7 +114,9 @@ def test_a_label_that_is_no_class_is_never_read(tmp_path, dtype):
     writer.finish()
     manifest = read_json(tmp_path / "manifest.json", "")
     write_json(tmp_path / "manifest.json", {**manifest, "class_names": ["no"]})
-    with pytest.raises(UserError, match=r"row 3 of the labels of .* is 1, expected 0 to 0"):
+    with pytest.raises(
+        UserError, match=r"label 1 in row 3 of the labels of .* is out of range; expected 0 to 0"
+    ):
         SampleStore.open(tmp_path).labels(dtype)
 
 
@@ -122,7 +126,9 @@ def test_a_store_without_labels_says_who_gives_them(tmp_path):
     writer.finish()
     store = SampleStore.open(tmp_path)
     assert store.scores() is None
-    with pytest.raises(UserError, match="has no labels: 'pyrobust label'"):
+    with pytest.raises(
+        UserError, match="has no labels; add them with 'pyrobust label' and 'pyrobust select'"
+    ):
         store.labels()
 
 
@@ -134,9 +140,12 @@ def test_a_missing_store_names_the_verbs_that_write_one(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is no manifest of a sample store"),
-        ({"version": 2}, "sample store of version 2, expected 1: 'pyrobust sample' run again"),
-        ({"count": 6}, "counts 6 images, but its shards 5"),
+        ({"format": "other"}, r"manifest\.json is not the manifest of a sample store"),
+        (
+            {"version": 2},
+            "is a sample store of version 2, but version 1 is required; run 'pyrobust",
+        ),
+        ({"count": 6}, r"manifest\.json lists 6 images, but its shards have 5"),
     ],
 )
 def test_another_manifest_is_refused(tmp_path, change, message):

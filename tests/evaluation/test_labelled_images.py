@@ -43,17 +43,33 @@ def test_equal_images_have_one_hash_and_others_another() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES * 255, LABELS, r"pixels range from .* to 25.*, expected \[0, 1\]: divide"),
+        (
+            IMAGES * 255,
+            LABELS,
+            r"pixels range from 0\.3152 to 255, but must be in \[0, 1\]; divide 0\.\.255",
+        ),
         (IMAGES - 0.5, LABELS, r"pixels range from -0\.\d+ to"),
         (IMAGES.where(IMAGES > 0.1, torch.nan), LABELS, "pixels range from nan to nan"),
-        (IMAGES.long(), LABELS, "images are torch.int64, expected floating-point pixels"),
+        (
+            IMAGES.long(),
+            LABELS,
+            r"images are torch\.int64; expected floating-point pixels in \[0, 1\] or uint8",
+        ),
         (IMAGES[0], LABELS, r"have shape \(3, 4, 6\), expected \(N, C, H, W\)"),
         (IMAGES[:0], LABELS[:0], r"have shape \(0, 3, 4, 6\)"),
-        (torch.rand(5, 32, 32, 3), LABELS, r"looks like \(N, H, W, C\): permute them"),
-        (IMAGES, LABELS.float(), "labels are torch.float32, expected integers"),
-        (IMAGES, LABELS[:4], r"labels have shape \(4,\), expected \(5,\)"),
-        (IMAGES, LABELS - 1, "row 0 of the labels is -1"),
-        (IMAGES, LABELS + 1, "row 2 of the labels is 3, expected 0 to 2"),
+        (
+            torch.rand(5, 32, 32, 3),
+            LABELS,
+            r"images have shape \(5, 32, 32, 3\), which looks like \(N, H, W, C\); permute",
+        ),
+        (
+            IMAGES,
+            LABELS.float(),
+            r"labels are torch\.float32; expected integers, the class of each image",
+        ),
+        (IMAGES, LABELS[:4], r"labels have shape \(4,\); expected \(5,\), one per image"),
+        (IMAGES, LABELS - 1, "label -1 in row 0 of the labels is out of range; expected 0 to 2"),
+        (IMAGES, LABELS + 1, "label 3 in row 2 of the labels is out of range; expected 0 to 2"),
     ],
 )
 def test_what_is_no_image_or_label_is_refused(

@@ -125,11 +125,20 @@ def fails(error: Exception) -> Callable[[Tensor, Tensor], Any]:
         ),
         (fails(TypeError("an argument\nis missing")), "with TypeError: is missing"),
         (fails(NotImplementedError()), "with NotImplementedError"),
-        (lambda logits, x: None, "an output of a NoneType, but the data set has 4 classes"),
-        (lambda logits, x: logits.argmax(1), r"shape \(3,\), .* expected floating-point logits"),
+        (
+            lambda logits, x: None,
+            "it returns a NoneType for 3 images, but the data set has 4 classes; expected",
+        ),
+        (
+            lambda logits, x: logits.argmax(1),
+            r"it returns shape \(3,\) for 3 images, but the data set has 4 classes; expected",
+        ),
         (lambda logits, x: logits.argsort(1), r"expected floating-point logits of shape \(3, 4\)"),
         (lambda logits, x: (logits, logits + 1), "several tensors .* that may be logits"),
-        (lambda logits, x: {"logits": logits[:, :2]}, r"shape \(3, 2\), but the data set has 4"),
+        (
+            lambda logits, x: {"logits": logits[:, :2]},
+            r"it returns shape \(3, 2\) for 3 images, but the data set has 4 classes",
+        ),
     ],
 )
 def test_a_network_without_logits_is_one_sentence(

@@ -65,15 +65,21 @@ def test_normalisation_is_applied(module: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "elsewhere:tiny", "weights": None}, "has no weights: name their file"),
-        ({"model": "elsewhere:absent"}, "names no constructor"),
-        ({"model": "nowhere:tiny"}, "names no constructor"),
+        (
+            {"model": "elsewhere:tiny", "weights": None},
+            "elsewhere:tiny has no trained weights; give them with --weights FILE",
+        ),
+        ({"model": "elsewhere:absent"}, "is not a constructor"),
+        ({"model": "nowhere:tiny"}, "is not a constructor"),
         ({"model": "weights.pt"}, "is neither a WideResNet nor a pre-activation ResNet"),
-        ({"model": "page.pt"}, "no web page in its place"),
+        (
+            {"model": "page.pt"},
+            r"page\.pt cannot be read as a checkpoint without running its code \(Weights",
+        ),
         ({"model": "absent.pt"}, "absent.pt is missing"),
         ({"mean": (0.5,), "std": ()}, "mean is given without std"),
-        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "do not fit images of 1 channels"),
-        ({"mean": (0.5,), "std": (0.0,)}, "do not fit images of 1 channels"),
+        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "do not match images with 1 channels"),
+        ({"mean": (0.5,), "std": (0.0,)}, "do not match images with 1 channels"),
     ],
 )
 def test_bad_sources_are_one_sentence(
@@ -92,7 +98,9 @@ def test_networks_for_other_images_or_classes_are_refused(module: Path) -> None:
         UserError, match=r"fails on 3 images of shape \(1, 5, 5\) with RuntimeError"
     ):
         open_model(source, torch.zeros(1, 1, 5, 5), 4, "small")
-    with pytest.raises(UserError, match=r"output of shape \(3, 4\), but the data set has 7"):
+    with pytest.raises(
+        UserError, match=r"scripted\.pt returns shape \(3, 4\) for 3 images, but the data set has 7"
+    ):
         open_model(source, IMAGE, 7, "small")
 
 
@@ -194,7 +202,10 @@ def test_published_checkpoints_are_taken_as_they_are(kind: str, tmp_path: Path) 
 
 def test_a_published_checkpoint_without_normalisation_asks_for_it(tmp_path: Path) -> None:
     torch.save(build_model(SPEC).state_dict(), tmp_path / "published.pt")
-    with pytest.raises(UserError, match=r"does not state how .*'flowers': .* --mean and --std"):
+    with pytest.raises(
+        UserError,
+        match=r"published\.pt does not include its normalisation, and no published one is",
+    ):
         open_model(ModelSource(str(tmp_path / "published.pt")), PIXELS[:1], 10, "flowers")
 
 

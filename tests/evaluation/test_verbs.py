@@ -158,7 +158,10 @@ def test_samples_of_another_data_set_are_refused(
 ) -> None:
     store_samples(tmp_path / "samples", digits, tuple("abcdefghij"))
     given = ["--samples", str(tmp_path / "samples"), "--output", str(tmp_path / "out")]
-    with pytest.raises(UserError, match=r"class_names of .* expected samples of a generator"):
+    with pytest.raises(
+        UserError,
+        match=r"class_names of .*samples is \('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'",
+    ):
         CliRunner().invoke(app, ["evaluate", *options, *ATTACK, *given], catch_exceptions=False)
 
 

@@ -189,10 +189,16 @@ def test_initial_weights_are_those_of_the_seed_and_cut_at_two_deviations() -> No
     [
         ({"architecture": "wrn-11-1"}, "depth 10, 16, 22, 28"),
         ({"architecture": "vgg-16"}, "expected wrn-DEPTH-WIDTH"),
-        ({"activation": "gelu"}, "expected silu or relu"),
-        ({"num_classes": 1}, "expected at least 2"),
-        ({"mean": (0.5,)}, "one number a channel"),
-        ({"std": (0.5, 0.5, 0.0)}, "expected numbers above 0"),
+        ({"activation": "gelu"}, "unknown activation 'gelu'; choose one of: silu, relu"),
+        ({"num_classes": 1}, "num_classes is 1; at least 2 are required"),
+        (
+            {"mean": (0.5,)},
+            r"mean \(0\.5,\) and std \(0\.2471, 0\.2435, 0\.2616\) do not match images with 3",
+        ),
+        (
+            {"std": (0.5, 0.5, 0.0)},
+            r"mean \(0\.4914, 0\.4822, 0\.4465\) and std \(0\.5, 0\.5, 0\.0\) do not match",
+        ),
     ],
 )
 def test_a_specification_that_no_model_has_is_refused(

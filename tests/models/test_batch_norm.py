@@ -121,7 +121,10 @@ def test_evaluation_normalises_by_the_running_statistics(
 
 def test_one_value_a_channel_has_no_statistics() -> None:
     layer = BatchNorm(3)
-    with pytest.raises(UserError, match="batch norm gets one value a channel, of 1 image at 1×1"):
+    with pytest.raises(
+        UserError,
+        match="batch norm has one value per channel, from 1 image at 1×1 positions, and cannot",
+    ):
         layer(torch.rand(1, 3, 1, 1))
     layer.virtual_batch = 2
     with pytest.raises(UserError, match="larger batch_size, fewer processes or larger images"):

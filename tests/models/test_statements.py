@@ -39,10 +39,16 @@ def test_a_model_comes_back_from_the_published_format_as_it_was(
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        (Statements(mean=(0.4,), std=(0.25,)), "states the normalisation .* the user states"),
-        (Statements(dataset="cifar10"), "states the normalisation .* the user states"),
-        (Statements(activation="silu"), "states the activation relu, but the user states silu"),
-        (Statements(image_size=(32, 32)), r"states the image size \(8, 8\), but the user"),
+        (Statements(mean=(0.4,), std=(0.25,)), "the normalisation is .* according to the user"),
+        (Statements(dataset="cifar10"), "the normalisation is .* according to the user"),
+        (
+            Statements(activation="silu"),
+            "the activation is relu .*, but silu according to the user",
+        ),
+        (
+            Statements(image_size=(32, 32)),
+            r"the image size is \(8, 8\) .*, but \(32, 32\) according to the user",
+        ),
         (Statements(mean=(0.5,)), "mean is given without std"),
         (Statements(dataset="mnist"), "no published normalisation is known for 'mnist'"),
     ],
@@ -65,7 +71,10 @@ def test_a_second_statement_must_agree(
 def test_a_published_name_states_the_model(tmp_path: Path) -> None:
     path = tmp_path / f"{next(iter(PUBLISHED))}.pt"
     torch.save(build_model(SPEC).state_dict(), path)
-    with pytest.raises(UserError, match="states the architecture wrn-10-1, but the publisher of"):
+    with pytest.raises(
+        UserError,
+        match=r"the architecture is wrn-10-1 .*, but wrn-28-10 according to the publisher of",
+    ):
         load_classifier(path, Statements())
 
 
@@ -89,7 +98,7 @@ def test_one_number_is_for_all_channels() -> None:
 
 def test_rounding_is_no_other_statement() -> None:
     assert agreed("x", {"a": (0.1, 0.2), "b": None, "c": (0.1000001, 0.2)}) == (0.1, 0.2)
-    with pytest.raises(UserError, match="a states the x 1, but c states 2"):
+    with pytest.raises(UserError, match="the x is 1 according to a, but 2 according to c"):
         agreed("x", {"a": 1, "b": None, "c": 2})
 
 
@@ -146,13 +155,22 @@ def test_weights_are_found_behind_any_prefix(wrapping: str, tmp_path: Path) -> N
 
 
 REFUSED: dict[str, tuple[object, str]] = {
-    "nothing": ({}, r"holds no state dict \(found a dictionary of \[\]\)"),
-    "an empty one": ({"state_dict": {}}, r"holds no state dict .*\['state_dict'\]"),
-    "a number": (3, r"holds no state dict \(found int\)"),
-    "a tensor": (torch.zeros(3), r"holds no state dict \(found Tensor\)"),
+    "nothing": ({}, r"weights\.pt contains no state dict \(found a dictionary of \[\]\); save"),
+    "an empty one": (
+        {"state_dict": {}},
+        r"weights\.pt contains no state dict \(found a dictionary of",
+    ),
+    "a number": (3, r"weights\.pt contains no state dict \(found int\); save tensors by name with"),
+    "a tensor": (
+        torch.zeros(3),
+        r"weights\.pt contains no state dict \(found Tensor\); save tensors by name",
+    ),
     "whole numbers as keys": ({0: torch.zeros(2), 1: torch.zeros(2)}, "missing: 0.weight"),
     "mixed keys": ({0: torch.zeros(2), "a": torch.zeros(2)}, "missing: 0.weight"),
-    "one key twice": ({0: torch.zeros(2), "0": torch.zeros(2)}, "two tensors by the name 0"),
+    "one key twice": (
+        {0: torch.zeros(2), "0": torch.zeros(2)},
+        r"weights\.pt contains two tensors named 0; expected a state dict",
+    ),
     "two networks": (
         {"model": STATE, "ema": OTHER},
         "several networks, under 'model/' and 'ema/'",
@@ -175,7 +193,10 @@ def test_a_dictionary_that_holds_itself_ends(tmp_path: Path) -> None:
     endless: dict[str, object] = {}
     endless["self"] = endless
     torch.save(endless, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="holds no state dict"):
+    with pytest.raises(
+        UserError,
+        match=r"weights\.pt contains no state dict \(found a dictionary of \['self'\]\); save",
+    ):
         read_checkpoint(tmp_path / "weights.pt")
 
 
@@ -202,7 +223,7 @@ def test_a_normalisation_beside_the_weights_is_found(place: str, tmp_path: Path)
     torch.save({**buffers, **prefixed(model.state_dict(), key)}, tmp_path / "weights.pt")
     spec = load_classifier(tmp_path / "weights.pt", Statements())[1]
     assert spec.normalization == ((0.4,) * 3, (0.2,) * 3)
-    with pytest.raises(UserError, match=re.escape("the weights in") + ".*the user states"):
+    with pytest.raises(UserError, match=re.escape("the weights in") + ".*according to the user"):
         load_classifier(tmp_path / "weights.pt", Statements(mean=(0.5,), std=(0.5,)))
 
 
