@@ -81,8 +81,13 @@ class TrainedGenerator(BlockGenerator):
     ) -> None:
         super().__init__(spec, sha256)
         self.weights = weights
-        self.facts = dict(facts or {})
+        self.facts = dict(facts or self.network_facts(spec))
         self._network: nn.Module | None = None
+
+    @classmethod
+    def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
+        """Return what the network needs to be built again, beside the settings."""
+        return {}
 
     @classmethod
     @abstractmethod

@@ -7,7 +7,7 @@ Its weights may also come from a folder of `diffusers` (`path`), such as a copy 
 google/ddpm-cifar10-32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -211,16 +211,10 @@ class DdpmGenerator(DiffusionGenerator):
 
     conditional = False
 
-    def __init__(
-        self,
-        spec: GeneratorSpec,
-        weights: Mapping[str, Tensor],
-        sha256: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        ours = {"unet": self.unet_config(spec), "scheduler": NoiseSchedule.linear().to_config()}
-        super().__init__(spec, weights, sha256, facts or ours)
-        self._schedule = NoiseSchedule.from_config(self.facts["scheduler"])
+    @classmethod
+    def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
+        """Return the configuration of the U-Net, and the noise schedule."""
+        return {**super().network_facts(spec), "scheduler": NoiseSchedule.linear().to_config()}
 
     @classmethod
     def training(cls, fit: Fit, network: nn.Module) -> DdpmTraining:
@@ -249,7 +243,8 @@ class DdpmGenerator(DiffusionGenerator):
 
     def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
         """Return the images by the sampler of the settings."""
-        settings, schedule, network = self.spec.settings, self._schedule, self.network
+        settings, network = self.spec.settings, self.network
+        schedule = NoiseSchedule.from_config(self.facts["scheduler"])
 
         def predict(x: Tensor, t: int) -> Tensor:
             prediction: Tensor = network(x, t).sample

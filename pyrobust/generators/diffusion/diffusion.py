@@ -4,7 +4,6 @@ A model adds its noise levels and loss (`losses`) and its sampler (`draw`).
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -63,14 +62,10 @@ class DiffusionGenerator(TrainedGenerator):
     It is the one of the preset unless the weights were published by others.
     """
 
-    def __init__(
-        self,
-        spec: GeneratorSpec,
-        weights: Mapping[str, Tensor],
-        sha256: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(spec, weights, sha256, facts or {"unet": self.unet_config(spec)})
+    @classmethod
+    def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
+        """Return the configuration of the U-Net."""
+        return {"unet": cls.unet_config(spec)}
 
     @classmethod
     def unet_config(cls, spec: GeneratorSpec) -> UnetConfig:

@@ -3,7 +3,7 @@
 Images are float32 in [-1, 1]; x = image + σ · normal noise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -140,17 +140,13 @@ class EdmGenerator(DiffusionGenerator):
     vectors that describe the augmentation.
     """
 
-    def __init__(
-        self,
-        spec: GeneratorSpec,
-        weights: Mapping[str, Tensor],
-        sha256: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        ours: dict[str, Any] = {"unet": self.unet_config(spec)}
-        if spec.settings.augment_probability:
-            ours[_AUGMENT_LABELS] = NUM_LABELS
-        super().__init__(spec, weights, sha256, facts or ours)
+    @classmethod
+    def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
+        """Return the configuration of the U-Net, and the length of the augmentation's labels."""
+        facts = super().network_facts(spec)
+        return (
+            {**facts, _AUGMENT_LABELS: NUM_LABELS} if spec.settings.augment_probability else facts
+        )
 
     @property
     def conditional(self) -> bool:  # type: ignore[override]
