@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
+
+from pyrobust.ops import choose_device
 
 # Real CIFAR-10 as Parquet, outside the project; tests that want it are skipped without it.
 TEST_DATA = Path(os.environ.get("PYROBUST_TEST_DATA", "../shared/data"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip GPU tests where there is no GPU, and say so."""
-    if torch.cuda.is_available():
+    """Skip GPU tests where there is no GPU that the core can use, and say so."""
+    if choose_device().type == "cuda":
         return
     for item in items:
         if item.get_closest_marker("gpu"):
