@@ -1,6 +1,6 @@
 """Claims: each `tiny` generator learns digits in minutes, and all trained ones beat the Gaussian.
 
-    snakemake --cores all results/digits_linf.json
+    snakemake --cores all results/digits_ddpm.json
     OMP_NUM_THREADS=1 python benchmarks/generators.py --output results/tiny_generators
 
 The first command makes the data set, the labeller and the features of the training images. The

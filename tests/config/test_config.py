@@ -52,7 +52,7 @@ def test_files_are_laid_over_one_another_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text("compared: [digits_l2]\nlabellers: {big: {epochs: 3}}")
     config = read_config([shipped, tmp_path / "one.yaml", tmp_path / "two.yaml"])
     assert config.experiments["digits_linf"].mixing_factor == 0.4
-    assert config.experiments["digits_linf"].num_samples == 10_000
+    assert config.experiments["digits_linf"].num_samples == 3200
     assert (config.compared, config.labellers["big"].epochs) == (("digits_l2",), 3)
 
 
@@ -75,7 +75,7 @@ def test_a_number_may_be_written_as_people_write_it(config: dict[str, Any], text
         ("experiments/digits_linf/baseline", "digits_linf", ["digits_linf", "itself"]),
         ("experiments/digits_linf/baseline", "digits_l2", ["norm is l2 instead of linf"]),
         ("experiments/digits_linf/baseline", "cifar10_linf", ["dataset is cifar10", "digits"]),
-        ("experiments/digits_linf/seeds", [0, 1, 2], ["number of seeds is 2 instead of 3"]),
+        ("experiments/digits_linf/seeds", [0, 1, 2], ["number of seeds is 4 instead of 3"]),
         ("experiments/digits_linf/test_runs", "chosen", ["test_runs is all instead of chosen"]),
         ("experiments/digits_linf/evaluation", "aa_mt", ["apgd_ce_steps of the evaluation is 20"]),
         ("features_while_labelling", {"nobody": "labeller"}, ["features_while", "'nobody: lab"]),

@@ -9,6 +9,7 @@ from pyrobust.config.base import parse_settings
 from pyrobust.config.experiment import Config, parse_config, read_config
 from pyrobust.config.sweeps import Sweeps, read_sweep, resolve_targets
 from pyrobust.errors import UserError
+from pyrobust.reporting.effects import MIN_RUNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,7 +205,7 @@ def shipped() -> dict[str, Any]:
 
 
 def test_every_target_of_the_paper_has_a_smoke_twin(shipped: dict[str, Any]) -> None:
-    targets = {name for name in shipped["targets"] if not name.endswith("_smoke")}
+    targets = {name for name in shipped["targets"] if not name.endswith(("_smoke", "_small"))}
     assert {f"table{n}" for n in range(1, 6)} < targets
     assert {f"{name}_smoke" for name in targets} <= set(shipped["targets"])
 
@@ -220,3 +221,14 @@ def test_every_sweep_is_used_and_every_point_can_be_trained(shipped: dict[str, A
 def plain(experiments: dict[str, Any]) -> dict[str, Any]:
     """Return experiments whose generator is no mixture: only sweeps may name one."""
     return {name: {**values, "generator": "gaussian"} for name, values in experiments.items()}
+
+
+@pytest.mark.parametrize("name", ["digits_linf", "digits_linf_gaussian"])
+def test_the_demo_has_runs_enough_for_an_effect(name: str, shipped: dict[str, Any]) -> None:
+    experiment = shipped["experiments"][name]
+    baseline = shipped["experiments"][experiment["baseline"]]
+    assert baseline["mixing_factor"] == 1 > experiment["mixing_factor"]
+    assert experiment["seeds"] == baseline["seeds"]
+    assert len(experiment["seeds"]) > MIN_RUNS
+    assert experiment["test_runs"] == baseline["test_runs"] == "all"
+    assert {name, experiment["baseline"]} <= set(shipped["compared"])

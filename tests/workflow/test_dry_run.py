@@ -78,14 +78,14 @@ def test_features_are_kept_while_labelling_where_that_is_asked_for_only(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
-    overlay.write_text("features_while_labelling: {gaussian_small: small}")
+    overlay.write_text("features_while_labelling: {edm_demo: small}")
     records = ("results/digits_linf.json", "results/digits_ddpm.json")
     run = run_snakemake("--dry-run", *records, "--configfile", str(overlay))
     counts = job_counts(run.stdout)
     parts = counts["label_and_extract_part"]
     assert counts["label_part"] + parts == counts["sample_part"], run.stdout
-    known = re.findall(r"samples/digits/(\w+)/features/digits/(\d+)/features.json", run.stdout)
-    assert {generator for generator, _ in known} == {"gaussian_small"}
+    known = re.findall(r"samples/digits_few/(\w+)/features/digits/(\d+)/features.json", run.stdout)
+    assert {generator for generator, _ in known} == {"edm_demo"}
     assert len({part for _, part in known}) == parts > 0
 
 
