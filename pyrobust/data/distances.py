@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, read_index
+from pyrobust.data.shards import Column, ShardReader, described_by, read_index
 
 DISTANCES = "distances.json"
 FORMAT = "pyrobust-distances"
@@ -72,7 +72,9 @@ class DistanceStore:
         Raises:
             UserError: distances.json is missing, of another version, or a file is damaged.
         """
-        return cls(path, read_index(path / DISTANCES, FORMAT, VERSION, MADE_BY, "distances"))
+        index = path / DISTANCES
+        with described_by(index, MADE_BY):
+            return cls(path, read_index(index, FORMAT, VERSION, MADE_BY, "distances"))
 
     def distances(self) -> np.ndarray:
         """Return the distance of each sample to the nearest training image, (N,) float32.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, read_index
+from pyrobust.data.shards import Column, ShardReader, described_by, read_index
 from pyrobust.errors import UserError
 
 FEATURES = "features.json"
@@ -134,7 +134,9 @@ class FeatureSet:
         Raises:
             UserError: `features.json` is missing, of another version, or a file is damaged.
         """
-        return cls(path, read_index(path / FEATURES, FORMAT, VERSION, _MADE_BY, "features"))
+        index = path / FEATURES
+        with described_by(index, _MADE_BY):
+            return cls(path, read_index(index, FORMAT, VERSION, _MADE_BY, "features"))
 
     def features(self, rows: np.ndarray) -> np.ndarray:
         """Return the features at `rows`, (len(rows), dimensions) float32."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, read_index
+from pyrobust.data.shards import Column, ShardReader, described_by, read_index
 from pyrobust.data.store import check_labels
 
 # Images of a class that tell enough.
@@ -114,7 +114,9 @@ class LabelStore:
         Raises:
             UserError: labels.json is missing, of another version, or a file is damaged.
         """
-        return cls(path, read_index(path / LABELS, FORMAT, VERSION, MADE_BY, "pseudo-labels"))
+        index = path / LABELS
+        with described_by(index, MADE_BY):
+            return cls(path, read_index(index, FORMAT, VERSION, MADE_BY, "pseudo-labels"))
 
     def labels(self) -> np.ndarray:
         """Return the labels, (N,) int64."""

@@ -147,7 +147,7 @@ def _header(path: Path, name: str, file: IO[bytes], size: int) -> tuple[tuple[in
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever NumPy's parser or zlib raise on other bytes
         raise UserError(
             f"'{name}' in {path} is not an array ({error}); download the file again"
         ) from error

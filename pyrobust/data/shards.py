@@ -6,6 +6,7 @@ however many there are.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -37,6 +38,21 @@ class Column:
 def shard_path(folder: Path, column: str, shard: int) -> Path:
     """Return the file of one column of one shard."""
     return folder / f"{column}-{shard:05}.npy"
+
+
+@contextmanager
+def described_by(index: Path, made_by: str) -> Iterator[None]:
+    """Refuse an index whose values are missing or of another type, as far as the block reads it.
+
+    Raises:
+        UserError: names the index and the command that writes it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"{index} is damaged ({error!r}); run '{made_by}' again to rewrite it"
+        ) from error
 
 
 def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> dict[str, Any]:
@@ -79,7 +95,7 @@ class ShardReader:
     ) -> None:
         self._folder = folder
         self._columns = dict(columns)
-        self._shards = list(shards)
+        self._shards = [{name: shard[name] for name in ("count", *columns)} for shard in shards]
         self._made_by = made_by
         self._intact: set[tuple[str, int]] = set()
         # Global index of the first row of each shard, and the count of all rows at the end.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader
+from pyrobust.data.shards import Column, ShardReader, described_by
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, sha256_of
 
@@ -136,15 +136,17 @@ class SampleStore:
         """
         path = Path(path)
         manifest_path = path / MANIFEST
-        manifest = read_json(manifest_path, "pyrobust dataset, sample or select")
+        made_by = "pyrobust dataset, sample or select"
+        manifest = read_json(manifest_path, made_by)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise UserError(f"{manifest_path} is not the manifest of a sample store")
-        if manifest["version"] != VERSION:
+        if (version := manifest.get("version")) != VERSION:
             raise UserError(
-                f"{path} is a sample store of version {manifest['version']}, but version "
-                f"{VERSION} is required; run '{manifest['made_by']}' again to rewrite it"
+                f"{path} is a sample store of version {version}, but version {VERSION} is "
+                f"required; run '{manifest.get('made_by', made_by)}' again to rewrite it"
             )
-        store = cls(path, manifest)
+        with described_by(manifest_path, made_by):
+            store = cls(path, manifest)
         if store._rows.count != store.count:
             raise UserError(
                 f"{manifest_path} lists {store.count} images, but its shards have "
