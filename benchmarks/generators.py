@@ -100,7 +100,6 @@ def main() -> None:
     test = Dataset.open(options.project / "resources/datasets/digits").test
     facts = {
         "machine": f"{device_name(str(DEVICE))}, torch {torch.__version__}",
-        "threads": torch.get_num_threads(),
         "extractor": distance.description,
         "num_samples": options.num_samples,
         "num_original": distance.num_original,

@@ -107,10 +107,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "decoder_blocks": "1x1,4m1,4x2,8m4,8x5,16m8,16x10,32m16,32x21",
         },
         "tiny": {
-            "training_steps": 1500,
-            "learning_rate": 2e-3,
-            "averaging_decay": 0.99,
-            "width": 48,
+            "training_steps": 3000,
+            "batch_size": 64,
+            "learning_rate": 3e-3,
+            "averaging_decay": 0.995,
+            "width": 64,
             "latent_size": 8,
             "mixtures": 3,
             "encoder_blocks": "8x2,8d2,4x1,4d4,1x1",
@@ -144,17 +145,9 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-# What no preset turns on, by type, beside what `paper` lists.
-_MEASURED = ("keep_best", "fid_features", "fid_measures", "fid_samples")
-OPTIONAL: dict[str, tuple[str, ...]] = {
-    "gaussian": (),
-    "imported": (),
-    "ddpm": _MEASURED,
-    "edm": ("augment_probability", *_MEASURED),
-    "biggan": _MEASURED,
-    "vdvae": _MEASURED,
-    "stylegan2": _MEASURED,
-}
+# What no preset turns on: of all trained types, and of some beside it.
+MEASURED = ("keep_best", "fid_features", "fid_measures", "fid_samples")
+OPTIONAL: dict[str, tuple[str, ...]] = {"edm": ("augment_probability",)}
 
 # What `keep_best` brings along.
 KEEP_BEST = {"fid_measures": 25, "fid_samples": 10_000}

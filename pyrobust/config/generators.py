@@ -13,7 +13,7 @@ from pyrobust.config.fields import (
     PositiveInt,
     Share,
 )
-from pyrobust.config.generator_presets import KEEP_BEST, OPTIONAL, PRESETS
+from pyrobust.config.generator_presets import KEEP_BEST, MEASURED, OPTIONAL, PRESETS
 
 GeneratorType = Literal["gaussian", "imported", "ddpm", "edm", "biggan", "vdvae", "stylegan2"]
 
@@ -27,6 +27,11 @@ _ANCESTRAL_STEPS = 1000
 
 # Types whose images do not come from a network.
 _NOT_TRAINED = ("gaussian", "imported")
+
+
+def optional_settings(kind: str) -> tuple[str, ...]:
+    """Return the settings that a type has and that none of its presets turns on."""
+    return OPTIONAL.get(kind, ()) + (() if kind in _NOT_TRAINED else MEASURED)
 
 
 def _of_preset(description: str) -> Any:
@@ -175,10 +180,10 @@ class GeneratorSettings(Settings):
                 f"{_ANCESTRAL_STEPS}; use sampler ddim or dpm_solver"
             )
         for key, field in type(self).model_fields.items():
-            own = ", ".join([*presets["paper"], *OPTIONAL[self.type]])
-            is_foreign = field.default_factory is not None and key not in own.split(", ")
+            own = [*presets["paper"], *optional_settings(self.type)]
+            is_foreign = field.default_factory is not None and key not in own
             if is_foreign and getattr(self, key) is not None:
-                choose = f"choose one of: {own}" if own else "remove it"
+                choose = f"choose one of: {', '.join(own)}" if own else "remove it"
                 raise ValueError(f"type {self.type} has no setting '{key}'; {choose}")
         given = [key for key in ("fid_features", *KEEP_BEST) if getattr(self, key) is not None]
         if self.keep_best is None and given:

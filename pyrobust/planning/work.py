@@ -41,7 +41,7 @@ GENERATORS = {
     ("edm", "paper"): GeneratorWork(12.1e9, 3, 35_751_427),
     ("edm", "tiny"): GeneratorWork(15.8e6, 3, 285_793),
     ("vdvae", "paper"): GeneratorWork(25.2e9, 6, 39_145_700),
-    ("vdvae", "tiny"): GeneratorWork(4.71e6, 6, 104_645),
+    ("vdvae", "tiny"): GeneratorWork(8.20e6, 6, 180_281),
     ("biggan", "paper"): GeneratorWork(3.39e9, 34, 4_304_387, 4_207_361),
     ("biggan", "tiny"): GeneratorWork(2.46e6, 22, 38_081, 65_473),
     ("stylegan2", "paper"): GeneratorWork(8.04e9, 14, 20_215_315, 23_089_664),

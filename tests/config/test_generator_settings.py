@@ -3,8 +3,8 @@
 import pytest
 
 from pyrobust.config import parse_settings
-from pyrobust.config.generator_presets import OPTIONAL, PRESETS
-from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generators import GeneratorSettings, optional_settings
 from pyrobust.errors import UserError
 
 
@@ -60,7 +60,7 @@ def test_settings_that_need_others_say_so(values: dict[str, object], words: str)
 @pytest.mark.parametrize("kind", sorted(set(PRESETS) - {"gaussian", "imported"}))
 def test_what_no_preset_turns_on_is_absent_and_can_be_given(kind: str) -> None:
     written = parse_settings(GeneratorSettings, {"type": kind}).model_dump(mode="json")
-    assert not set(OPTIONAL[kind]) & set(written)
+    assert not set(optional_settings(kind)) & set(written)
     given = {"type": kind, "keep_best": "fid", "fid_features": "labeller.json"}
     settings = parse_settings(GeneratorSettings, given)
     assert (settings.fid_measures, settings.fid_samples) == (25, 10_000)
