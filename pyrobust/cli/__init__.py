@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from pyrobust.cli import analyse, convert, data, demo, evaluate, generate, report, train
+from pyrobust.cli import analyse, convert, data, demo, evaluate, generate, publish, report, train
 from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError
 from pyrobust.workflow.attempts import append_output, note_end
 
@@ -50,6 +50,7 @@ app.command("augment")(analyse.augment)
 app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)
 app.command("robustbench")(evaluate.robustbench)
+app.command("publish")(publish.publish)
 
 app.command("report")(report.report)
 app.command("compare")(report.compare)

@@ -134,7 +134,7 @@ def test_a_killed_call_resumes_from_its_folder(
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"mean": 0.5}, "std"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_a_mistake_is_one_sentence(
     changed: dict[str, object], message: str, classified: Classified

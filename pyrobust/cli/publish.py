@@ -1,0 +1,46 @@
+"""Verb `publish`: a model and its evaluation as a folder for the Hugging Face Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrobust.files import exclusive
+
+
+def publish(
+    model: Annotated[Path, typer.Option(help="A .safetensors file of 'pyrobust train'.")],
+    evaluation: Annotated[
+        Path, typer.Option(help="Folder that 'pyrobust evaluate' wrote about this file.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    name: Annotated[str, typer.Option(help="Title of the model card.")],
+    license_name: Annotated[
+        str | None,
+        typer.Option("--license", help="Licence as the Hub spells it, such as apache-2.0."),
+    ] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="training.json of 'pyrobust train', for its settings.")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/REPOSITORY", help="Upload the folder there, too.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+) -> None:
+    """Write weights, configuration and a model card; load them by --model hf:FOLDER."""
+    from pyrobust.reporting.model_card import push_model_folder, write_model_folder
+
+    with exclusive(output):
+        write_model_folder(
+            model,
+            evaluation,
+            output,
+            name=name,
+            license_name=license_name,
+            training=training,
+        )
+    print(f"{output}: evaluate it by --model hf:{output}")
+    if push is not None:
+        print(push_model_folder(output, push, private))

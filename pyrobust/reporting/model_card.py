@@ -1,0 +1,135 @@
+"""A folder that the Hugging Face Hub shows as a model: weights, configuration, model card."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pyrobust import __version__
+from pyrobust.errors import UserError
+from pyrobust.evaluation.describe import RESULT, attack_words
+from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
+from pyrobust.models import load_model
+from pyrobust.reporting.accuracies import interval_of
+from pyrobust.reporting.departures import attack_departures
+from pyrobust.reporting.wording import norm_name
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+ROWS = "rows.parquet"
+
+
+def write_model_folder(
+    model: Path,
+    evaluation: Path,
+    output: Path,
+    *,
+    name: str,
+    license_name: str | None = None,
+    training: Path | None = None,
+) -> None:
+    """Write weights, `config.json`, the evaluation and a model card to `output`, the card last.
+
+    Args:
+        model: a `.safetensors` file of `pyrobust train` or `pyrobust convert`.
+        evaluation: folder that `pyrobust evaluate` wrote about this very file.
+        name: title of the card.
+        license_name: identifier of the licence as the Hub spells it, such as apache-2.0.
+        training: `training.json` of `pyrobust train`, for the settings of the training.
+
+    Raises:
+        UserError: a file is missing or damaged, or the evaluation is of other weights.
+    """
+    _, spec = load_model(model)
+    result = read_json(evaluation / RESULT, "pyrobust evaluate")
+    digest = sha256_of(model)
+    evaluated = result["subject"]["network"]["sha256"]
+    if digest not in evaluated:
+        raise UserError(
+            f"{evaluation} evaluated other weights (sha256 {', '.join(evaluated)}) than {model} "
+            f"(sha256 {digest}): evaluate this file, or name the one that was evaluated"
+        )
+    settings = read_json(training, "pyrobust train")["settings"] if training else None
+    card = _card(result, spec.to_json(), digest, name, license_name, settings)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / CARD).unlink(missing_ok=True)
+    for source, target in ((model, WEIGHTS), (evaluation / ROWS, ROWS)):
+        with atomic_path(output / target) as temporary:
+            shutil.copyfile(source, temporary)
+    write_json(output / RESULT, result)
+    write_json(
+        output / CONFIG,
+        {
+            "library_name": "pyrobust",
+            "pyrobust_version": __version__,
+            "weights_sha256": digest,
+            "spec": spec.to_json(),
+        },
+    )
+    write_text(output / CARD, card)
+
+
+def push_model_folder(folder: Path, repository: str, private: bool) -> str:
+    """Upload a folder that `write_model_folder` wrote, and return its address.
+
+    Raises:
+        UserError: the package huggingface_hub is missing, nobody is logged in, or the upload fails.
+    """
+    if not (folder / CARD).is_file():
+        raise UserError(f"{folder} has no {CARD}: 'pyrobust publish' writes it")
+    try:
+        hub: Any = import_module("huggingface_hub")
+        api = hub.HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
+    except ImportError as error:
+        raise UserError("--push needs the package huggingface_hub: pip install it") from error
+    except Exception as error:  # of the package, its network and its server
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"cannot upload to {repository} ({reason}): log in with 'hf auth login', check the "
+            "name and the network connection"
+        ) from error
+
+
+def _card(
+    result: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    digest: str,
+    name: str,
+    license_name: str | None,
+    training: Mapping[str, Any] | None,
+) -> str:
+    count = result["num_images"]
+    accuracies = {"clean": result["clean_accuracy"], "robust": result["worst"]}
+    environment = Environment(
+        loader=PackageLoader("pyrobust.reporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # YAML reads JSON strings, whatever stands in them.
+    environment.filters["quoted"] = json.dumps
+    is_aa_mt = result["settings"].get("attack", "aa_mt") == "aa_mt"
+    card: str = environment.get_template("model_card.md.j2").render(
+        name=name,
+        license=license_name,
+        result=result,
+        spec=spec,
+        digest=digest,
+        attack=attack_words(result),
+        norm=norm_name(result["norm"]),
+        accuracies={
+            key: (100 * value, [100 * bound for bound in interval_of(value, count)])
+            for key, value in accuracies.items()
+        },
+        departures=attack_departures(result["settings"], count, count) if is_aa_mt else [],
+        failed=[check for check in result["checks"] if not check["passed"]],
+        training=training,
+        version=__version__,
+    )
+    return card

@@ -1,0 +1,113 @@
+"""A published folder is loaded back as the same model, and its card says what was measured."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import pyrobust
+from pyrobust.cli import app
+from pyrobust.models import ModelSpec, build_model, save_model
+from pyrobust.reporting.model_card import push_model_folder
+
+SPEC = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.3,), (0.4,))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model, another one, and an evaluation of the first."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("model", "other"):
+        save_model(folder / f"{name}.safetensors", build_model(SPEC), SPEC)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(6, 1, 8, 8, generator=generator)
+    pyrobust.evaluate(
+        folder / "model.safetensors",
+        images,
+        torch.arange(6),
+        norm="linf",
+        epsilon="8/255",
+        attack="pgd40",
+        output=folder / "evaluation",
+    )
+    return folder
+
+
+def publish(folder: Path, output: Path, model: str = "model") -> Any:
+    """Run the verb."""
+    arguments = {
+        "--model": folder / f"{model}.safetensors",
+        "--evaluation": folder / "evaluation",
+        "--output": output,
+        "--name": 'A "robust" model',
+        "--license": "apache-2.0",
+    }
+    words = [str(word) for pair in arguments.items() for word in pair]
+    app(["publish", *words], standalone_mode=False)
+
+
+def test_the_folder_is_loaded_back_and_the_card_is_read(trained: Path, tmp_path: Path) -> None:
+    publish(trained, tmp_path / "out")
+    images = torch.rand(2, 1, 8, 8)
+    loaded, original = (
+        pyrobust.load(name, (1, 8, 8))
+        for name in (f"hf:{tmp_path / 'out'}", str(trained / "model.safetensors"))
+    )
+    with torch.no_grad():
+        assert torch.equal(loaded(images), original(images))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    _, head, body = card.split("---\n", 2)
+    facts = yaml.safe_load(head)
+    assert facts["license"] == "apache-2.0"
+    metrics = facts["model-index"][0]["results"][0]["metrics"]
+    summary = pyrobust.EvaluationResult.load(trained / "evaluation").summary
+    assert metrics[0]["value"] == pytest.approx(100 * summary["clean_accuracy"], abs=0.01)
+    assert metrics[1]["value"] == pytest.approx(100 * summary["worst"], abs=0.01)
+    assert "PGD-40" in body
+    assert "95% interval" in body
+
+
+def test_an_evaluation_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(pyrobust.UserError, match="evaluated other weights"):
+        publish(trained, tmp_path / "out", model="other")
+    assert not (tmp_path / "out" / "README.md").exists()
+
+
+def test_a_push_goes_to_the_repository(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(trained, tmp_path / "out")
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            calls.append((name, options))
+
+        def upload_folder(self, **options: Any) -> str:
+            calls.append(("upload", options))
+            return "address"
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
+    assert push_model_folder(tmp_path / "out", "me/robust", private=True) == "address"
+    assert calls == [
+        ("me/robust", {"private": True, "exist_ok": True}),
+        ("upload", {"repo_id": "me/robust", "folder_path": str(tmp_path / "out")}),
+    ]
+
+
+def test_a_push_that_fails_is_one_sentence(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(trained, tmp_path / "out")
+
+    class Api:
+        def create_repo(self, name: str, **options: Any) -> None:
+            raise PermissionError("401 Unauthorized")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=Api))
+    with pytest.raises(pyrobust.UserError, match=r"cannot upload to me/robust \(401"):
+        push_model_folder(tmp_path / "out", "me/robust", private=False)
