@@ -59,6 +59,9 @@ app.command("target")(report.target)
 # How torch, cuBLAS, faiss and C++ report a lack of memory, beside Python's MemoryError.
 _NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
 
+# How torch and CUDA's libraries say so about the memory of a GPU, which mem_mb does not raise.
+_NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")
+
 # A full, guarded or failing disk, and too many open files.
 _NO_FILE = {
     errno.ENOSPC,
@@ -144,6 +147,12 @@ def sentence_of(error: Exception) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
         reason = text.splitlines()[0] if text else "no reason given"
+        if any(sign in text for sign in _NO_GPU_MEMORY):
+            return (
+                f"the GPU is out of memory ({reason}): use one with more memory, or a smaller batch "
+                "(a training also takes --processes over several GPUs and a lower --resident-mb); "
+                "the same command resumes"
+            )
         return (
             f"out of memory ({reason}): run the same command with more free memory (on a cluster, "
             "a higher mem_mb) and it resumes"

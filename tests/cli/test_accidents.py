@@ -111,8 +111,11 @@ main()
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (MemoryError(), "out of memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), "allocate 2 GiB)"),
+        (MemoryError(), "a higher mem_mb"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
+            "the GPU is out of memory (CUDA out of memory. Tried to allocate 2 GiB): use one with",
+        ),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory"),
         (OSError(28, "No space left on device", "a/log.jsonl"), "'a/log.jsonl'; fix that"),
         (RuntimeError("shapes do not fit"), None),
