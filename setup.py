@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -82,13 +83,12 @@ def find_toolkit() -> tuple[Path | None, str]:
     CUDA_HOME goes first, then this environment's packages, then the system. Compiler and torch
     must share the major version of CUDA.
     """
-    version = f"torch {torch.__version__}"
     if torch.version.cuda is None:
-        return None, f"{version} has no CUDA"
+        return None, f"torch {torch.__version__} has no CUDA"
     major = torch.version.cuda.split(".")[0]
     named = os.environ.get("CUDA_HOME")
     toolkit = Path(named) if named else environment_toolkit(major) or system_toolkit()
-    wanted = f"{version} needs nvcc {major}: pip install 'cuda-toolkit[nvcc,cccl]=={major}.*'"
+    wanted = wanted_compiler()
     if toolkit is None:
         return None, f"no CUDA compiler found; {wanted}"
     found = nvcc_version(toolkit)
@@ -97,6 +97,28 @@ def find_toolkit() -> tuple[Path | None, str]:
     if found.split(".")[0] != major:
         return None, f"nvcc in {toolkit} is {found}; {wanted}"
     return toolkit, ""
+
+
+def wanted_compiler() -> str:
+    """Return which compiler torch needs and how to install it; its parts must have one version."""
+    cuda = torch.version.cuda
+    parts = ("nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cuda-crt", "nvidia-cuda-cccl")
+    packages = " ".join(f"'{part}=={cuda}.*'" for part in parts)
+    return f"torch {torch.__version__} needs nvcc {cuda}: run pip install {packages}"
+
+
+def compiler_fault(toolkit: Path) -> str | None:
+    """Return what nvcc says about an empty kernel; None: it compiles one."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "empty.cu"
+        source.write_text("__global__ void empty() {}\n")
+        command = [toolkit / "bin/nvcc", "-std=c++20", "-c", source, "-o", source.with_suffix(".o")]
+        run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode == 0:
+        return None
+    lines = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line or "fatal" in line]
+    return (telling or lines or ["it says nothing"])[0].strip()
 
 
 def choose_toolkit() -> Path | None:
@@ -198,7 +220,8 @@ def main() -> None:
     if os.environ.get("PYROBUST_CORE", "1") != "1":
         setup(cmdclass={"build_py": BuildPackage})
         return
-    extension = core_extension(choose_toolkit())
+    toolkit = choose_toolkit()
+    extension = core_extension(toolkit)
     mark = MARK.read_text().split('"')[1]
     from torch.utils.cpp_extension import BuildExtension
 
@@ -214,7 +237,16 @@ def main() -> None:
                 # Objects are ninja's concern.
                 self.force = self.force or unfinished.exists() or not self.fits()
                 unfinished.touch()
-                super().run()
+                try:
+                    super().run()
+                except Exception as error:
+                    fault = compiler_fault(toolkit) if toolkit else None
+                    if fault is None:
+                        raise
+                    raise Refusal(
+                        f"the CUDA compiler in {toolkit} does not work ({fault}); "
+                        f"{wanted_compiler()}, or build without it: PYROBUST_CUDA=0"
+                    ) from error
                 unfinished.unlink()
 
         def fits(self) -> bool:

@@ -17,7 +17,8 @@ trap 'rm -rf "$copy"' EXIT
 python=$PWD/$environment/bin/python
 "$python" -m pip install --quiet "torch==$torch" numpy setuptools ninja
 cuda=$("$python" -c "import torch; print(torch.version.cuda)")
-"$python" -m pip install --quiet "cuda-toolkit[nvcc,cccl]==$cuda.*"
+"$python" -m pip install --quiet "nvidia-cuda-nvcc==$cuda.*" "nvidia-nvvm==$cuda.*" \
+  "nvidia-cuda-crt==$cuda.*" "nvidia-cuda-cccl==$cuda.*"
 
 mkdir -p "$bundle/wheels"
 # Without numpy and what torch brings: the machine has them.

@@ -56,12 +56,19 @@ def test_a_compiler_of_another_cuda_is_named_with_one_that_fits(
     assert (
         f"without its CUDA half: nvcc in {tmp_path}/old is 9.2; torch {torch.__version__}" in said
     )
-    assert f"pip install 'cuda-toolkit[nvcc,cccl]=={MAJOR}.*'" in said
+    assert f"pip install 'nvidia-cuda-nvcc=={MAJOR}.0.*' 'nvidia-nvvm=={MAJOR}.0.*'" in said
     monkeypatch.setenv("PYROBUST_CUDA", "1")
     with pytest.raises(SystemExit, match=r"PYROBUST_CUDA is 1, but nvcc in .* is 9\.2"):
         build["choose_toolkit"]()
     monkeypatch.setenv("PYROBUST_CUDA", "0")
     assert build["choose_toolkit"]() is None
+
+
+def test_a_compiler_that_does_not_work_is_explained(build: dict[str, Any], tmp_path: Path) -> None:
+    nvcc = toolkit(tmp_path, f"{MAJOR}.0") / "bin/nvcc"
+    assert build["compiler_fault"](tmp_path) is None
+    nvcc.write_text("#!/bin/sh\necho note\necho 'ptxas fatal : Unsupported .version' >&2\nexit 1\n")
+    assert build["compiler_fault"](tmp_path) == "ptxas fatal : Unsupported .version"
 
 
 def test_bad_wishes_are_named(

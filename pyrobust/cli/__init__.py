@@ -149,7 +149,7 @@ def sentence_of(error: Exception) -> str | None:
         reason = text.splitlines()[0] if text else "no reason given"
         if any(sign in text for sign in _NO_GPU_MEMORY):
             return (
-                f"the GPU is out of memory ({reason}): use one with more memory, or a smaller batch "
+                f"the GPU is out of memory ({reason}): use one with more memory or a smaller batch "
                 "(a training also takes --processes over several GPUs and a lower --resident-mb); "
                 "the same command resumes"
             )

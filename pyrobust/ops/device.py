@@ -65,18 +65,18 @@ def _shows_gpus() -> bool:
 
 
 def _why_the_core_does_not_fit(index: int) -> str | None:
-    rebuild = "rebuild it with 'make core', or use --device cpu"
     if CORE.cuda is None:
         return (
-            "the compiled core has no CUDA half: install a CUDA compiler with "
-            f"'pip install \"cuda-toolkit[nvcc,cccl]=={torch.version.cuda}.*\"' and {rebuild}"
+            "the compiled core has no CUDA half: build it with 'PYROBUST_CUDA=1 python setup.py "
+            "build_ext --inplace' or install a wheel with CUDA (docs/install.md), "
+            "or use --device cpu"
         )
     major, minor = torch.cuda.get_device_capability(index)
     if not CORE.runs_on(major, minor):
         return (
             f"the compiled core has no code for {torch.cuda.get_device_name(index)} "
             f"(compute capability {major}.{minor}; it has {' '.join(CORE.code)}): "
-            f"set TORCH_CUDA_ARCH_LIST={major}.{minor} and {rebuild}"
+            f"set TORCH_CUDA_ARCH_LIST={major}.{minor} and build it again, or use --device cpu"
         )
     return None
 

@@ -97,7 +97,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("core", "reason"),
     [
-        (Core(TORCH, None), "the compiled core has no CUDA half: install a CUDA compiler"),
+        (Core(TORCH, None), "the compiled core has no CUDA half: build it with 'PYROBUST_CUDA=1"),
         (
             Core(TORCH, "13.0", ("sm_75", "sm_80")),
             "no code for NVIDIA H100 (compute capability 9.0; it has sm_75 sm_80): "
