@@ -91,7 +91,7 @@ def nearest_neighbours(
         state: keeps what was found after each block of points, and has what a killed search found.
     """
     proposer = proposer or exhaustive()
-    point_block, query_block = _block_sizes(points.shape[1], memory_bytes, proposer.complete)
+    point_block, query_block = block_sizes(points.shape[1], memory_bytes, proposer.complete)
     found = Neighbours(np.full(queries.shape[0], -1, np.int64), np.full(queries.shape[0], np.inf))
     done = 0 if state is None else state.load(found.index, found.squared_distance)
     work = queries.shape[0] * -(-(points.shape[0] - done) // point_block)
@@ -110,7 +110,7 @@ def nearest_neighbours(
     return found
 
 
-def _block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[int, int]:
+def block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[int, int]:
     """Return how many points and how many queries are held at once.
 
     A point is held as it came, as a distinct one, centred, in the sieve, which is half of that or

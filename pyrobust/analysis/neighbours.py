@@ -68,7 +68,7 @@ class ScratchRows:
 
 
 # Samples that an approximate search is compared with an exact one on.
-_NUM_CHECKED = 1000
+NUM_CHECKED = 1000
 # Rows of the table that are written together; Arrow holds a hundred bytes of each.
 _BLOCK = 1 << 20
 
@@ -209,7 +209,7 @@ def _checked(
     is left out: it belongs to all samples together, and some of them do not tell its bias.
     """
     labels = np.zeros(len(found.closest), np.uint8)
-    rows = stratified_subset(labels, _NUM_CHECKED, settings.seed)
+    rows = stratified_subset(labels, NUM_CHECKED, settings.seed)
     some = SetNeighbours({name: _at(found.by_set[name], rows) for name in SETS})
     exact = find_neighbours(
         points["train"], points["test"], points["self"], memory_bytes, exhaustive(), rows

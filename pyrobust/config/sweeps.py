@@ -6,6 +6,7 @@ to the point (POINT_COLUMNS); an empty cell leaves the setting as it is. Two poi
 settings are one experiment, in whichever tables they stand, so nothing is trained twice.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -88,12 +89,18 @@ def resolve_targets(config: Mapping[str, Any], folder: Path) -> Sweeps:
     points: dict[str, list[Json]] = {}
     refused: dict[str, str] = {}
     for target, values in config["targets"].items():
-        path = folder / f"{values.get('sweep') or target}.tsv"
+        path: Path | str = folder / f"{values.get('sweep') or target}.tsv"
         try:
             settings = parse_settings(TargetSettings, values)
+            if settings.grid:
+                path = f"the grid of {target}"
+                rows = grid_rows(target, settings)
+                unit = "point"
+            else:
+                rows = read_sweep(Path(path))
+                unit = "line"
             points[target] = [
-                _point(row, f"{path}, line {line}", config, experiments)
-                for line, row in read_sweep(path)
+                _point(row, f"{path}, {unit} {number}", config, experiments) for number, row in rows
             ]
             _check_columns(settings, points[target], path)
         except UserError as error:
@@ -103,6 +110,26 @@ def resolve_targets(config: Mapping[str, Any], folder: Path) -> Sweeps:
         name: values for name, values in experiments.items() if name not in config["experiments"]
     }
     return Sweeps(added, points, refused)
+
+
+def grid_rows(target: str, settings: TargetSettings) -> list[tuple[int, dict[str, str]]]:
+    """Return the combinations of a target's grid as rows of a sweep, with their numbers.
+
+    Raises:
+        UserError: the target has a sweep as well, or a column has no value.
+    """
+    if settings.sweep is not None:
+        raise UserError(f"target '{target}' has both a sweep and a grid; remove one of them")
+    empty = [column for column, values in settings.grid.items() if not values]
+    if empty:
+        raise UserError(f"grid.{empty[0]} of target '{target}' is empty; name one value or more")
+    columns = [[_cell(value) for value in values] for values in settings.grid.values()]
+    rows = itertools.product(*columns)
+    return [(number, dict(zip(settings.grid, row, strict=True))) for number, row in enumerate(rows)]
+
+
+def _cell(value: str | int | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -254,7 +281,7 @@ def _of_the_models(settings: Json) -> Json:
     }
 
 
-def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path) -> None:
+def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path | str) -> None:
     if settings.show == "curves":
         known = {_MEASURED, *POINT_COLUMNS, *SETTING_COLUMNS, "mixture_share", "mixture_classes"}
         for column in (settings.x, *settings.series):
@@ -272,7 +299,7 @@ def _check_columns(settings: TargetSettings, points: Iterable[Json], path: Path)
             )
 
 
-def _check_x(column: str, point: Json, path: Path) -> None:
+def _check_x(column: str, point: Json, path: Path | str) -> None:
     value = value_of(point["settings"], point, column)
     try:
         as_number(value)

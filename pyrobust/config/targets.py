@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import Name, NonNegativeInt, Share
 
@@ -35,6 +37,10 @@ class TargetSettings(Settings):
 
     sweep: Name | None = None
     """Name of the sweep, config/sweeps/<sweep>.tsv. Default: the key of the target."""
+
+    grid: dict[str, tuple[str | int | float | bool, ...]] = Field(default_factory=dict)
+    """Points in place of a sweep: columns with their values, one point for each combination, such
+    as `{experiment: [digits_linf], mixing_factor: [0.5, 0.8]}`."""
 
     show: Literal["curves", "accuracies", "stages", "neighbours", "landscapes", "samples"]
     """curves: accuracy over `x`, one line per series; accuracies: clean and robust accuracy, one

@@ -3,6 +3,7 @@
 `<resources>` and `<results>` are pathvars of Snakemake; what stands in braces is a wildcard.
 """
 
+import re
 from collections.abc import Mapping
 
 DATASET = "<resources>/datasets/{dataset}/dataset.json"
@@ -37,9 +38,13 @@ LABELLER_EVALUATION = (
 )
 LANDSCAPE = "<results>/landscape/{experiment}/landscape.json"
 
+_CONSTRAINED = re.compile(r"\{(\w+),[^{}]*\}")
+
 
 def fill(path: str, *values: Mapping[str, object], **more: object) -> str:
     """Return `path` with its wildcards replaced; the last value given for one wins.
+
+    A wildcard may have a constraint behind a comma, as Snakemake writes it in rules of modules.
 
     Raises:
         KeyError: a wildcard has no value.
@@ -47,7 +52,7 @@ def fill(path: str, *values: Mapping[str, object], **more: object) -> str:
     known: dict[str, object] = {}
     for mapping in (*values, more):
         known |= dict(mapping.items())
-    return path.format_map(known)
+    return _CONSTRAINED.sub(r"{\1}", path).format_map(known)
 
 
 def spell_radius(epsilon: str) -> str:

@@ -232,3 +232,34 @@ def test_the_demo_has_runs_enough_for_an_effect(name: str, shipped: dict[str, An
     assert len(experiment["seeds"]) > MIN_RUNS
     assert experiment["test_runs"] == baseline["test_runs"] == "all"
     assert {name, experiment["baseline"]} <= set(shipped["compared"])
+
+
+def of_grid(tmp_path: Path, **target: Any) -> Sweeps:
+    targets = {"t": {"title": "", "show": "accuracies", **target}}
+    config = parse_settings(Config, {**CONFIG, "targets": targets})
+    return resolve_targets(config.model_dump(mode="json"), tmp_path)
+
+
+def test_a_grid_has_a_point_for_each_combination(tmp_path: Path) -> None:
+    grid = {"experiment": ["base"], "mixing_factor": [0.3, 0.5], "labeller": ["big", "small"]}
+    sweeps = of_grid(tmp_path, grid=grid)
+    assert names(sweeps) == [
+        "base", "base-small", "base-mixing_factor-0-5", "base-mixing_factor-0-5-small",
+    ]  # fmt: skip
+    table = "experiment|mixing_factor|labeller\nbase|0.3|big\nbase|0.3|small\nbase|0.5|big\n"
+    assert resolve(tmp_path, t=table + "base|0.5|small").points["t"] == sweeps.points["t"]
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ({"grid": {"experiment": ["base"]}, "sweep": "t"}, "has both a sweep and a grid"),
+        ({"grid": {"experiment": []}}, "grid.experiment of target 't' is empty"),
+        ({"grid": {"experiment": ["base"], "mixing_factor": [1.5]}}, "the grid of t, point 0"),
+        ({"grid": {"experiment": ["base"], "colour": ["red"]}}, "colour"),
+    ],
+)
+def test_a_wrong_grid_refuses_its_target_in_one_sentence(
+    tmp_path: Path, target: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in of_grid(tmp_path, **target).refused["t"]

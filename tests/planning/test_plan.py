@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pyrobust.analysis.exact_search import _block_sizes
-from pyrobust.analysis.neighbours import _NUM_CHECKED
+from pyrobust.analysis.exact_search import block_sizes
+from pyrobust.analysis.neighbours import NUM_CHECKED
 from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.experiment import Config
@@ -140,12 +140,12 @@ def test_a_search_is_planned_with_the_pca_before_it() -> None:
 @pytest.mark.parametrize("values", [100, 3072])
 @pytest.mark.parametrize("memory_bytes", [10**9, 16 * 10**9])
 def test_a_search_takes_as_many_blocks_as_are_planned(values: int, memory_bytes: int) -> None:
-    block, _ = _block_sizes(values, memory_bytes, complete=True)
+    block, _ = block_sizes(values, memory_bytes, complete=True)
     assert work.point_blocks(10**8, values, memory_bytes) == -(-(10**8) // block)
 
 
 def test_subspace_iteration_passes_over_wide_features_thirteen_times() -> None:
-    assert (work.EXACT_DIMENSIONS, work.NUM_CHECKED) == (MAX_EXACT_DIMENSIONS, _NUM_CHECKED)
+    assert (work.EXACT_DIMENSIONS, work.NUM_CHECKED) == (MAX_EXACT_DIMENSIONS, NUM_CHECKED)
     wide = 2 * work.EXACT_DIMENSIONS
     fit, projection = 13 * 2 * 1000 * wide * (100 + 50), 2 * 3000 * wide * 100
     assert work.pca_flops(1000, 3000, wide, 100) == fit + projection

@@ -39,7 +39,10 @@ def test_every_experiment_of_the_config_has_a_plan(capsys: pytest.CaptureFixture
 def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--plan", "cifar10_linf", "--machine", "h100", "--devices", "16")
     lines = run_info(capsys, *options).splitlines()
-    assert lines[0] == "cifar10_linf on one NVIDIA H100 beside 2 cores, all stages from scratch"
+    assert (
+        lines[0]
+        == "cifar10_linf on one NVIDIA H100 (80 GB) beside 2 cores, all stages from scratch"
+    )
     assert lines[1].split() == ["stage", "jobs", "images", "hours", "on", "16", "disk", "rate"]
     (train,) = (line for line in lines if line.startswith("train "))
     assert train.split()[1:3] == ["2", "39,999,488"]

@@ -17,7 +17,9 @@ from tests.workflow.running import TINY, Project, copy_project
 pytestmark = pytest.mark.slow
 
 CHOICE = "results/train/tiny/choice.json"
-TRAINING = "results/train/tiny/seed0"
+TRAINING = "results/train/tiny/seed0/training.json"
+# Without generated images it needs the data set alone.
+TRAINED = "results/train/tiny_no_generated/seed0/training.json"
 # What a test cluster needs beside the profile: it has no accounting, and answers at once.
 OPTIONS = [
     *("--slurm-status-command", "squeue", "--slurm-no-account"),
@@ -53,9 +55,11 @@ def submit(
     )  # fmt: skip
 
 
-def wait_until_it_trains(cluster: Cluster, project: Project, run: subprocess.Popen[str]) -> str:
+def wait_until_it_trains(
+    cluster: Cluster, project: Project, run: subprocess.Popen[str], training: str = TRAINING
+) -> str:
     """Return the number of the job that trains, once it has done some steps."""
-    log = project / TRAINING / "log.jsonl"
+    log = project / training.replace("training.json", "log.jsonl")
     while run.poll() is None:
         running = [job["id"] for job in cluster.jobs()
                    if "train_robust" in job["rule"] and job["state"] == "RUNNING"]  # fmt: skip
@@ -134,11 +138,11 @@ def test_a_training_outlives_its_wall_time_twice_with_the_memory_of_the_first_at
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project, before = copy_project(tmp_path), last_job(cluster)
-    run = submit(cluster, project, CHOICE)
+    run = submit(cluster, project, TRAINED)
     try:
         ended: list[str] = []
         while len(ended) < 2:
-            job = wait_until_it_trains(cluster, project, run)
+            job = wait_until_it_trains(cluster, project, run, TRAINED)
             if job not in ended:
                 cluster.end_wall_time(job)
                 wait_for_state(cluster, job, "TIMEOUT", "COMPLETED", "FAILED")
@@ -149,16 +153,16 @@ def test_a_training_outlives_its_wall_time_twice_with_the_memory_of_the_first_at
     jobs = trainings(cluster, before)
     assert [job["state"] for job in jobs] == ["TIMEOUT", "TIMEOUT", "COMPLETED"]
     assert {job["memory"] for job in jobs} == {"16000M"}
-    log = (project / "logs/train_robust/tiny/seed0.log").read_text()
+    log = (project / "logs/train_robust/tiny_no_generated/seed0.log").read_text()
     assert log.count(" started as Slurm job ") == 3, "an attempt's lines are gone"
     assert log.count(RESUMED) == 2
 
 
 def test_a_killed_training_gets_twice_the_memory(cluster: Cluster, tmp_path: Path) -> None:
     project, before = copy_project(tmp_path), last_job(cluster)
-    run = submit(cluster, project, CHOICE)
+    run = submit(cluster, project, TRAINED)
     try:
-        job = wait_until_it_trains(cluster, project, run)
+        job = wait_until_it_trains(cluster, project, run, TRAINED)
         for process in processes_of(job):
             os.kill(process, signal.SIGKILL)
     finally:
@@ -184,17 +188,17 @@ def test_after_a_kill_of_snakemake_its_jobs_are_named_and_not_sent_again(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project, before = copy_project(tmp_path), last_job(cluster)
-    run = submit(cluster, project, CHOICE)
-    job = wait_until_it_trains(cluster, project, run)
+    run = submit(cluster, project, TRAINED)
+    job = wait_until_it_trains(cluster, project, run, TRAINED)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
-    second = submit(cluster, project, CHOICE)
+    second = submit(cluster, project, TRAINED)
     output = finish(second)
     assert second.returncode != 0
     assert f"{job} (train_robust)" in output and f"scancel {job}" in output, output[-3000:]
     cluster.run("scancel", job)
     wait_for_state(cluster, job, "CANCELLED")
-    third = submit(cluster, project, CHOICE)
+    third = submit(cluster, project, TRAINED)
     output = finish(third)
     assert third.returncode == 0, output[-6000:]
     assert [job["state"] for job in trainings(cluster, before)] == ["CANCELLED", "COMPLETED"]
@@ -207,6 +211,7 @@ def test_a_failed_job_names_its_log_and_shows_its_sentence(
     overlay = tmp_path / "flowers.yaml"
     overlay.write_text("datasets: {flowers: {layout: folder}}")
     target = "resources/datasets/flowers/dataset.json"
+    (project / "resources/raw/flowers").mkdir(parents=True)
     output = finish(submit(cluster, project, target, "--retries", "0", overlay=overlay))
     assert "logs/make_dataset/flowers.log" in output, output[-3000:]
     assert "pyrobust: " in output and "resources/raw/flowers" in output, output[-3000:]

@@ -1,5 +1,8 @@
-# Builds the compiled core. The mark is temporary: each run checks the core once, before its first
-# stage, and the build itself skips what is up to date. `ancient` keeps finished results.
+# Builds the compiled core where its sources changed. The mark is temporary: each run checks once,
+# before its first stage. `ancient` keeps finished results.
+SOURCES = Path(str(workflow.current_basedir)).parents[1]
+
+
 rule build_core:
     output:
         temp(touch("<resources>/core.built")),
@@ -11,8 +14,6 @@ rule build_core:
         "../../envs/pyrobust.yaml"
     threads: 4
     params:
-        sources=os.path.relpath(workflow.basedir),
+        sources=os.path.relpath(SOURCES),
     shell:
-        # Without its sources, the package was installed with a core.
-        "(cd {params.sources:q} && if [ -f setup.py ]; then"
-        " MAX_JOBS={threads} python setup.py build_ext --inplace; fi) > {log} 2>&1"
+        "MAX_JOBS={threads} python -m pyrobust.workflow.core_build {params.sources:q} > {log} 2>&1"

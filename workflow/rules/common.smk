@@ -12,6 +12,7 @@ from pyrobust.workflow.attempts import memory_failures
 from pyrobust.workflow.command import put_first_on_path
 from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import input_flags
+from pyrobust.workflow.paths import fill
 from pyrobust.workflow.resolver import Resolver
 from pyrobust.workflow.scheduling import (
     PRIORITIES,
@@ -95,7 +96,7 @@ def memory(megabytes):
     """
 
     def of_job(wildcards, rulename):
-        log = str(getattr(rules, rulename).log[0]).format_map(wildcards)
+        log = fill(str(workflow.get_rule(rulename).log[0]), wildcards)
         doublings = min(2, memory_failures(Path(log)))
         return megabytes * num_gpus(rulename) * 2**doublings
 
