@@ -1,11 +1,11 @@
-# Builds the compiled core where its sources changed. The mark is temporary: each run checks once,
-# before its first stage. `ancient` keeps finished results.
+# Builds the compiled core; other rules wait for its mark, which stays. A core that became older than
+# its sources is built when a run starts (run.smk): as a job, it would rerun every stage behind it.
 SOURCES = Path(str(workflow.current_basedir)).parents[1]
 
 
 rule build_core:
     output:
-        temp(touch("<resources>/core.built")),
+        touch("<resources>/core.built"),
     log:
         "<logs>/build_core.log",
     priority: PRIORITIES["build_core"]

@@ -4,9 +4,10 @@ import platform
 import shutil
 
 from snakemake.logging import logger
-from snakemake.settings.types import ExecMode
+from snakemake.settings.types import DeploymentMethod, ExecMode
 
 from pyrobust.gpus import num_devices
+from pyrobust.workflow import core_build
 from pyrobust.workflow.command import options_of_run
 from pyrobust.workflow.failure import advice
 from pyrobust.workflow.queue import jobs_in_queue, refusal
@@ -25,6 +26,21 @@ def hold_alive_lock():
             f"cannot write {state.resolve()} ({error.strerror}): run snakemake in a folder of "
             "yours, such as a clone or, with --directory, one that has a config/"
         ) from error
+
+
+def renew_core():
+    """Build a core that is older than its sources, before any job uses it."""
+    if core_build.is_current(SOURCES):
+        return
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        logger.warning(
+            "The compiled core is older than its sources; build it in the environment of the "
+            "rules: snakemake --use-conda --cores 4 --force resources/core.built"
+        )
+    elif core_build.main(SOURCES) != 0:
+        raise WorkflowError(
+            "the compiled core could not be built; the compiler's messages are above"
+        )
 
 
 def log_idle_gpus(count, resources):
@@ -56,6 +72,7 @@ onstart:
     queued = jobs_in_queue(Path())
     if queued:
         raise WorkflowError(refusal(queued))
+    renew_core()
     log_idle_gpus(num_devices(), workflow.global_resources)
 
 
