@@ -74,9 +74,14 @@ class SelectionSettings(Settings):
     (pixels in [0, 1]) of one of them, or of its mirror image if the data set is mirrored. 0 keeps
     all samples and skips the search."""
 
-    skip_parts: NonNegativeInt = 0
-    """Skip this many parts of the generator's samples, so that two selections share no image. Use
-    it for a test set of unseen samples (section 6.1, Figure 6)."""
+    skip_samples: NonNegativeInt = 0
+    """Skip the generator's samples with ids below this number (whole parts, rounded up), so that
+    two selections share no image, whatever the size of a part. Use it for a test set of unseen
+    samples (section 6.1, Figure 6)."""
+
+    def first_part(self, part_size: int) -> int:
+        """Return the number of the first part that the selection may use."""
+        return -(-self.skip_samples // part_size)
 
     seed: NonNegativeInt = 0
     """Random seed of the order of the selected images; it does not affect which ones are

@@ -51,7 +51,7 @@ def select_parts(
 
     Args:
         parts, labels: folders of the numbered parts and of their pseudo-labels.
-        num_parts: how many of them are read, from number `settings.skip_parts` on.
+        num_parts: how many of them are read, from the first that `skip_samples` leaves.
         distance_folder, distances: folder of their distances to the training images, and what
             measures those of further samples; both are needed with a `min_distance`.
 
@@ -70,7 +70,8 @@ def select_parts(
     }
     more, blocks = output / "more", output / "blocks"
     if not _is_complete(output, num_samples, inputs):
-        numbers = range(settings.skip_parts, settings.skip_parts + num_parts)
+        first = settings.first_part(spec.settings.part_size)
+        numbers = range(first, first + num_parts)
         pool = SamplePool(
             generator, labeller, parts, labels, numbers, settings.label_source, more, copies
         )
@@ -206,16 +207,15 @@ def _eligible(pool: SamplePool, count: int, settings: SelectionSettings) -> np.n
 def _limit(pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings, factor: float) -> int:
     """Return `factor` times the samples to keep, or all that there are."""
     limit = math.ceil(int(quotas.sum()) * factor)
-    there_are = _available(pool, settings)
+    there_are = _available(pool)
     return limit if there_are is None else min(limit, there_are)
 
 
-def _available(pool: SamplePool, settings: SelectionSettings) -> int | None:
+def _available(pool: SamplePool) -> int | None:
     """Return how many samples the generator has behind the skipped parts; None: any number."""
     if pool.generator.count is None:
         return None
-    skipped = settings.skip_parts * pool.generator.spec.settings.part_size
-    return max(0, pool.generator.count - skipped)
+    return max(0, pool.generator.count - pool.first_id)
 
 
 def _shortest(pool: SamplePool, counts: np.ndarray, quotas: np.ndarray) -> str:
@@ -239,14 +239,14 @@ def _short(
     limit = _limit(pool, quotas, settings, factor)
     allowed = (
         "there are: lower num_samples"
-        if limit == _available(pool, settings)
+        if limit == _available(pool)
         else f"{setting} = {factor:g} allows: raise it (--{setting.replace('_', '-')} "
         f"{2 * factor:g}), or lower num_samples"
     )
     sentence = f"{_shortest(pool, counts, quotas)}{floor} among the {limit:,} samples that "
     if ((counts == 0) & (quotas > 0)).any():
         # Fewer images would need some of that class as well.
-        everything = "there are" if limit == _available(pool, settings) else "were drawn"
+        everything = "there are" if limit == _available(pool) else "were drawn"
         return UserError(
             f"{sentence}{everything}: the generator shows this class too rarely or the labeller "
             "does not recognise it, so use another of them, take the class that was asked for "

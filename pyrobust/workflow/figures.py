@@ -90,6 +90,7 @@ class Figures:
         trained: dict[str, Files] = {
             "choice": fill(paths.CHOICE, own),
             "labeller": fill(paths.LABELLER, own),
+            "dataset": fill(paths.DATASET, own),
             "evaluation": self._evaluations(point),
         }
         if target.show != "neighbours":

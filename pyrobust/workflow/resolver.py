@@ -125,7 +125,7 @@ class Resolver:
     def _numbers_of_parts(self, wildcards: Wildcards) -> range:
         selection = self.selection(wildcards)
         size = self.config.generators[wildcards["generator"]].part_size
-        first = selection.skip_parts
+        first = selection.first_part(size)
         return range(first, first + selection.num_parts(int(wildcards["num_samples"]), size))
 
     def selection(self, wildcards: Wildcards) -> SelectionSettings:

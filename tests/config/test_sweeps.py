@@ -17,7 +17,7 @@ CONFIG: dict[str, Any] = {
     "datasets": {"digits": {}},
     "labellers": {"big": {}, "small": {"epochs": 1}},
     "generators": {"gaussian": {}, "blurred": {"jitter": 0.1}},
-    "selections": {"until_full": {}, "unseen": {"skip_parts": 10}},
+    "selections": {"until_full": {}, "unseen": {"skip_samples": 10}},
     "evaluations": {"aa_mt": {}, "strong": {"autoattack": True}},
     "analyses": {"labeller": {}},
     "mixtures": {"both": {"first": "gaussian", "second": "blurred", "share": 0.1},

@@ -408,13 +408,17 @@ def test_a_selection_that_skips_parts_shares_no_image_with_one_that_does_not(
     part_size = load_generator(gaussian).spec.settings.part_size
     empty = make_parts(0, part_size)
     seen = SampleStore.open(select(empty, 0, 60)).images().reshape(60, -1)
-    unseen = SampleStore.open(select(empty, 0, 60, "unseen", skip_parts=1)).images().reshape(60, -1)
+    unseen = (
+        SampleStore.open(select(empty, 0, 60, "unseen", skip_samples=part_size))
+        .images()
+        .reshape(60, -1)
+    )
     assert not set(map(bytes, seen)) & set(map(bytes, unseen))
 
 
 def test_parts_behind_the_skipped_ones_are_those_that_are_read(gaussian, make_parts, select):
     size = load_generator(gaussian).spec.settings.part_size
     parts = make_parts(2, size)
-    read = select(parts, 1, 60, "read", skip_parts=1)
-    drawn = select(make_parts(0, size), 0, 60, "drawn", skip_parts=1)
+    read = select(parts, 1, 60, "read", skip_samples=size - 1)
+    drawn = select(make_parts(0, size), 0, 60, "drawn", skip_samples=size)
     assert contents(read) == contents(drawn)

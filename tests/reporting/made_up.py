@@ -79,7 +79,11 @@ def _trained(point: Json, kind: str, folder: Path) -> dict[str, str]:
     runs = [{"seed": 0, "best_step": 1, "validation": validation}]
     write_json(folder / "choice.json", {"chosen_seed": 0, "runs": runs})
     write_json(folder / "labeller.json", {"test_accuracy": labeller})
-    return {name: str(folder / f"{name}.json") for name in ("evaluation", "choice", "labeller")}
+    write_json(folder / "dataset.json", {"counts": {"test": 10_000}})
+    return {
+        name: str(folder / f"{name}.json")
+        for name in ("evaluation", "choice", "labeller", "dataset")
+    }
 
 
 def _cascade(left: dict[str, float]) -> Json:
@@ -96,7 +100,8 @@ def _neighbours(kind: str, folder: Path) -> dict[str, str]:
     coverage = {"train": 0.9 - among / 2, "test": 0.85 - among / 2}
     write_json(
         folder / "neighbours.json",
-        {"complementarity": shares, "coverage": coverage, "num_samples": 10_000,
+        {"complementarity": shares, "coverage": coverage,
+         "reference": {"train_covers_test": 0.52, "test_covers_train": 0.52}, "num_samples": 10_000,
          "extractor": "inception"},
     )  # fmt: skip
     write_json(

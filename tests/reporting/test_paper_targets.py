@@ -67,7 +67,9 @@ def test_each_model_of_the_papers_tables_stands_beside_ours(target: str, tmp_pat
     ours = [result for result in ours if "et al." not in result.source]
     ours = [result for result in ours if target == "table2" or result.aa_mt is not None]
     found: list[tuple[Any, ...]] = [
-        (row["paper_clean_accuracy"], row["paper_robust_accuracy"]) for row in rows
+        (row["paper_clean_accuracy"], row["paper_robust_accuracy"])
+        for row in rows
+        if "steepest" not in row["training_departures"]  # a second row beside Adam's
     ]
     assert found == [(number(r.clean_accuracy or 0), number(r.robust_accuracy)) for r in ours]
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pyrobust.config.base import parse_settings
+from pyrobust.config.experiment import ExperimentSettings, check_training
 from pyrobust.config.sweeps import value_of
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.reporting.accuracies import interval_of, scores_of
-from pyrobust.reporting.departures import attack_departures
+from pyrobust.reporting.departures import attack_departures, training_departures
 from pyrobust.reporting.effects import arm_of
 from pyrobust.reporting.stage_results import Arm, read_arm, read_evaluation
 
@@ -104,9 +106,23 @@ def accuracies(point: Point) -> Row:
         row[f"{key}_accuracy"] = scores[f"{key}_accuracy"]
         row[f"{key}_low"], row[f"{key}_high"] = interval_of(scores[f"{key}_accuracy"], num_images)
     row |= statistics_of(tested) | validation_of(Path(str(files["choice"])))
-    # Whether all images were met only the split tells; steps and restarts are in the settings.
-    departures = attack_departures(tested.chosen.summary["settings"], num_images, num_images)
-    return row | {"departures": "; ".join(departures), "stages": _stages(scores)}
+    if point.columns["tested_on"]:
+        available = int(point.columns["test_samples"])
+    else:
+        dataset = read_json(Path(str(files["dataset"])), "pyrobust dataset")
+        available = dataset["counts"]["test"]
+    attack = attack_departures(tested.chosen.summary["settings"], num_images, available)
+    departures = {"departures": "; ".join(attack), "training_departures": _training_text(point)}
+    return row | departures | {"stages": _stages(scores)}
+
+
+def _training_text(point: Point) -> str:
+    """Return in which training settings a point differs from what the paper states."""
+    settings = parse_settings(ExperimentSettings, point.settings)
+    training = check_training(settings).model_dump(mode="json")
+    samples = settings.num_samples if settings.mixing_factor < 1 else 0
+    found = training_departures(training, samples)
+    return "; ".join(f"{key} {training[key]} (paper: {value})" for key, value in found.items())
 
 
 def tested_runs(point: Point) -> Arm:
@@ -187,6 +203,7 @@ def neighbours(point: Point) -> Row:
     quality = read_json(Path(str(point.files["quality"])), "pyrobust quality")
     row: Row = {f"complementarity_{key}": value for key, value in found["complementarity"].items()}
     row |= {f"coverage_{key}": value for key, value in found["coverage"].items()}
+    row |= {f"reference_{key}": value for key, value in found["reference"].items()}
     score = quality["inception_score"]
     return row | {
         "neighbour_images": found["num_samples"],
