@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.reporting.effects import MIN_RUNS
 from pyrobust.reporting.wording import (
     architecture_name,
@@ -141,6 +142,41 @@ def _article(noun: str) -> str:
     return "An" if noun[0] in "AEIO" else "A"
 
 
+def memory(record: Record) -> str:
+    """Return whether generated images are closer to training images than chance explains.
+
+    A generator that knows the distribution alone is as close to unseen test images as to the
+    training images (section 5). The compared sets have the same size unless whole sets are.
+    """
+    neighbours = record["generator"]["neighbours"]
+    shares, n = neighbours["complementarity"], neighbours["num_samples"]
+    near = (shares["train"] + shares["test"]) * n
+    sizes = neighbours["set_sizes"]
+    expected = sizes["train"] / (sizes["train"] + sizes["test"])
+    found = (
+        f"Of {n:,} generated images, {percent(shares['train'])} are nearest to a training image "
+        f"and {percent(shares['test'])} to a test image"
+    )
+    copies = neighbours["copies"]["train"]
+    exact = f" {percent(copies)} equal a training image exactly." if copies else ""
+    if near < 1:
+        return f"{found}, too few to tell.{exact}"
+    low, high = wilson_interval(
+        round(shares["train"] * n), max(round(near), round(shares["train"] * n))
+    )
+    if low > expected:
+        return (
+            f"Yes, in part: {found[0].lower()}{found[1:]}. Without memorising, training images "
+            f"would be {percent(expected)} of both; they are {interval([low, high])} (95% "
+            f"interval).{exact}"
+        )
+    return (
+        f"No sign of it: {found[0].lower()}{found[1:]}. Training images are "
+        f"{interval([low, high])} of both (95% interval); without memorising, {percent(expected)} "
+        f"is expected.{exact}"
+    )
+
+
 def choice(record: Record) -> str:
     """Return how far the validation accuracy of the chosen run is from its test accuracy."""
     run = next(run for run in record["runs"] if run["chosen"])
@@ -159,9 +195,9 @@ def overfitting(record: Record) -> str:
     averaged, live, n = found["averaged"], found["live"], found["num_images"]
     low, high = averaged["gap_interval"]
     gap = (
-        f"At the last step, robust accuracy of the averaged weights is {points(averaged['gap'])} "
-        f"points higher on {n:,} training images than on the validation images (95% CI "
-        f"{points(low)} to {points(high)}); of the live weights {points(live['gap'])} points."
+        f"At the last step, the gap in robust accuracy between {n:,} training images and the "
+        f"validation images is {points(averaged['gap'])} points (95% CI {points(low)} to "
+        f"{points(high)}) with the averaged weights and {points(live['gap'])} with the live ones."
     )
     if found["case"] == "too_long":
         return (
@@ -223,7 +259,7 @@ def steps_in_words(record: Record) -> list[str]:
         f"{record['dataset']['name']}: {counts['train']:,} training images, "
         f"{counts['validation']:,} held out for validation, {counts['test']:,} test images.",
         f"The labeller, a non-robust {architecture_name(settings['labeller']['architecture'])}, "
-        "learned the training images and is "
+        "was trained on the training images and is "
         f"{percent(labeller['test_accuracy'], counts['test'])} accurate on the test images.",
     ]
     if record["generator"] is not None:
@@ -242,8 +278,8 @@ def steps_in_words(record: Record) -> list[str]:
     runs = record["runs"]
     steps.append(
         f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of TRADES "
-        f"({settings['norm']}, ε = {settings['epsilon']}) learned from {mixed}; each kept its best "
-        f"step and the best run was chosen, by PGD-40 on the validation images alone "
+        f"({settings['norm']}, ε = {settings['epsilon']}) on {mixed}; each keeps its best step, "
+        f"and the best run is chosen, by PGD-40 on the validation images alone "
         f"(seed {record['chosen_seed']})."
     )
     steps.append(

@@ -60,6 +60,14 @@ def with_variables(svg: str) -> str:
     return svg
 
 
+def standalone(svg: str) -> str:
+    """Return a figure of the page as an SVG file: light colours, its own name space and font."""
+    for name, colour in LIGHT.items():
+        svg = svg.replace(f"var(--{name})", colour)
+    head = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" '
+    return svg.replace("<svg ", head, 1)
+
+
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": LIGHT["muted"],

@@ -11,7 +11,7 @@ from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
-from pyrobust.reporting import claims, figure_style, tables, wording
+from pyrobust.reporting import claims, downloads, figure_style, tables, wording
 from pyrobust.reporting.accuracies import read_rows
 from pyrobust.reporting.charts import (
     accuracy_chart,
@@ -66,6 +66,8 @@ def environment() -> Environment:
         points=wording.points,
         points_interval=wording.points_interval,
         unsigned_points=wording.unsigned_points,
+        svg_file=downloads.svg_file,
+        data_uri=downloads.data_uri,
         duration=wording.duration,
         norm_name=wording.norm_name,
     )
@@ -95,6 +97,8 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
             version=__version__,
             record_json=json.dumps(record["settings"], indent=2, sort_keys=True),
             css=css(),
+            result_csv=downloads.as_csv(downloads.result_table(record)),
+            result_latex=downloads.as_latex(downloads.result_table(record)),
             attack_rows=tables.attack_rows(record),
             attack_chart=attack_chart(
                 record,

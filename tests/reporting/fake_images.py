@@ -124,6 +124,8 @@ def make_generated(root: Path, random: np.random.Generator) -> None:
             "extractor": "labeller",
             "num_samples": 200,
             "components": 100,
+            "set_sizes": {"train": 200, "test": 200, "self": 200},
+            "copies": {"train": 0.0, "test": 0.0, "self": 0.0},
             "complementarity": {"train": 0.31, "test": 0.24, "self": 0.45},
             "coverage": {"train": 0.42, "test": 0.4},
             "per_class": {

@@ -10,6 +10,7 @@ from pyrobust.reporting.claims import (
     effect_name,
     fid_caveat,
     labeller_under_attack,
+    memory,
 )
 from pyrobust.reporting.wording import duration, interval, percent, points
 
@@ -65,6 +66,22 @@ def test_generated_data_get_no_credit_for_other_differences() -> None:
     record = record_with(0.01, 0.05, 0.09, differs_in=["architecture", "mixing_factor"])
     assert effect(record).startswith("The change from other (architecture, mixing_factor) raises")
     assert effect_name(record) == "Difference from baseline"
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [(0.44, 0.23, "Yes, in part: of 1,000"), (0.30, 0.28, "No sign of it"), (0, 0, "too few")],
+)
+def test_memory_is_judged_by_the_interval(train: float, test: float, says: str) -> None:
+    neighbours = {
+        "complementarity": {"train": train, "test": test, "self": 1 - train - test},
+        "num_samples": 1000,
+        "set_sizes": {"train": 500, "test": 500, "self": 500},
+        "copies": {"train": 0.01},
+    }
+    text = memory({"generator": {"neighbours": neighbours}})
+    assert says in text
+    assert "1% equal a training image exactly" in text or "1.0% equal" in text
 
 
 @pytest.mark.parametrize(("passed", "says"), [(True, "works"), (False, "too weak to trust")])
