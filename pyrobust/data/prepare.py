@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     started = time.monotonic()
     folder = Path(settings.path) if settings.path else data_root / name
     layout, raw = _read_raw(folder, name, settings.layout)
+    check_raw(raw)
     rows = _divide(name, raw, settings)
     shape = _image_shape(rows["train"][0], raw, settings)
     images = sum(len(held) for _, held in rows.values())
@@ -122,8 +124,11 @@ def make_test_store(folder: Path, output: Path) -> SampleStore:
     """
     name, settings = folder.resolve().name, DatasetSettings()
     layout, raw = _read_raw(folder, name, settings.layout)
-    split = raw.test or raw.train
-    if split is None or (raw.test is None and raw.names_splits):
+    if not raw.names_splits:
+        raw = replace(raw, train=None, test=raw.train)
+    check_raw(raw)
+    split = raw.test
+    if split is None:
         raise UserError(
             f"{folder} has no test images; add test/<class>/*.png, or <class>/*.png without splits"
         )
@@ -138,9 +143,7 @@ def make_test_store(folder: Path, output: Path) -> SampleStore:
 def _read_raw(folder: Path, name: str, layout: str) -> tuple[str, RawDataset]:
     """Return the layout of the raw files, and what they hold."""
     found = detect_layout(folder, name) if layout == "auto" else layout
-    raw = LAYOUTS[found](folder, name)
-    check_raw(raw)
-    return found, raw
+    return found, LAYOUTS[found](folder, name)
 
 
 def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:

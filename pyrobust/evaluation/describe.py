@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyrobust.data.shards import described_by
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.files import read_json
 
@@ -51,7 +52,13 @@ def describe_evaluation(folder: Path) -> Iterator[str]:
     Raises:
         UserError: it holds no `evaluation.json`, or a damaged one.
     """
-    result = read_json(folder / RESULT, "pyrobust evaluate")
+    made_by = "pyrobust evaluate"
+    result = read_json(folder / RESULT, made_by)
+    with described_by(folder / RESULT, made_by):
+        yield from _facts(result)
+
+
+def _facts(result: Mapping[str, Any]) -> Iterator[str]:
     yield from describe_result(result)
     main = {**result, "autoattack": None}
     cascades = {attack_words(main): result, "AutoAttack, too": result["autoattack"]}

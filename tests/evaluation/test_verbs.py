@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from pyrobust.attacks import ThreatModel
@@ -316,3 +317,26 @@ def test_landscape_is_a_plane_through_each_image(
         assert values[2, 2] == pytest.approx(clean, abs=1e-4)
         # Along u lies the worst point that was found; row 2 is v = 0.
         assert values[2, 4] < values[2, 2]
+
+
+def test_a_folder_of_images_is_evaluated_and_the_result_is_printed(
+    model_file: Path, subject: Subject, tmp_path: Path
+) -> None:
+    x, labels = subject.load(range(20))
+    for number, (pixels, label) in enumerate(zip(x, labels.tolist(), strict=True)):
+        path = tmp_path / "images" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels[0] * 255).round().byte().numpy()).save(path)
+    for name in "0123456789":
+        (tmp_path / "images" / name).mkdir(exist_ok=True)
+    threat = ["--norm", "linf", "--epsilon", "16/255", "--output", tmp_path / "out"]
+    command = ["evaluate", "--model", model_file, "--images", tmp_path / "images", *threat, *ATTACK]
+    printed = CliRunner().invoke(app, [str(a) for a in command], catch_exceptions=False).output
+    result = read_json(tmp_path / "out" / "evaluation.json", "")
+    clean, robust = (100 * result[f"{kind}_accuracy"] for kind in ("clean", "robust"))
+    assert f"clean {clean:.1f} %, robust {robust:.1f} % [" in printed
+    assert "20 images of images (test)" in printed
+    assert not (tmp_path / "out" / "state").exists()
+    told = CliRunner().invoke(app, ["info", str(tmp_path / "out")], catch_exceptions=False).output
+    assert f"clean {clean:.1f} %, robust {robust:.1f} % [" in told
+    assert "AA+MT, after apgd_ce (APGD on cross entropy, 1 × 5 steps): " in told
