@@ -20,11 +20,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test quick install core lint unit workflow sanitizers docs lock clean
 
-# Networks this small gain nothing from a second thread: each core runs a job of its own.
 demo: install
-	snakemake --cores all --max-threads 1 --resources gpu=$$(nproc) results/report.html
-	@echo
-	@echo "Report: $(CURDIR)/results/report.html"
+	pyrobust demo --folder .
 
 test: lint unit workflow sanitizers
 

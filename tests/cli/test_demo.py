@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_it_plans_the_digits_in_a_folder_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pyrobust", "demo", "--folder", "here", "--cores", "1", "--",
+        [sys.executable, "-m", "pyrobust", "demo", "--folder", "here", "--cores", "2", "--",
          "--dry-run"],
         cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
         capture_output=True, text=True, check=False,
@@ -25,7 +25,9 @@ def test_it_plans_the_digits_in_a_folder_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "here/config/config.yaml").read_text() == (
         ROOT / "config/config.yaml"
     ).read_text()
-    assert "train_labeller" in done.stdout + done.stderr
+    planned = done.stdout + done.stderr
+    for experiment in ("digits_linf", "digits_linf_gaussian", "digits_linf_no_generated"):
+        assert f"results/train/{experiment}/seed3/training.json" in planned, planned[-3000:]
 
 
 def test_without_snakemake_it_names_the_extra(monkeypatch: MonkeyPatch, tmp_path: Path) -> None:
