@@ -50,7 +50,7 @@ class GeneratorSettings(Settings):
     preset: Literal["paper", "small", "tiny"] = "paper"
     """Starting point for trained types. paper: the settings of the model's paper; small: a network
     for 32×32 images that starts to learn within an hour on 2 cores (ddpm only); tiny: a network
-    that learns 8×8 digits in one to four minutes. Individual settings override the preset."""
+    that learns 8×8 digits within minutes. Individual settings override the preset."""
 
     jitter: NonNegativeFloat = _of_preset(
         "For gaussian: added to the diagonal of each covariance (pixels in [0, 1]); needed if "
