@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         },
     )
     runtime = Runtime(save_seconds=60.0)
-    with joined_processes(runtime.device) as processes, processes.holding(options.output):
+    with joined_processes(runtime.device, options.output) as processes:
         distance = LabellerDistance(
             results / "labellers/cifar10/smoke",
             results / "features/cifar10/smoke/smoke/train",

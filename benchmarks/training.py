@@ -32,8 +32,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pyrobust.attacks.inner_attack import TradesAttackSettings
-from pyrobust.attacks.threat_model import ThreatModel
+from pyrobust.attacks.inner_attack import InnerAttack
+from pyrobust.config import parse_epsilon
+from pyrobust.config.training import TrainSettings
 from pyrobust.cost import device_name
 from pyrobust.files import write_json
 from pyrobust.models import ImageClassifier, ModelSpec, batch_statistics, logits_in
@@ -42,8 +43,9 @@ from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import new_model
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import Augmentation, Loader
+from pyrobust.training.objectives import Passes, make_objective
 from pyrobust.training.schedules import Schedule
-from pyrobust.training.trades_step import TradesSettings, TradesStep
+from pyrobust.training.step import TrainingStep
 from pyrobust.training.weight_averaging import AveragedSgd
 
 # A forward pass is short: so many in a row make one measurement.
@@ -52,7 +54,7 @@ FORWARDS = 8
 # Forward passes' worth of arithmetic in our step.
 PASSES = 26
 
-EPSILON = {"linf": 8 / 255, "l2": 128 / 255}
+EPSILON = {"linf": "8/255", "l2": "128/255"}
 STEPS = 10
 
 # Forms of our step: its inner attack compiled, and as one CUDA graph, which needs a GPU.
@@ -98,7 +100,7 @@ class PlainStep:
 
     def linf(self, x: Tensor) -> Tensor:
         """Return x_adv by sign-PGD."""
-        epsilon = EPSILON["linf"]
+        epsilon = parse_epsilon(EPSILON["linf"])
         target = F.softmax(self.model(x), 1).detach()
         x_adv = torch.clamp(x + torch.empty_like(x).uniform_(-epsilon, epsilon), 0, 1)
         for _ in range(STEPS):
@@ -112,7 +114,7 @@ class PlainStep:
 
     def l2(self, x: Tensor) -> Tensor:
         """Return x_adv by SGD on a perturbation."""
-        epsilon = EPSILON["l2"]
+        epsilon = parse_epsilon(EPSILON["l2"])
         target = F.softmax(self.model(x), 1).detach()
         delta = (0.001 * torch.randn_like(x)).requires_grad_()
         optimizer = torch.optim.SGD([delta], lr=epsilon / STEPS * 2)
@@ -153,7 +155,7 @@ def make_our_step(
     *,
     compiled: bool = False,
     cuda_graph: bool = False,
-) -> tuple[TradesStep, ImageClassifier]:
+) -> tuple[TrainingStep, ImageClassifier]:
     """Return our step on random images, and its network."""
     processes = Processes(device)
     model = new_model(make_spec(architecture), 0, False, channels_last=True, device=device)
@@ -168,19 +170,14 @@ def make_our_step(
         resident_bytes=1 << 30,
         channels_last=True,
     )
-    settings = TradesSettings(
-        attack=TradesAttackSettings(ThreatModel(norm, EPSILON[norm]), STEPS, "adam", 0.1),
-        beta=6.0,
-        batch_norm_updates="adversarial",
-        averaging_decay=0.995,
-        averaging_start=0,
-        precision=precision,
-        seed=0,
-        compiled_attack=compiled,
-        cuda_graph=cuda_graph,
+    settings = TrainSettings(
+        norm=norm, epsilon=EPSILON[norm], precision=precision, compiled_attack=compiled
     )
+    objective, logits_fn = make_objective(settings), logits_in(precision, model)
+    attack = InnerAttack(model, logits_fn, settings, cuda_graph)
+    passes = Passes(model, logits_fn, attack, objective.tracked_passes, processes)
     schedule = Schedule("cosine", 0.1, 0.9, 0.0, 1000, 100.0)
-    return TradesStep(model, optimizer, loader, schedule, settings, processes), model
+    return TrainingStep(model, objective, passes, loader, optimizer, schedule, processes), model
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:

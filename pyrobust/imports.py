@@ -29,10 +29,11 @@ def import_object(path: str, what: str, example: str) -> Any:
         ) from error
 
 
-def source_sha256(made: object) -> str | None:
-    """Return the SHA-256 of the source file of an object or of its class; None if it has none."""
+def source_sha256(named: object) -> str | None:
+    """Return the SHA-256 of the source file of a class, function or object; None without one."""
+    has_source = isinstance(named, type) or inspect.isroutine(named)
     try:
-        file = inspect.getsourcefile(made if inspect.isroutine(made) else type(made))
+        file = inspect.getsourcefile(named if has_source else type(named))  # type: ignore[arg-type]
     except (TypeError, OSError):
         return None
     return None if file is None else sha256_of(Path(file))

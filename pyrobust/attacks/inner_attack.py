@@ -1,140 +1,107 @@
 """The inner attack of adversarial training, and how its steps run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.attacks.network_passes import LogitsFn
-from pyrobust.attacks.pgd import OptimizerName, make_optimizer
+from pyrobust.attacks.pgd import make_optimizer
 from pyrobust.attacks.threat_model import ThreatModel
+from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.training import TrainSettings
 
-# The second half of the steps uses a tenth of the rate, as in the authors' code.
+# Adam uses a tenth of its rate in the second half of the steps, as in the authors' code.
 _LATE_FACTOR = 0.1
-
-
-@dataclass(frozen=True)
-class TradesAttackSettings:
-    """How far and how the attack goes.
-
-    Args:
-        optimizer: see `make_optimizer`; the rate of adam is step_size, then a tenth of it.
-        step_size: in the [0, 1] pixel range.
-    """
-
-    threat: ThreatModel
-    num_steps: int
-    optimizer: OptimizerName
-    step_size: float
-
-    def rate(self, step: int) -> float:
-        """Return the rate of inner step `step`, from 0."""
-        late = self.optimizer == "adam" and step >= (self.num_steps + 1) // 2
-        return self.step_size * (_LATE_FACTOR if late else 1.0)
-
-
-def trades_start(
-    x: Tensor, sample_ids: Tensor, threat: ThreatModel, seed: int, step: int
-) -> Tensor:
-    """Return where the attack starts: uniform in the perturbation set, and in [0, 1].
-
-    Args:
-        x: (N, C, H, W) in [0, 1], float32.
-        sample_ids: (N,) int64; with (seed, step) they name the start.
-    """
-    return ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, step)
-
-
-def trades_ascent(
-    logits_fn: LogitsFn,
-    x_adv: Tensor,
-    x: Tensor,
-    clean_probs: Tensor,
-    settings: TradesAttackSettings,
-) -> Tensor:
-    """Maximise the cross-entropy of the logits to `clean_probs`, which is KL up to a constant.
-
-    Only the gradient of the input is computed.
-
-    Args:
-        x_adv: the start, which may be overwritten.
-        x: (N, C, H, W) in [0, 1], float32; so is all state of the attack.
-        clean_probs: (N, K), predictions on x.
-
-    Returns:
-        x_adv of the shape of x, in the perturbation set and in [0, 1].
-    """
-    optimizer = make_optimizer(settings.optimizer, x)
-    for step in range(settings.num_steps):
-        point = x_adv.detach().requires_grad_()
-        logits = logits_fn(point)
-        _, grad_logits = ops.cross_entropy(logits.detach(), clean_probs)
-        (grad,) = torch.autograd.grad(logits, point, grad_logits)
-        x_adv = optimizer.step(point.detach(), x, grad, settings.rate(step), settings.threat)
-    return x_adv
-
 
 # Runs before a capture, in which cuDNN chooses its kernels and memory pools fill.
 _WARM_UP_RUNS = 3
 
 
-class Ascent(Protocol):
-    """`trades_ascent` of one network and one attack."""
+class InnerAttack:
+    """Perturbs batches so that a network in training departs from target probabilities.
 
-    def __call__(self, x_adv: Tensor, x: Tensor, clean_probs: Tensor) -> Tensor:
-        """Return where the attack ends that starts at `x_adv`, which may be overwritten."""
-
-
-def make_ascent(
-    model: nn.Module,
-    logits_fn: LogitsFn,
-    settings: TradesAttackSettings,
-    *,
-    compiled: bool,
-    cuda_graph: bool,
-) -> Ascent:
-    """Return the ascent on `logits_fn`, the passes of `model`.
+    The start is uniform in the perturbation set; from there the attack maximises the cross-entropy
+    of the logits to the targets: the clean prediction for TRADES (which is its KL divergence up to
+    a constant), the label for adversarial training. Only gradients of the images are computed.
 
     Args:
-        compiled: let torch.compile fuse each pass; sums are then rounded otherwise.
-        cuda_graph: launch all steps at once, with the same bits (a GPU only).
+        logits_fn: the passes of `model`, x (N, C, H, W) to logits (N, K).
+        settings: `norm`, `epsilon`, `seed` and the fields that begin with `attack_` are read;
+            `compiled_attack` lets torch.compile fuse each pass, which changes the rounding.
+        cuda_graph: launch all steps as one CUDA graph, with the same bits (needs a GPU). Its
+            memory stays reserved beside that of the other passes.
     """
-    if compiled:
-        # Settled shapes: every batch of a run has the same.
-        logits_fn = torch.compile(logits_fn, fullgraph=True, dynamic=False)
 
-    def ascend(x_adv: Tensor, x: Tensor, clean_probs: Tensor) -> Tensor:
-        # A compiled pass goes back to all that wants a gradient, also to weights nobody asks for.
-        with _frozen(model):
-            return trades_ascent(logits_fn, x_adv, x, clean_probs, settings)
+    def __init__(
+        self, model: nn.Module, logits_fn: LogitsFn, settings: TrainSettings, cuda_graph: bool
+    ) -> None:
+        self.threat = ThreatModel(settings.norm, parse_epsilon(settings.epsilon))
+        self._model, self._settings = model, settings
+        self._step_size = parse_epsilon(settings.attack_step_size)
+        # Fixed shapes: all batches of a run have the same.
+        self._logits_fn: LogitsFn = (
+            torch.compile(logits_fn, fullgraph=True, dynamic=False)
+            if settings.compiled_attack
+            else logits_fn
+        )
+        self._ascend = _CapturedAscent(self.ascend) if cuda_graph else self.ascend
 
-    return _CapturedAscent(ascend) if cuda_graph else ascend
+    def __call__(self, x: Tensor, sample_ids: Tensor, target_probs: Tensor, step: int) -> Tensor:
+        """Return x_adv of the shape of x, in the perturbation set and in [0, 1].
+
+        Args:
+            x: (N, C, H, W) in [0, 1], float32; so is all state of the attack.
+            sample_ids: (N,) int64; with the seed and `step` they determine the start.
+            target_probs: (N, K) float32.
+        """
+        norm, epsilon = self.threat.norm, self.threat.epsilon
+        start = ops.random_start(x, sample_ids, epsilon, norm, self._settings.seed, step)
+        return self._ascend(start, x, target_probs)
+
+    def ascend(self, x_adv: Tensor, x: Tensor, target_probs: Tensor) -> Tensor:
+        """Return where the attack ends that starts at `x_adv`, which may be overwritten."""
+        settings = self._settings
+        optimizer = make_optimizer(settings.attack_optimizer, x)
+        # A compiled pass computes gradients of all weights that require one.
+        with _frozen(self._model):
+            for step in range(settings.attack_steps):
+                point = x_adv.detach().requires_grad_()
+                logits = self._logits_fn(point)
+                _, grad_logits = ops.cross_entropy(logits.detach(), target_probs)
+                (grad,) = torch.autograd.grad(logits, point, grad_logits)
+                x_adv = optimizer.step(point.detach(), x, grad, self.rate(step), self.threat)
+        return x_adv
+
+    def rate(self, step: int) -> float:
+        """Return the step size of inner step `step`, from 0."""
+        settings = self._settings
+        late = settings.attack_optimizer == "adam" and step >= (settings.attack_steps + 1) // 2
+        return self._step_size * (_LATE_FACTOR if late else 1.0)
 
 
 class _CapturedAscent:
-    """Records an ascent at its first call and replays it.
+    """Records an ascent in its first call and replays it from then on.
 
-    Weights are read where they lie, so updates in place are seen by the next replay.
+    Weights are read where they lie, so a replay uses what was updated in place.
     """
 
-    def __init__(self, ascend: Ascent) -> None:
+    def __init__(self, ascend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         self._ascend = ascend
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._output = torch.empty(0)
 
-    def __call__(self, x_adv: Tensor, x: Tensor, clean_probs: Tensor) -> Tensor:
-        given = (x_adv, x, clean_probs)
+    def __call__(self, x_adv: Tensor, x: Tensor, target_probs: Tensor) -> Tensor:
+        given = (x_adv, x, target_probs)
         if self._graph is None or [t.shape for t in given] != [t.shape for t in self._inputs]:
             self._graph = self._captured(given)
         for recorded, value in zip(self._inputs, given, strict=True):
             recorded.copy_(value)
         self._graph.replay()
-        return self._output.clone()  # the next replay writes over it
+        return self._output.clone()  # the next replay overwrites it
 
     def _captured(self, given: tuple[Tensor, Tensor, Tensor]) -> torch.cuda.CUDAGraph:
         self._inputs = tuple(tensor.clone() for tensor in given)
@@ -145,7 +112,7 @@ class _CapturedAscent:
                 self._ascend(*(tensor.clone() for tensor in given))
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        # Other threads go on meanwhile: one reads the next batch, one watches over NCCL.
+        # Other threads keep working meanwhile: one reads the next batch, one watches NCCL.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._output = self._ascend(*self._inputs)
         return graph
@@ -153,12 +120,12 @@ class _CapturedAscent:
 
 @contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Let no parameter of `model` ask for a gradient inside the block."""
-    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in asking:
+    """Let no parameter of `model` require a gradient inside the block."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in asking:
+        for parameter in trained:
             parameter.requires_grad_(True)

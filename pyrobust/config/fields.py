@@ -11,16 +11,24 @@ Norm = Literal["linf", "l2"]
 
 NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 _FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
-_ARCHITECTURE = r"^(wrn-[0-9]{2,4}-[1-9][0-9]{0,2}|resnet-(18|34))$"
+
+_OBJECT = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+_IMPORT_PATH = rf"^{_OBJECT}$"
+_ARCHITECTURE = rf"^(wrn-[0-9]{{2,4}}-[1-9][0-9]{{0,2}}|resnet-(18|34)|{_OBJECT}(\(.*\))?)$"
 
 # What each pattern requires, for error messages.
 PATTERNS = {
     NAME: "use lower-case letters and digits, with single _ or - between them",
     _FRACTION: "expected a non-negative number such as 8/255 or 0.03",
-    _ARCHITECTURE: "expected wrn-DEPTH-WIDTH such as wrn-28-10, resnet-18 or resnet-34",
+    _ARCHITECTURE: "expected wrn-DEPTH-WIDTH such as wrn-28-10, resnet-18, resnet-34, "
+    "or MODULE:NAME of a constructor such as torchvision.models:resnet18",
+    _IMPORT_PATH: "expected MODULE:NAME of something that Python can import",
 }
 
 Name = Annotated[str, Field(pattern=NAME)]
+
+# An object of the user's own: MODULE:NAME, as Python imports it.
+ImportPath = Annotated[str, Field(pattern=_IMPORT_PATH)]
 
 
 def _spelled_out(value: Any) -> Any:
@@ -74,8 +82,8 @@ Architecture = Annotated[
     str,
     Field(
         pattern=_ARCHITECTURE,
-        description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34; all are "
-        "pre-activation networks.",
+        description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34, which "
+        "are pre-activation networks, or MODULE:NAME of a constructor (docs/training.md).",
     ),
     AfterValidator(check_architecture),
 ]

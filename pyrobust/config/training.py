@@ -2,13 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import (
     Architecture,
     Epsilon,
     Fraction,
+    ImportPath,
     NonNegativeFloat,
     NonNegativeInt,
     Norm,
@@ -39,6 +40,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 # What a recipe changes for l2: 2 × epsilon / attack_steps at the published radius of 128/255.
 _RECIPES_L2: dict[str, dict[str, Any]] = {"wang23": {"attack_step_size": "25.6/255"}}
+
+
+# Settings that came after the first trainings, with the value that those had.
+_LATER = {"objective": "trades", "mart_lambda": 5.0, "awp_gamma": 0.0, "gap_images": 256}
 
 
 class TrainSettings(Settings):
@@ -96,8 +101,20 @@ class TrainSettings(Settings):
     """Fraction of the steps before averaging starts; until then the average is a copy of the
     weights."""
 
+    objective: Literal["trades", "adversarial_training", "mart"] | ImportPath = "trades"
+    """Training objective: trades (Zhang et al. 2019), adversarial_training (Madry et al. 2018),
+    mart (Wang et al. 2020), or MODULE:NAME of a class of your own (docs/extending.md)."""
+
     trades_beta: NonNegativeFloat = 6.0
     """Weight beta of the TRADES regulariser, KL(clean ‖ adversarial)."""
+
+    mart_lambda: NonNegativeFloat = 5.0
+    """Weight lambda of the KL term of MART."""
+
+    awp_gamma: NonNegativeFloat = 0.0
+    """Size of the adversarial weight perturbation (Wu et al. 2020) relative to the norm of each
+    layer, around any objective; 0 turns it off. The authors use 0.005 with TRADES and 0.01 with
+    adversarial training."""
 
     label_smoothing: Share = 0.1
     """Probability mass spread uniformly over all classes in the targets."""
@@ -170,6 +187,12 @@ class TrainSettings(Settings):
                 f"({self.batch_size})"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later settings at their defaults: finished trainings stay what they were."""
+        values = serialize(self)
+        return {key: v for key, v in values.items() if key not in _LATER or v != _LATER[key]}
 
 
 class LabellerSettings(Settings):

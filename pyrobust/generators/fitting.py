@@ -49,7 +49,7 @@ def fit_generator(
     started = time.monotonic()
     dataset = Dataset.open(dataset_folder)
     kind = GENERATORS[settings.type]
-    with joined_processes(runtime.device) as processes, processes.holding(output):
+    with joined_processes(runtime.device, output) as processes:
         if processes.world_size > 1 and not kind.parallel:
             raise UserError(
                 f"type {settings.type} does not support {processes.world_size} processes; run "

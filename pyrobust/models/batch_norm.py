@@ -12,8 +12,13 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from pyrobust.errors import UserError
+
+# Layers that `BatchNorm` computes in place of; subclasses may do more.
+_CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -28,13 +33,13 @@ class BatchNorm(nn.BatchNorm2d):
             statistics then move towards the mean over the virtual batches.
     """
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features, eps=1e-5, momentum=0.1)
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__(num_features, eps=eps, momentum=0.1)
         self.tracking = True
         self.virtual_batch = 0
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise `input` of shape (N, C, H, W)."""
+        """Normalise `input` of shape (N, C, ...)."""
         if not self.training:
             return self._normalize_by_running(input)
         if self.tracking and self.num_batches_tracked is not None:
@@ -61,7 +66,8 @@ class BatchNorm(nn.BatchNorm2d):
         # even where no parameter asks for them: a third of its time on the CPU.
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         shift = torch.addcmul(self.bias, self.running_mean, scale, value=-1)
-        return torch.addcmul(shift.view(-1, 1, 1), input, scale.view(-1, 1, 1))
+        shape = (-1, *(1 for _ in input.shape[2:]))
+        return torch.addcmul(shift.view(shape), input, scale.view(shape))
 
     def _normalize(self, input: Tensor, momentum: float) -> Tensor:
         if input.numel() == input.shape[1]:
@@ -128,14 +134,67 @@ def tracked_statistics(model: nn.Module, momentum: float) -> Iterator[None]:
 
 
 def set_virtual_batch(model: nn.Module, virtual_batch: int) -> None:
-    """Let every `virtual_batch` images in a row share batch statistics; 0 is the whole batch."""
-    for layer in batch_norms(model):
-        layer.virtual_batch = virtual_batch
+    """Let every `virtual_batch` images in a row share batch statistics; 0 is the whole batch.
+
+    Raises:
+        UserError: `model` has no batch norm, or a variant without virtual batches.
+    """
+    layers = batch_norms(model)
+    others = {type(layer).__name__ for layer in layers if not isinstance(layer, BatchNorm)}
+    if virtual_batch and (others or not layers):
+        raise UserError(
+            f"virtual_batch is {virtual_batch}, but the network normalises by "
+            f"{', '.join(sorted(others)) or 'no batch norm'}: set it to 0"
+        )
+    for layer in layers:
+        if isinstance(layer, BatchNorm):
+            layer.virtual_batch = virtual_batch
 
 
-def batch_norms(model: nn.Module) -> list[BatchNorm]:
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return the batch-norm layers in the order of the state dict."""
-    return [layer for layer in model.modules() if isinstance(layer, BatchNorm)]
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+
+
+def convert_batch_norms(network: nn.Module) -> nn.Module:
+    """Return `network` with torch's batch-norm layers replaced by `BatchNorm`, keys unchanged.
+
+    Subclasses, such as those of timm that hold an activation, stay: the contexts below switch
+    their statistics too, but they average the unbiased variance, and have no virtual batches.
+
+    Raises:
+        UserError: a layer normalises by the batch in evaluation, or by all processes' batches.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, _BatchNorm | _InstanceNorm):
+            _check_statistics(name, layer)
+    if type(network) in _CONVERTED and isinstance(network, _BatchNorm) and network.affine:
+        return _converted(network)
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) in _CONVERTED and isinstance(layer, _BatchNorm) and layer.affine:
+                setattr(parent, name, _converted(layer))
+    return network
+
+
+def _check_statistics(name: str, layer: _BatchNorm | _InstanceNorm) -> None:
+    if isinstance(layer, nn.SyncBatchNorm):
+        problem = "shares statistics between processes; use nn.BatchNorm2d"
+    elif isinstance(layer, _InstanceNorm) and layer.track_running_stats:
+        problem = "averages running statistics, which an attack would move; leave them off"
+    elif isinstance(layer, _BatchNorm) and layer.running_mean is None:
+        problem = "has no running statistics, so an image's logits would depend on its batch"
+    else:
+        return
+    raise UserError(f"layer {name or 'of the network'} ({type(layer).__name__}) {problem}")
+
+
+def _converted(layer: _BatchNorm) -> BatchNorm:
+    new = BatchNorm(layer.num_features, layer.eps)
+    new.weight, new.bias = layer.weight, layer.bias
+    for name, value in layer.named_buffers():
+        new.register_buffer(name, value)
+    return new.train(layer.training)
 
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
@@ -147,11 +206,18 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
 @contextmanager
 def _mode(model: nn.Module, tracking: bool, momentum: float) -> Iterator[None]:
     layers = batch_norms(model)
-    before = [(layer.training, layer.tracking, layer.momentum) for layer in layers]
+    # What makes torch's own layers leave their running statistics alone in training mode.
+    switches = ["tracking" if isinstance(b, BatchNorm) else "track_running_stats" for b in layers]
+    before = [
+        (layer.training, layer.momentum, getattr(layer, switch))
+        for layer, switch in zip(layers, switches, strict=True)
+    ]
     try:
-        for layer in layers:
-            layer.training, layer.tracking, layer.momentum = True, tracking, momentum
+        for layer, switch in zip(layers, switches, strict=True):
+            layer.training, layer.momentum = True, momentum
+            setattr(layer, switch, tracking)
         yield
     finally:
-        for layer, old in zip(layers, before, strict=True):
-            layer.training, layer.tracking, layer.momentum = old
+        for layer, switch, old in zip(layers, switches, before, strict=True):
+            layer.training, layer.momentum = old[:2]
+            setattr(layer, switch, old[2])

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pyrobust.config.fields import parse_wide
+from pyrobust.models.imported import ImportedClassifier, build_imported
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.preact_resnet import PreActResNet
 from pyrobust.models.spec import ModelSpec
@@ -14,7 +16,13 @@ from pyrobust.models.wide_resnet import WideResNet
 
 
 def build_model(spec: ModelSpec) -> ImageClassifier:
-    """Return the network of `spec` in evaluation mode, with arbitrary weights."""
+    """Return the network of `spec` in evaluation mode, with arbitrary weights.
+
+    Raises:
+        UserError: the architecture is MODULE:NAME and cannot be constructed.
+    """
+    if spec.imported:
+        return build_imported(spec)
     channels = spec.image_shape[2]
     of_task = (spec.num_classes, channels, spec.activation, spec.mean, spec.std)
     wide = parse_wide(spec.architecture)
@@ -49,18 +57,20 @@ def initialize(model: nn.Module, generator: torch.Generator, zero_logits: bool) 
 LogitsFn = Callable[[Tensor], Tensor]
 
 
-def logits_in(precision: str, model: ImageClassifier) -> LogitsFn:
+def logits_in(precision: Literal["float32", "bfloat16"], model: ImageClassifier) -> LogitsFn:
     """Return x (N, C, H, W) in [0, 1] -> logits (N, K) in float32.
 
     Args:
-        precision: float32, or bfloat16 for passes up to the penultimate layer. The last layer,
-            the losses, the weights and the gradient of x stay in float32 either way.
+        precision: float32, or bfloat16 for passes up to the penultimate layer (of an imported
+            network, all layers). The losses, the weights and the gradient of x stay in float32.
     """
     if precision == "float32":
         return model
 
     def logits(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
+            if isinstance(model, ImportedClassifier):  # its last layer is not known
+                return model(x).float()  # type: ignore[no-any-return]
             features = model.features(x)
         return model.logits(features)  # type: ignore[no-any-return]
 

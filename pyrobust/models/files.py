@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrobust.errors import UserError
 from pyrobust.models.build import build_model
+from pyrobust.models.imported import build_imported
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.spec import ModelSpec
 from pyrobust.tensors import read_tensors, write_tensors
@@ -30,9 +31,14 @@ def save_model(path: Path, model: nn.Module | Mapping[str, Tensor], spec: ModelS
 
 
 def load_model(
-    path: str | os.PathLike[str], device: str | torch.device = "cpu"
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    network: nn.Module | None = None,
 ) -> tuple[ImageClassifier, ModelSpec]:
     """Read a model that `save_model` wrote; it is in evaluation mode.
+
+    Args:
+        network: takes the weights of a file whose network was given in Python.
 
     Raises:
         UserError: the file is missing, no model of this project, or its keys do not fit its spec.
@@ -50,7 +56,7 @@ def load_model(
             "write it"
         )
     spec = ModelSpec.from_json(facts["spec"])
-    model = build_model(spec)
+    model = build_model(spec) if network is None else build_imported(spec, network)
     load_strictly(model, state, str(path))
     return model.to(device), spec
 

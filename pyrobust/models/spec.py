@@ -15,14 +15,18 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 # Numbers that were rounded to float32 and back count as the same statement.
 _SAME = 1e-5
 
+# Begins the architecture of a network that was given in Python and not by name.
+GIVEN = "given:"
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
     """Architecture and input of a classifier; kept in the metadata of its weights.
 
     Args:
-        architecture: wrn-DEPTH-WIDTH with DEPTH = 6n + 4, resnet-18 or resnet-34.
-        activation: silu or relu.
+        architecture: wrn-DEPTH-WIDTH with DEPTH = 6n + 4, resnet-18, resnet-34, MODULE:NAME of a
+            constructor, or given:CLASS for a network that was given in Python.
+        activation: silu or relu; only silu, the default, beside MODULE:NAME.
         image_shape: (H, W, C).
         mean, std: one number a channel, for pixels in [0, 1].
 
@@ -45,10 +49,20 @@ class ModelSpec:
             raise UserError(f"architecture is '{self.architecture}', {error}") from error
         if self.activation not in ("silu", "relu"):
             raise UserError(f"unknown activation '{self.activation}'; choose one of: silu, relu")
+        if self.imported and self.activation != "silu":
+            raise UserError(
+                f"activation is '{self.activation}', but {self.architecture} chooses its own: "
+                "leave it out"
+            )
         if self.num_classes < 2:
             raise UserError(f"num_classes is {self.num_classes}; at least 2 are required")
         channels = self.image_shape[2]
         check_normalization((self.mean, self.std), channels)
+
+    @property
+    def imported(self) -> bool:
+        """Whether the network is not one of this project's."""
+        return ":" in self.architecture
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values."""

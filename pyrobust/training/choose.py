@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyrobust.config import parse_settings
+from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, read_json, write_json
 
@@ -48,11 +50,11 @@ def _check_comparable(runs: Sequence[Path], records: Sequence[dict[str, Any]]) -
     seeds = [_seed(record) for record in records]
     if len(set(seeds)) < len(seeds):
         raise UserError(f"the runs have the seeds {seeds}, expected one run a seed")
-    first = records[0]["settings"]
-    for run, record in zip(runs, records, strict=True):
-        for key, value in record["settings"].items():
-            if key != "seed" and value != first.get(key):
+    settings = [parse_settings(TrainSettings, record["settings"]) for record in records]
+    for run, mine in zip(runs, settings, strict=True):
+        for (key, value), (_, first) in zip(mine, settings[0], strict=True):
+            if key != "seed" and value != first:
                 raise UserError(
-                    f"{run} was trained with {key} {value} and {runs[0]} with {first.get(key)}: "
+                    f"{run} was trained with {key} {value} and {runs[0]} with {first}: "
                     "give runs that differ in their seed only"
                 )

@@ -1,17 +1,20 @@
 """The inputs of a classifier's training, and its task in the training loop."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, initialize
+from pyrobust.models.imported import ImportedClassifier, build_imported, check_shapes
+from pyrobust.training.early_stopping import BestWeights
 from pyrobust.training.loader import Augmentation
 from pyrobust.training.loop import Metrics
 from pyrobust.training.weight_averaging import AveragedSgd
@@ -80,15 +83,14 @@ class TrainingInputs:
 # Measures a model; None if it was stopped on the way.
 Validation = Callable[[ImageClassifier, Callable[[], bool]], Metrics | None]
 
-_KEPT = "kept."
-
 
 class ClassifierTask:
     """Trains with `step`, validates the averaged weights and keeps the best of them.
 
     Args:
         step: makes update t and returns its metrics.
-        log_facts: what a log line says beside the metrics after t updates.
+        log_facts: what a log line holds beside the metrics after t updates.
+        validation: measures the averaged weights; without one those at the end are the result.
     """
 
     def __init__(
@@ -101,7 +103,12 @@ class ClassifierTask:
     ) -> None:
         self.step, self.metric_names, self.log_facts = step, metric_names, log_facts
         self._optimizer, self._validation = optimizer, validation
-        self._kept: dict[str, Tensor] = {}
+        self._best = BestWeights()
+
+    def averaged_model(self) -> ImageClassifier:
+        """Return the averaged weights with the live running statistics, in evaluation mode."""
+        self._optimizer.refresh_statistics()
+        return self._optimizer.averaged
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
         """Measure the averaged weights; None if `stopping` turned true on the way."""
@@ -109,42 +116,53 @@ class ClassifierTask:
         return self._validation(self.averaged_model(), stopping)
 
     def keep(self) -> None:
-        """Keep a copy of the averaged weights."""
-        state = self.averaged_model().state_dict()
-        self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
+        """Keep a copy of the averaged weights as the best so far."""
+        self._best.keep(self.averaged_model())
 
-    def averaged_model(self) -> ImageClassifier:
-        """Return the averaged weights with the live running statistics, in evaluation mode."""
-        self._optimizer.refresh_statistics()
-        return self._optimizer.averaged
-
-    def kept(self) -> dict[str, Tensor]:
-        """Return the state dict that was kept last."""
-        return self._kept
+    def result(self) -> Mapping[str, Tensor]:
+        """Return the state dict of the best weights, or without validation of the last ones."""
+        return self._best.weights if self._validation else self.averaged_model().state_dict()
 
     def state(self) -> dict[str, Tensor]:
-        """Return all tensors that the next step depends on, and those kept."""
-        return {
-            **self._optimizer.state(),
-            **{f"{_KEPT}{name}": value for name, value in self._kept.items()},
-        }
+        """Return all tensors that the next step depends on, and the best weights."""
+        return {**self._optimizer.state(), **self._best.state()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         self._optimizer.load_state(tensors)
-        self._kept = {
-            name.removeprefix(_KEPT): value
-            for name, value in tensors.items()
-            if name.startswith(_KEPT)
-        }
+        self._best.load_state(tensors)
 
 
 def new_model(
-    spec: ModelSpec, seed: int, zero_logits: bool, channels_last: bool, device: torch.device
+    spec: ModelSpec,
+    seed: int,
+    zero_logits: bool,
+    channels_last: bool,
+    device: torch.device,
+    network: nn.Module | None = None,
 ) -> ImageClassifier:
-    """Return a network with the initial weights of `seed`, the same on every device."""
-    model = build_model(spec)
-    initialize(model, torch.Generator().manual_seed(seed), zero_logits)
+    """Return a network with the initial weights of `seed`, the same on every device.
+
+    An imported network initialises itself, except for its last layer if `zero_logits`.
+
+    Args:
+        network: copied with its weights, in place of a new network of the spec.
+
+    Raises:
+        UserError: an imported network cannot be constructed or does not fit the images.
+    """
+    if network is not None:
+        model: ImageClassifier = build_imported(spec, copy.deepcopy(network))
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = build_model(spec)
+    if isinstance(model, ImportedClassifier):
+        check_shapes(model, spec)
+        if zero_logits and network is None:
+            model.zero_logits()
+    else:
+        initialize(model, torch.Generator().manual_seed(seed), zero_logits)
     model.to(device)
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -65,24 +65,6 @@ class Processes:
             )
         return virtual_batch or batch_size // self.world_size
 
-    @contextmanager
-    def holding(self, folder: Path) -> Iterator[None]:
-        """Hold `folder` for this run: all wait until nobody else works there.
-
-        A process that did not wait could read a state that is then written over.
-        """
-        with exclusive(folder) if self.is_main else nullcontext():
-            self.any(False)  # returns once all are here
-            yield
-
-    @contextmanager
-    def writing(self, folder: Path, result: str) -> Iterator[None]:
-        """Hold `folder` for this run and remove an old `result`, which says that a run is over."""
-        with self.holding(folder):
-            if self.is_main:
-                (folder / result).unlink(missing_ok=True)
-            yield
-
     def average_(self, tensors: Sequence[Tensor]) -> None:
         """Replace float32 tensors by their mean over all processes."""
         if self.world_size == 1:
@@ -109,28 +91,35 @@ class Processes:
 
 
 @contextmanager
-def joined_processes(device: str) -> Iterator[Processes]:
-    """Join the other processes of the run for the block, or stand alone where there are none.
+def joined_processes(device: str, folder: Path) -> Iterator[Processes]:
+    """Join the other processes of the run for the block, or run alone where there are none.
+
+    The first process holds `folder` for the run, and takes it before it joins the others, which
+    wait for it: none of them reads a state that another run is still writing.
+
+    An exception leaves the group as it is, so that this process ends at once and the others fail
+    in their next collective; leaving the group in good order would wait for them.
 
     Args:
         device: auto, cpu or cuda.
+        folder: where the run writes.
 
     Raises:
-        UserError: cuda is asked for and cannot be used.
+        UserError: cuda is asked for and cannot be used, or the folder cannot be written.
     """
     mine = choose_device(device)
     if mine.type == "cuda":
         torch.cuda.set_device(mine)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Processes(mine)
-        return
-    backend = "nccl" if mine.type == "cuda" else "gloo"
-    # NCCL must know whose device is whose; the others wait while the first process writes files.
-    bound = mine if mine.type == "cuda" else None
-    dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
-    try:
-        yield Processes(mine, dist.get_rank(), dist.get_world_size())
-    finally:
+    rank, world_size = (int(os.environ.get(*it)) for it in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    with exclusive(folder) if rank == 0 else nullcontext():
+        if world_size == 1:
+            yield Processes(mine)
+            return
+        backend = "nccl" if mine.type == "cuda" else "gloo"
+        # NCCL must know whose device is whose; the others wait while the first writes files.
+        bound = mine if mine.type == "cuda" else None
+        dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
+        yield Processes(mine, rank, world_size)
         dist.destroy_process_group()
 
 

@@ -1,10 +1,14 @@
-"""Clean and robust accuracy on the validation split, for early stopping (appendix A)."""
+"""Early stopping (appendix A): robust accuracy on the validation split, and the best weights.
 
-from collections.abc import Callable
+The loop validates at even intervals, keeps the weights wherever `BEST_BY` is at least as high as
+before, and trains to the end; what was kept last is the result of the run.
+"""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn
@@ -15,9 +19,14 @@ from pyrobust.models import ImageClassifier
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import Metrics
 
+# The metric by which weights are kept.
+BEST_BY = "robust_accuracy"
+
 # Images of a pass. Fewer and fewer images stand during an attack; in passes of one size an image's
 # result does not depend on the others, and cuDNN looks for its fastest kernels once.
 _PASS_SIZE = 64
+
+_KEPT = "kept."
 
 
 class RobustValidation:
@@ -78,6 +87,31 @@ class RobustValidation:
             # An image that is wrong without an attack does not stand under it.
             robust = clean & ~is_broken(logits_fn(x_adv), labels)
         return torch.stack([clean.sum(), robust.sum()])
+
+
+class BestWeights:
+    """The state dict of the weights that were best so far, on the host."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+
+    def keep(self, model: nn.Module) -> None:
+        """Replace the weights by a copy of those of `model`."""
+        self.weights = {
+            name: value.detach().cpu().clone() for name, value in model.state_dict().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights for the saved state of the run."""
+        return {f"{_KEPT}{name}": value for name, value in self.weights.items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load what `state` returned."""
+        self.weights = {
+            name.removeprefix(_KEPT): value.cpu()
+            for name, value in tensors.items()
+            if name.startswith(_KEPT)
+        }
 
 
 class _StoppedError(Exception):

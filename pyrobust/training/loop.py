@@ -303,7 +303,9 @@ class _Loop:
         if saved is None:
             return
         self.run = Run(**saved.facts)
-        self._pending = list(saved.tensors.pop(_PENDING, torch.empty(0)))
+        # The next steps append metrics that lie on the device.
+        pending = saved.tensors.pop(_PENDING, torch.empty(0))
+        self._pending = list(pending.to(self._processes.device))
         self._task.load_state(saved.tensors)
         logger.info("going on from step %d", self.run.step)
 

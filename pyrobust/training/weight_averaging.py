@@ -5,9 +5,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # of batch norm and instance norm
 
 from pyrobust import ops
+from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier
+
+_NORMALIZATION = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class WeightAverage:
@@ -38,14 +42,15 @@ class WeightAverage:
 
 
 def decayed_parameters(model: nn.Module) -> list[bool]:
-    """Return for each parameter whether weight decay applies: to all outside batch norm."""
+    """Return for each trained parameter whether weight decay applies: outside normalisation."""
     exempt = {
         id(parameter)
         for layer in model.modules()
-        if isinstance(layer, nn.BatchNorm2d)
+        if isinstance(layer, _NORMALIZATION)
         for parameter in layer.parameters()
     }
-    return [id(parameter) not in exempt for parameter in model.parameters()]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [id(parameter) not in exempt for parameter in trained]
 
 
 class AveragedSgd:
@@ -59,14 +64,28 @@ class AveragedSgd:
     def __init__(self, model: ImageClassifier, weight_decay: float) -> None:
         self._model, self._weight_decay = model, weight_decay
         self.averaged = copy.deepcopy(model).requires_grad_(False)
-        self._parameters = list(model.parameters())
-        self._averages = list(self.averaged.parameters())
+        self._names = [name for name, p in model.named_parameters() if p.requires_grad]
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        averages = dict(self.averaged.named_parameters())
+        self._averages = [averages[name] for name in self._names]
         self._momentum = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._decayed = decayed_parameters(model)
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients that backward left."""
-        return [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        """Return the gradients that backward left.
+
+        Raises:
+            UserError: the loss does not depend on a parameter.
+        """
+        gradients = []
+        for name, parameter in zip(self._names, self._parameters, strict=True):
+            if parameter.grad is None:
+                raise UserError(
+                    f"the loss does not depend on the parameter {name}: remove it, "
+                    "or set its requires_grad to False"
+                )
+            gradients.append(parameter.grad)
+        return gradients
 
     @torch.no_grad()
     def step(self, learning_rate: float, momentum: float, averaging_decay: float) -> None:
@@ -93,8 +112,8 @@ class AveragedSgd:
 
     def state(self) -> dict[str, Tensor]:
         """Return weights, running statistics, momentum and average."""
-        momentum = dict(zip(self._names(), self._momentum, strict=True))
-        averages = dict(zip(self._names(), self._averages, strict=True))
+        momentum = dict(zip(self._names, self._momentum, strict=True))
+        averages = dict(zip(self._names, self._averages, strict=True))
         return {
             **{f"model.{name}": value for name, value in self._model.state_dict().items()},
             **{f"momentum.{name}": value for name, value in momentum.items()},
@@ -106,6 +125,3 @@ class AveragedSgd:
         """Take back what `state` returned."""
         for name, value in self.state().items():
             value.copy_(tensors[name])
-
-    def _names(self) -> list[str]:
-        return [name for name, _ in self._model.named_parameters()]

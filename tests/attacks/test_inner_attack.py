@@ -8,32 +8,23 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrobust import ops
-from pyrobust.attacks.inner_attack import TradesAttackSettings, trades_ascent, trades_start
-from pyrobust.attacks.network_passes import LogitsFn
-from pyrobust.attacks.threat_model import ThreatModel
+from pyrobust.attacks.inner_attack import InnerAttack
+from pyrobust.config.training import TrainSettings
 
 
-def trades_attack(
-    logits_fn: LogitsFn,
+def attack(
+    network: torch.nn.Module,
     x: Tensor,
     probs: Tensor,
     ids: Tensor,
-    settings: TradesAttackSettings,
-    seed: int,
-    step: int,
+    settings: TrainSettings,
+    step: int = 0,
 ) -> Tensor:
-    start = trades_start(x, ids, settings.threat, seed, step)
-    return trades_ascent(logits_fn, start, x, probs, settings)
+    return InnerAttack(network, network, settings, cuda_graph=False)(x, ids, probs, step)
 
 
-def make_settings(**changes: Any) -> TradesAttackSettings:
-    values = {
-        "threat": ThreatModel("linf", 8 / 255),
-        "num_steps": 10,
-        "optimizer": "adam",
-        "step_size": 0.1,
-    }
-    return TradesAttackSettings(**{**values, **changes})
+def make_settings(**changes: Any) -> TrainSettings:
+    return TrainSettings(**{"attack_steps": 10, **changes})
 
 
 def make_network() -> torch.nn.Module:
@@ -60,8 +51,10 @@ def make_images(count: int = 4) -> tuple[Tensor, Tensor]:
 def test_adam_takes_a_tenth_of_its_rate_in_the_second_half(
     optimizer: str, num_steps: int, rates: list[float]
 ) -> None:
-    settings = make_settings(optimizer=optimizer, num_steps=num_steps)
-    assert [settings.rate(step) for step in range(num_steps)] == pytest.approx(rates)
+    settings = make_settings(attack_optimizer=optimizer, attack_steps=num_steps)
+    network = make_network()
+    ours = InnerAttack(network, network, settings, cuda_graph=False)
+    assert [ours.rate(step) for step in range(num_steps)] == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -70,10 +63,12 @@ def test_the_attack_moves_away_from_the_clean_prediction_inside_the_set(
     norm: str, optimizer: str
 ) -> None:
     network, (x, ids) = make_network(), make_images()
-    threat = ThreatModel(norm, 0.1 if norm == "linf" else 0.5)
-    settings = make_settings(threat=threat, optimizer=optimizer, step_size=0.1)
+    settings = make_settings(
+        norm=norm, epsilon="0.1" if norm == "linf" else "0.5", attack_optimizer=optimizer
+    )
     probs = network(x).softmax(1).detach()
-    x_adv = trades_attack(network, x, probs, ids, settings, seed=0, step=0)
+    x_adv = attack(network, x, probs, ids, settings)
+    threat = InnerAttack(network, network, settings, cuda_graph=False).threat
     assert threat.contains(x_adv, x).all()
     start = ops.random_start(x, ids, threat.epsilon, norm, 0, 0)
     before, after = (ops.cross_entropy(network(z).detach(), probs)[0] for z in (start, x_adv))
@@ -95,8 +90,7 @@ def test_it_is_the_authors_attack_written_in_plain_pytorch() -> None:
         direction = (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-9)
         moved = x_adv.detach() + rate * direction
         x_adv = torch.minimum(torch.maximum(moved, x - epsilon), x + epsilon).clamp(0, 1)
-    settings = make_settings(threat=ThreatModel("linf", epsilon))
-    ours = trades_attack(network, x, probs, ids, settings, seed=5, step=3)
+    ours = attack(network, x, probs, ids, make_settings(epsilon="0.1", seed=5), step=3)
     torch.testing.assert_close(ours, x_adv, rtol=0, atol=2e-4)
 
 
@@ -104,11 +98,11 @@ def test_an_image_is_attacked_the_same_whatever_its_neighbours() -> None:
     network, (x, ids) = make_network().double(), make_images(6)
     x = x.double()
     probs = network(x).softmax(1).detach()
-    whole = trades_attack(network, x, probs, ids, make_settings(), seed=0, step=0)
-    part = trades_attack(network, x[4:], probs[4:], ids[4:], make_settings(), seed=0, step=0)
+    whole = attack(network, x, probs, ids, make_settings())
+    part = attack(network, x[4:], probs[4:], ids[4:], make_settings())
     torch.testing.assert_close(whole[4:], part)
-    other = trades_attack(network, x, probs, ids, make_settings(num_steps=0), seed=0, step=1)
-    same = trades_attack(network, x, probs, ids, make_settings(num_steps=0), seed=0, step=0)
+    start = make_settings(attack_steps=0)
+    other, same = (attack(network, x, probs, ids, start, step) for step in (1, 0))
     assert not torch.equal(other, same)
 
 
@@ -131,6 +125,6 @@ def test_no_gradient_of_a_parameter_is_computed() -> None:
     network, (x, ids) = make_network(), make_images()
     probs = network(x).softmax(1).detach()
     with ConvolutionGradients() as seen:
-        trades_attack(network, x, probs, ids, make_settings(), seed=0, step=0)
+        attack(network, x, probs, ids, make_settings())
     assert seen.of_weights == [False] * 10
     assert all(parameter.grad is None for parameter in network.parameters())

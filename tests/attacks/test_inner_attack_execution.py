@@ -1,6 +1,6 @@
 """How a captured attack treats its tensors, with a stand-in for torch.cuda.
 
-That a graph computes the same bits is tested on a GPU, in test_trades_step.py.
+That a graph computes the same bits is tested on a GPU, in tests/training/test_training_step.py.
 """
 
 from contextlib import nullcontext
@@ -11,10 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyrobust.attacks.inner_attack import Ascent, TradesAttackSettings, make_ascent, trades_ascent
-from pyrobust.attacks.threat_model import ThreatModel
+from pyrobust.attacks.inner_attack import InnerAttack
+from pyrobust.config.training import TrainSettings
 
-SETTINGS = TradesAttackSettings(ThreatModel("linf", 0.1), 3, "adam", 0.1)
+SETTINGS = TrainSettings(epsilon="0.1", attack_steps=3)
+
+
+def ascend(network: nn.Module, x_adv: Tensor, x: Tensor, probs: Tensor) -> Tensor:
+    return InnerAttack(network, network, SETTINGS, cuda_graph=False).ascend(x_adv, x, probs)
 
 
 class HostGraph:
@@ -27,7 +31,7 @@ class HostGraph:
 
     def replay(self) -> None:
         x_adv, x, probs = self.inputs
-        self.output.copy_(trades_ascent(self.network, x_adv, x, probs, SETTINGS))
+        self.output.copy_(ascend(self.network, x_adv, x, probs))
 
 
 @pytest.fixture
@@ -37,9 +41,9 @@ def network() -> nn.Module:
 
 
 @pytest.fixture
-def captured(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Ascent:
+def captured(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a captured ascent on the host."""
-    ascent: Any = make_ascent(network, network, SETTINGS, compiled=False, cuda_graph=True)
+    ascent: Any = InnerAttack(network, network, SETTINGS, cuda_graph=True)._ascend
     stream = SimpleNamespace(wait_stream=lambda other: None)
 
     class Graph(HostGraph):
@@ -66,24 +70,24 @@ def make_batch(seed: int, count: int = 4) -> tuple[Tensor, Tensor, Tensor]:
     return start, x, torch.rand(count, 3, generator=generator).softmax(1)
 
 
-def test_each_replay_attacks_the_batch_that_is_given(captured: Ascent, network: nn.Module) -> None:
+def test_each_replay_attacks_the_batch_that_is_given(captured: Any, network: nn.Module) -> None:
     results = []
     for seed in range(3):
         start, x, probs = make_batch(seed)
         results.append(captured(start.clone(), x, probs))
         torch.testing.assert_close(
-            results[-1], trades_ascent(network, start.clone(), x, probs, SETTINGS), rtol=0, atol=0
+            results[-1], ascend(network, start.clone(), x, probs), rtol=0, atol=0
         )
     assert HostGraph.captures == 1
     again = captured(*make_batch(0))
     assert torch.equal(results[0], again)  # and no replay wrote over an earlier result
 
 
-def test_another_size_is_captured_anew(captured: Ascent, network: nn.Module) -> None:
+def test_another_size_is_captured_anew(captured: Any, network: nn.Module) -> None:
     captured(*make_batch(0))
     start, x, probs = make_batch(1, count=2)
     ours = captured(start.clone(), x, probs)
-    assert torch.equal(ours, trades_ascent(network, start, x, probs, SETTINGS))
+    assert torch.equal(ours, ascend(network, start, x, probs))
     assert HostGraph.captures == 2
 
 
@@ -95,6 +99,6 @@ def test_parameters_ask_for_gradients_again_after_an_ascent(network: nn.Module) 
         asking.extend(parameter.requires_grad for parameter in network.parameters())
         return network(x)
 
-    make_ascent(network, logits, SETTINGS, compiled=False, cuda_graph=False)(*make_batch(0))
+    InnerAttack(network, logits, SETTINGS, cuda_graph=False).ascend(*make_batch(0))
     assert not any(asking)
     assert [p.requires_grad for p in network.parameters()] == [True, False, True, True]

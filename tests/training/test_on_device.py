@@ -71,10 +71,9 @@ def make_task(
         "zero_logits": False,
     }
     settings = TrainSettings(**{**values, **changes})
-    spec = inputs.spec(settings.architecture, settings.activation)
     runtime = Runtime(resident_mb=resident_mb, cuda_graph=cuda_graph)
     plan = plan_batches(inputs, settings)
-    return robust_task(inputs, plan, spec, settings, STEPS, runtime, processes)
+    return robust_task(inputs, plan, settings, STEPS, runtime, processes)
 
 
 class KilledError(Exception):

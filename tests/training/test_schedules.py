@@ -3,17 +3,20 @@
 import pytest
 import torch
 
-from pyrobust.training.schedules import Schedule, averaging_decay_at, count_steps, scaled_rate
+from pyrobust.config.training import LabellerSettings, TrainSettings
+from pyrobust.training.schedules import Schedule, count_steps, scaled_rate
 
 PAPER = Schedule("cosine", 0.4, 0.9, warmup=0.025, total_steps=19_531, steps_per_epoch=50e3 / 1024)
 
 
 def test_400_epochs_of_the_paper_are_19531_steps_of_rate_up_to_0_4() -> None:
-    assert count_steps(400, 50_000, 1024) == 19_531
+    assert count_steps(TrainSettings()) == 19_531
+    assert Schedule.of(TrainSettings(), 19_531) == PAPER
     assert scaled_rate(0.1, 1024) == pytest.approx(0.4)
     assert scaled_rate(0.1, 512) == pytest.approx(0.2)
     assert scaled_rate(0.1, 128) == pytest.approx(0.1)
-    assert count_steps(0.001, 100, 1024) == 1
+    assert count_steps(TrainSettings(epochs=0.001, epoch_size=100)) == 1
+    assert Schedule.of(LabellerSettings(averaging_decay=0.9), 100).averaging_tau == 0.9
 
 
 @pytest.mark.parametrize(
@@ -45,11 +48,12 @@ def test_the_cyclic_schedule_is_torch_s_one_cycle() -> None:
     ("step", "decay"), [(0, 0.1), (1, 2 / 11), (1789, 1790 / 1799), (1790, 0.995), (10**5, 0.995)]
 )
 def test_the_averaging_ramp_ends_at_step_1790(step: int, decay: float) -> None:
-    assert averaging_decay_at(step, 0.995, start=0) == pytest.approx(decay)
+    assert PAPER.averaging_decay(step) == pytest.approx(decay)
 
 
 def test_before_its_start_the_average_is_a_copy() -> None:
-    assert [averaging_decay_at(step, 0.995, start=2) for step in range(4)] == [0, 0, 0.1, 2 / 11]
+    schedule = Schedule.of(TrainSettings(averaging_start=0.5), total_steps=4)
+    assert [schedule.averaging_decay(step) for step in range(4)] == [0, 0, 0.1, 2 / 11]
 
 
 def test_a_run_without_warm_up_starts_at_its_full_rate() -> None:

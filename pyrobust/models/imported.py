@@ -1,0 +1,164 @@
+"""Classifiers of any architecture: a constructor named MODULE:NAME, or a network given in Python.
+
+`torchvision.models:resnet18` and `timm.models:vit_tiny_patch16_224(img_size=32)` name constructors;
+keyword arguments are literals. The name is stored with the weights, and rebuilding the network
+imports the module: no code comes from the file, and only a subclass of nn.Module or a function
+annotated to return one is called.
+"""
+
+import ast
+import inspect
+from typing import Any, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from pyrobust.errors import UserError
+from pyrobust.imports import import_object
+from pyrobust.models.batch_norm import convert_batch_norms
+from pyrobust.models.layers import ImageClassifier
+from pyrobust.models.spec import GIVEN, ModelSpec
+
+# Arguments by which constructors load weights: ours come from the file or from training.
+_INITIAL_WEIGHTS = ("pretrained", "weights", "checkpoint_path")
+
+
+class ImportedClassifier(ImageClassifier):
+    """A network of images (N, C, H, W) to logits (N, K), behind the normalisation of its spec.
+
+    Batch norm is converted to this project's, so that each pass chooses its statistics. Dropout
+    and stochastic depth stay off: the network remains in evaluation mode while it is trained.
+    """
+
+    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+        super().__init__(spec.mean, spec.std)
+        self.network = convert_batch_norms(network)
+        self._num_classes = spec.num_classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [0, 1] to logits (N, K)."""
+        return self.network((x - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    @property
+    def logits(self) -> nn.Linear:  # type: ignore[override]
+        """The last layer.
+
+        Raises:
+            UserError: the network does not end in a linear layer.
+        """
+        layers = [m for m in self.network.modules() if isinstance(m, nn.Linear)]
+        if not layers or layers[-1].out_features != self._num_classes:
+            raise UserError(
+                f"{type(self.network).__name__} has no nn.Linear of {self._num_classes} outputs as "
+                "its last layer, which --zero-logits and features need: train with "
+                "--no-zero-logits, and use another extractor"
+            )
+        return layers[-1]
+
+    @torch.no_grad()
+    def zero_logits(self) -> None:
+        """Set the last layer to zero."""
+        for parameter in self.logits.parameters():
+            parameter.zero_()
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [0, 1] to the input of the last layer (N, D) in float32."""
+        seen: list[Tensor] = []
+        hook = self.logits.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+        try:
+            self(x)
+        finally:
+            hook.remove()
+        return seen[-1].float()
+
+
+def build_imported(spec: ModelSpec, network: nn.Module | None = None) -> ImportedClassifier:
+    """Return the network of `spec`, or `network` in its place, in evaluation mode.
+
+    Raises:
+        UserError: the name stands for no constructor of a network, or the constructor fails.
+    """
+    if network is None:
+        network = _constructed(spec)
+    for name, parameter in network.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise UserError(f"{name} of {spec.architecture} is {parameter.dtype}: use float32")
+    return ImportedClassifier(network, spec).eval()
+
+
+@torch.no_grad()
+def check_shapes(model: ImportedClassifier, spec: ModelSpec) -> None:
+    """Require logits (N, K) for the images of the spec.
+
+    Raises:
+        UserError: the network fails on them, with its own message, or returns something else.
+    """
+    height, width, channels = spec.image_shape
+    device = next(model.parameters()).device
+    try:
+        logits = model(torch.zeros(2, channels, height, width, device=device))
+    except Exception as error:  # a network of the user's own may raise anything
+        lines = str(error).strip().splitlines() or [""]
+        raise UserError(
+            f"{spec.architecture} fails on images of shape {spec.image_shape} "
+            f"({type(error).__name__}: {lines[-1]})"
+        ) from error
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if found != (2, spec.num_classes):
+        raise UserError(
+            f"{spec.architecture} returns {found} for 2 images, but must return logits of shape "
+            f"{(2, spec.num_classes)}: pass the number of classes to its constructor"
+        )
+
+
+def _constructed(spec: ModelSpec) -> nn.Module:
+    if spec.architecture.startswith(GIVEN):
+        raise UserError(
+            f"the network was given in Python as a {spec.architecture.removeprefix(GIVEN)} and "
+            "cannot be rebuilt from its name: call load_model with network=, a network of the same "
+            "layout"
+        )
+    path, _, text = spec.architecture.partition("(")
+    constructor = import_object(path, "architecture", "torchvision.models:resnet18")
+    if not _makes_network(constructor):
+        raise UserError(
+            f"architecture {path} is neither a subclass of nn.Module nor a function annotated to "
+            "return one"
+        )
+    arguments = _literals(text.removesuffix(")"), spec.architecture)
+    parameters = inspect.signature(constructor).parameters.values()
+    if any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in parameters):
+        arguments.setdefault("num_classes", spec.num_classes)
+    try:
+        network = constructor(**arguments)
+    except Exception as error:  # so may its constructor
+        raise UserError(
+            f"cannot construct {spec.architecture} ({type(error).__name__}: {error})"
+        ) from error
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def _makes_network(constructor: object) -> bool:
+    if isinstance(constructor, type):
+        return issubclass(constructor, nn.Module)
+    try:
+        made = get_type_hints(constructor).get("return")
+    except (TypeError, NameError):
+        return False
+    return isinstance(made, type) and issubclass(made, nn.Module)
+
+
+def _literals(text: str, architecture: str) -> dict[str, Any]:
+    """Return the keyword arguments that `text` spells, those that load weights left out."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        values = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg}
+        assert len(values) == len(call.keywords)
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise UserError(
+            f"architecture is {architecture!r}: write its arguments as key=literal, such as "
+            "timm.models:vit_tiny_patch16_224(img_size=32)"
+        ) from error
+    return {key: value for key, value in values.items() if key not in _INITIAL_WEIGHTS}

@@ -1,0 +1,143 @@
+"""What robust training and the training of the labeller share: from settings to a run's files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pyrobust.attacks.inner_attack import InnerAttack
+from pyrobust.config.training import LabellerSettings, TrainSettings
+from pyrobust.cost import write_cost
+from pyrobust.errors import UserError
+from pyrobust.files import write_json
+from pyrobust.imports import import_object, source_sha256
+from pyrobust.models import ImageClassifier, logits_in, save_model
+from pyrobust.models.batch_norm import set_virtual_batch
+from pyrobust.models.spec import GIVEN
+from pyrobust.training.batches import BatchPlan
+from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
+from pyrobust.training.data_parallel import Processes, joined_processes
+from pyrobust.training.loader import Loader
+from pyrobust.training.loop import Run, remove_state, run_loop
+from pyrobust.training.objectives import Objective, Passes
+from pyrobust.training.runtime import Runtime
+from pyrobust.training.schedules import Schedule, count_steps
+from pyrobust.training.step import TrainingStep
+from pyrobust.training.weight_averaging import AveragedSgd
+
+ClassifierSettings = TrainSettings | LabellerSettings
+
+
+def train_classifier(
+    inputs: TrainingInputs,
+    output: Path,
+    settings: ClassifierSettings,
+    runtime: Runtime,
+    *,
+    description: str,
+    result: str,
+    make_task: Callable[[int, Processes], ClassifierTask],
+    record: Callable[[ClassifierTask, Run, Processes], dict[str, Any]],
+) -> None:
+    """Train a classifier and write its weights, its cost and, last, its record to `output`.
+
+    Args:
+        description: what is trained, for the progress line.
+        result: name of the record, which says that a run is over.
+        make_task: from the total number of steps and the processes to the task.
+        record: what the record says of the finished run, beside the settings.
+
+    Raises:
+        UserError: inputs that are missing or do not fit, or a loss that diverges.
+        Interrupted: a scheduler asked for it; the same call resumes there.
+    """
+    spec = inputs.spec(settings.architecture, settings.activation)
+    runtime.prepare()
+    steps = count_steps(settings)
+    validations, virtual_batch = 0, 0
+    if isinstance(settings, TrainSettings):
+        validations, virtual_batch = settings.validations, settings.virtual_batch
+    facts = {"settings": settings.model_dump(mode="json"), **_own_code(settings)}
+    with joined_processes(runtime.device, output) as processes:
+        facts["batch_norm_images"] = processes.normalized_together(
+            settings.batch_size, virtual_batch
+        )
+        if runtime.cuda_graph and processes.device.type != "cuda":
+            raise UserError(f"--cuda-graph needs a GPU, but the device is {processes.device}")
+        task = make_task(steps, processes)
+        if processes.is_main:
+            (output / result).unlink(missing_ok=True)  # it says that a run is over
+        run = run_loop(
+            task,
+            runtime.loop_settings(steps, settings.batch_size, validations),
+            output,
+            {**facts, **inputs.identity()},
+            description,
+            processes,
+        )
+        if processes.is_main:
+            save_model(output / "model.safetensors", task.result(), spec)
+            rate = settings.batch_size * run.step / run.training_seconds
+            write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
+            whole = {**facts, "spec": spec.to_json(), **record(task, run, processes)}
+            write_json(output / result, whole)
+            remove_state(output)
+
+
+def _own_code(settings: ClassifierSettings) -> dict[str, Any]:
+    """Return the hashes of the source files that settings name as MODULE:NAME."""
+    objective = settings.objective if isinstance(settings, TrainSettings) else ""
+    named = {"architecture": settings.architecture, "objective": objective}
+    own = {
+        key: source_sha256(import_object(path.partition("(")[0], key, "my_module:Name"))
+        for key, path in named.items()
+        if ":" in path and not path.startswith(GIVEN)
+    }
+    return {"own_code": own} if own else {}
+
+
+def classifier_task(
+    inputs: TrainingInputs,
+    plan: BatchPlan,
+    settings: ClassifierSettings,
+    objective: Objective,
+    smoothing: tuple[float, float],
+    total_steps: int,
+    runtime: Runtime,
+    processes: Processes,
+    make_validation: Callable[[ImageClassifier], Validation] | None = None,
+    network: nn.Module | None = None,
+) -> ClassifierTask:
+    """Return a network, its data and its objective as a task of the training loop.
+
+    Args:
+        smoothing: (originals', generated images') label smoothing.
+        make_validation: from the live network to what measures the averaged one, if anything does.
+        network: trained in place of a new one of the settings' architecture.
+    """
+    spec, device = inputs.spec(settings.architecture, settings.activation), processes.device
+    robust = settings if isinstance(settings, TrainSettings) else None
+    zero_logits = robust is None or robust.zero_logits
+    model = new_model(spec, settings.seed, zero_logits, settings.channels_last, device, network)
+    logits_fn, attack = logits_in(settings.precision, model), None
+    if robust is not None:
+        set_virtual_batch(model, robust.virtual_batch)
+        attack = InnerAttack(model, logits_fn, robust, runtime.cuda_graph)
+    loader = Loader(
+        plan,
+        inputs.dataset.train,
+        inputs.generated,
+        inputs.augmentation,
+        smoothing=smoothing,
+        processes=processes,
+        resident_bytes=runtime.resident_mb << 20,
+        channels_last=settings.channels_last,
+    )
+    passes = Passes(model, logits_fn, attack, objective.tracked_passes, processes)
+    optimizer = AveragedSgd(model, settings.weight_decay)
+    schedule = Schedule.of(settings, total_steps)
+    step = TrainingStep(model, objective, passes, loader, optimizer, schedule, processes)
+    names = objective.metric_names
+    validation = None if make_validation is None else make_validation(model)
+    return ClassifierTask(step, names, schedule.log_facts, optimizer, validation)
