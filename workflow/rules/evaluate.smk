@@ -28,7 +28,7 @@ rule evaluate_run:
         " --output {params.folder:q} {params.threat} {params.settings} {params.more}"
 
 
-# All shares of an evaluation as one temporary file: another number of jobs reruns nothing.
+# All shares of an evaluation as one temporary file.
 rule gather_shares:
     input:
         resolve.shares("<results>/evaluate/{experiment}/{run}/shares"),
