@@ -23,7 +23,7 @@ cuda=$("$python" -c "import torch; print(torch.version.cuda)")
 mkdir -p "$bundle/wheels"
 # Without numpy and what torch brings: the machine has them.
 "$python" -m pip download --quiet --no-deps --dest "$bundle/wheels" \
-  $(grep -iE '^(pydantic|pydantic_core|annotated-types|typing-inspection|hypothesis|sortedcontainers|safetensors)==' requirements.lock)
+  $(grep -iE '^(pydantic|pydantic_core|annotated-types|typing-inspection|hypothesis|sortedcontainers|pillow|safetensors)==' requirements.lock)
 
 cp -r setup.py pyproject.toml csrc pyrobust "$copy"
 rm -f "$copy"/pyrobust/_C*.so
