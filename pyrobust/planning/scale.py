@@ -27,84 +27,84 @@ _PROJECTIONS = 4 * _COMPONENTS * _SIZES[-1]  # bytes
 TEXT = """\
 # Millions of images
 
-Written by `python -m pyrobust.planning.scale` from `pyrobust/planning/rates.toml`; edit those.
+`python -m pyrobust.planning.scale` generates this page from `pyrobust/planning/rates.toml`.
 
-What 1M, 10M and 100M generated images cost, for the paper's model of CIFAR-10 (WRN-28-10, 400
-epochs, two seeds, AA+MT) and the settings that are the defaults. The same for your own settings,
+Estimated cost of 1M, 10M and 100M generated images for the paper's CIFAR-10 model (WRN-28-10, 400
+epochs, two training runs, AA+MT) with default settings. To estimate the cost of your own settings
 before a run:
 
     pyrobust info --plan cifar10_linf --machine h100 --devices {cluster}
 
-**What the hours are worth.** Work is counted: operations of each network, pairs of each search,
-bytes of each store. Rates of the machine without a GPU were measured there with small networks.
-Nobody measured this project on a GPU: the GPU's rates are assumptions, each with its reason, and a
-GPU that does half of it takes twice as long. `--rates FILE` puts your own in their place; every
-stage's `cost.json` tells the images/s that yours needs.
+**Accuracy of the estimates.** Work is counted: operations of each network, pairs of each search,
+bytes of each store. CPU rates were measured with small networks. GPU rates have not been measured;
+they are assumptions, listed below with their reasons. A GPU with half the rate takes twice as long.
+`--rates FILE` uses your own rates, which you can derive from the images/s in each stage's
+`cost.json`.
 
 {rates}
 ## All stages
 
-Hours of work on one {device}, and on the clock with {cluster} of them. Training does not depend on
-the number of samples: 20M images are drawn from whatever there is. With {largest} samples all
-stages leave {disk} on the disk; images that lie in the parts and, selected, in the training set are
-counted twice, and the parts may be removed after the selection.
+Hours on one {device} and, in parentheses, wall-clock hours on {cluster}. The cost of training does
+not depend on the number of samples: it always draws 20M images. With {largest} samples all stages
+together write {disk}. This counts selected images twice, in their part and in the training set; the
+parts can be deleted after the selection.
 
 {stages}
 ## Sampling with other generators
 
-Hours to sample so many images of 32×32 on one device, and on the clock with {cluster}. Evaluations
-of the network are counted; one of BigGAN's or StyleGAN2's makes an image, DDPM's ancestral sampler
-takes 1,000.
+Hours to sample images of 32×32 on one device and, in parentheses, wall-clock hours on {cluster}.
+The cost is proportional to the passes through the network: BigGAN and StyleGAN2 need one per image,
+DDPM's ancestral sampler 1,000.
 
 {generators}
-## The analysis of all images
+## Analysis of all images
 
-By default 50K images are drawn for features and 10K for complementarity and coverage, as in the
-paper, so that the analysis costs the same for any number. With `num_images` and `num_samples` as
-large as the set and `whole_sets: true`, every image meets every other:
+By default, the analysis draws 50K images for features and 10K for complementarity and coverage, as
+in the paper, so its cost does not depend on the number of samples. With `num_images` and
+`num_samples` as large as the set and `whole_sets: true`, it compares every image with every other:
 
 {analysis}
-The search, on one GPU, grows as the square. A killed one makes its PCA again and goes on behind
-the last block of points that it saved, which it does every five minutes. For {largest} the PCA
-takes {pca} hours of one core, counted in, and its projections {scratch} of the disk until the
-search ends. With `search_memory_gb: {memory}`, the default, it has {blocks} blocks. Each sample
-meets each of them, which takes {visits} hours of one core, counted in, and for each block the
-projections are read again, {read} in all, which is not counted. More memory cuts both: 16 GB make
-{fewer} blocks. `approximate: true` looks into the nearest clusters only, on the processor, and
-tells its recall.
+The cost of the search, on one GPU, grows quadratically. For {largest} images, its hours include:
 
-A selection with `min_distance` compares each of the samples that compete with every training image
-and its mirror image, pixel by pixel: {distances} hours for {largest}. In {prepared} of them the
-training images are prepared anew for each part, on the processor; parts of 1M take a tenth of that.
+- {pca} h on one CPU core for the PCA. Its projections take {scratch} of disk space until the search
+  ends.
+- {visits} h on one CPU core to compare each sample with {blocks} blocks of points. The number of
+  blocks depends on `search_memory_gb` (default {memory}): with 16 GB there are {fewer}.
 
-## What must fit where
+They do not include reading the projections once per block, {read} in total. An interrupted search
+repeats its PCA and resumes at the last saved block; it saves every five minutes.
+`approximate: true` searches only the nearest clusters, on the CPU, and estimates its recall.
 
-- **Memory.** Stores stay on the disk and are read a shard at a time. A selection holds 5 bytes a
-  sample that competes (label and score) and 13 at its peak (measured), here {selection_memory};
-  images are put in order in blocks of 256 MiB, of which it holds two to three. An analysis holds
-  labels in a byte a sample (two with more than 256 classes) and reads them a shard at a time; it
-  draws its images with 2 bytes a sample and 13 a sample of the largest class. The search holds
-  what `search_memory_gb` allows and 65 bytes a sample of its
-  draw, {search_memory} where that is all {largest}. Training holds stores up to `--resident-mb`,
-  larger ones not at all.
-- **Jobs.** A sampling job makes `part_size` images (100K by default). Schedulers dislike
-  thousands of jobs: with {largest} of a generator of few passes set `part_size: 1000000`. A job
-  has an hour, doubled on each retry: 1M of DDPM's 1,000 passes take {ddpm_part} hours, beyond all
-  of them, and `part_size: {ddpm_size}` stays within the first. A job that is killed goes on after
-  its last whole shard, of at most 64 MiB; where an image takes many passes of a network, of 1,000
-  images. Each job asks the disk for room for its own part alone; the plan tells the bytes of all,
-  and whether the disk has them free.
-- **Passes.** Labels, scores and features can come from one reading of the images:
-  `features_while_labelling: {{ddpm: labeller}}` of the configuration keeps features of all samples
-  as they are labelled, and an analysis of all images copies those of the selected ones.
-- **Order.** A selection shuffles without reading at random: images are read in the order of the
-  parts and sorted into blocks of 256 MiB on the disk, and each block is put in order, written and
-  removed. So it writes every image twice, counted in, and takes no more of the disk than its
-  result and one block. After a kill both passes go on. Measured with 19 to
-  23 GiB of memory free: 8M images of 32×32, 25 GB, at 25,800 images/s, and 100M of 8×8 in 215 s
-  (`benchmarks/stores.py`).
-- **Reading.** Each file meets its hash before its first row is read: {hashing} hours for {largest}
-  images, once for each job that reads them all.
+A selection with `min_distance` compares each candidate pixel by pixel with every training image and
+its mirror image: {distances} h for {largest} images, of which {prepared} h prepare the training
+images on the CPU, once per part. With parts of 1M images, this preparation takes a tenth.
+
+## Memory, disk and jobs
+
+- **Memory.** Stores stay on disk and are read one shard at a time. A selection needs 5 bytes per
+  candidate (label and score) and 13 at its peak (measured), here {selection_memory}, plus two to
+  three blocks of 256 MiB for shuffling. An analysis needs one byte per sample for labels (two with
+  more than 256 classes); drawing its images needs 2 bytes per sample and 13 per sample of the
+  largest class. A search needs `search_memory_gb` plus 65 bytes per sample searched,
+  {search_memory} for {largest}. Training keeps stores of up to `--resident-mb` in memory and reads
+  larger ones from disk.
+- **Jobs.** A sampling job draws `part_size` images (100K by default). To avoid thousands of jobs
+  with {largest} images, set `part_size: 1000000` for generators with few passes per image. A job
+  may take an hour, doubled on each retry. 1M images of DDPM with 1,000 passes take {ddpm_part} h,
+  longer than any retry allows; with `part_size: {ddpm_size}`, the first attempt suffices. An
+  interrupted job resumes after its last complete shard of at most 64 MiB (1,000 images for
+  generators with many passes). Each job requests disk space only for its own part; `info --plan`
+  prints the total and compares it with the free space.
+- **Features during labelling.** `features_while_labelling: {{ddpm: labeller}}` in the configuration
+  computes labels, scores and features in one pass over the images, and an analysis of all images
+  copies the features of the selected ones.
+- **Shuffling.** A selection reads images in the order of the parts, sorts them into blocks of
+  256 MiB on disk, and shuffles, writes and deletes one block at a time. It therefore writes every
+  image twice (included in the hours), and needs disk space for its result and one block. Both
+  passes resume. Measured with 19 to 23 GiB of free memory: 8M images of 32×32 (25 GB) at
+  25,800 images/s, and 100M images of 8×8 in 215 s (`benchmarks/stores.py`).
+- **Verification.** Each file's hash is verified before its first row is read: {hashing} h for
+  {largest} images, once for each job that reads all of them.
 """
 
 
