@@ -31,7 +31,7 @@ CXX_FLAGS = [
 ]
 SANITIZE_FLAGS = ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 NVCC_FLAGS = ["-std=c++20", "-O3", "--fmad=false", "-Xcompiler=-fopenmp"]
-# What the workflow consists of, beside the package.
+# Files of the workflow outside the package.
 DEPLOYED = ("Snakefile", "config", "envs", "profiles", "workflow")
 # Turing, Ampere and Ada, Hopper, and later GPUs by PTX.
 CUDA_ARCHITECTURES = "7.5;8.0;9.0+PTX"

@@ -1,6 +1,7 @@
 """The Fréchet distance of images from a training split, on a labeller's features.
 
-It compares generators of one data set under one labeller, and stands beside no published FID.
+It compares generators of one data set under one labeller, and is not comparable
+with published FIDs.
 """
 
 from pathlib import Path
@@ -30,7 +31,9 @@ class LabellerDistance:
         original = FeatureSet.open(features)
         self._extractor = make_extractor(FeatureSettings(), labeller, device)
         if original.extractor != self._extractor.description:
-            raise UserError(f"{features} is of another labeller than {labeller}: make it anew")
+            raise UserError(
+                f"{features} belongs to another labeller than {labeller}; delete it and run again"
+            )
         self._original = moments(Rows(original, np.arange(original.count)))
         self.num_original = original.count
         self.description = self._extractor.description

@@ -1,4 +1,4 @@
-"""What a stage cost: `cost.json` beside its result, where it cannot disturb a comparison."""
+"""The cost of a stage: `cost.json`, separate from its result so that results stay comparable."""
 
 import platform
 import resource
@@ -38,7 +38,7 @@ def write_cost(
 def commit_of(folder: Path) -> str | None:
     """Return the commit that a package was checked out from; None if it is in no repository.
 
-    Behind the commit stands "with changes" if tracked files have changed since.
+    The commit is followed by "with changes" if tracked files have changed since.
 
     Args:
         folder: has an `__init__.py`.

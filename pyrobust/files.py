@@ -20,7 +20,7 @@ _LOCK = ".lock"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block ends well.
+    """Yield a temporary path next to `path`; rename it to `path` if the block ends well.
 
     The data are flushed to the disk before the rename, so a kill or a power cut leaves either
     the old file, or the new one, never a part of it. The temporary name ends as `path` does,
@@ -65,7 +65,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         except BaseException:
             if made and [path.name for path in folder.iterdir()] == [_LOCK]:
                 (folder / _LOCK).unlink()
-                with suppress(OSError):  # another job put something beside it
+                with suppress(OSError):  # another job put something next to it
                     for path in made:
                         path.rmdir()
             raise
@@ -73,7 +73,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Work in `folder` beside others that share it, but not beside one that is `exclusive`.
+    """Work in `folder` with others that share it, but not with one that is `exclusive`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -156,7 +156,9 @@ def read_json(path: Path, made_by: str) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: '{made_by}' writes it") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}): '{made_by}' writes it anew") from error
+        raise UserError(
+            f"{path} is not JSON ({error}): rerun '{made_by}' to write it again"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

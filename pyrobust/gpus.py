@@ -17,7 +17,7 @@ _VISIBLE = "CUDA_VISIBLE_DEVICES"
 def own_gpus(count: int) -> Iterator[None]:
     """Show the block `count` GPUs that no other process of this user has in such a block.
 
-    Enter it before CUDA starts. Where too few are free, or there is no choice, nothing is hidden.
+    Enter it before CUDA starts. If too few are free, or there is no choice, no GPU is hidden.
     """
     # Slurm renumbers GPUs in each job.
     place = f"pyrobust-{os.getuid()}", os.environ.get("SLURM_JOB_ID", "")
@@ -49,7 +49,7 @@ def taken(count: int, gpus: Sequence[str], folder: Path) -> Iterator[None]:
 
 
 def _take(file: Path, locks: ExitStack) -> bool:
-    """Lock `file` until `locks` end; tell whether that is done."""
+    """Lock `file` until `locks` close; return whether that succeeded."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = locks.enter_context(file.open("a"))

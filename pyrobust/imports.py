@@ -14,10 +14,10 @@ def import_object(path: str, what: str, example: str) -> Any:
 
     Args:
         path: MODULE:NAME, as Python imports it.
-        what: what it stands for, for the message; `example` is another such path.
+        what: what it names, for the message; `example` is another such path.
 
     Raises:
-        UserError: there is no such module or no such name.
+        UserError: the module or the name does not exist.
     """
     module, _, name = path.partition(":")
     try:

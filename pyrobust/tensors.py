@@ -1,4 +1,4 @@
-"""Tensors on the disk: one safetensors file with JSON beside the tensors, and never a pickle."""
+"""Tensors on disk: one safetensors file with JSON metadata, never a pickle."""
 
 import json
 import os

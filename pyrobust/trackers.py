@@ -1,7 +1,7 @@
 """Experiment trackers: TensorBoard, Weights & Biases, MLflow and trackio behind one interface.
 
-TensorBoard writes beside the run. The others find their server, project and credentials in their
-own environment variables (WANDB_PROJECT and WANDB_MODE, MLFLOW_TRACKING_URI and
+TensorBoard writes into the run's folder. The others read server, project and credentials from
+their own environment variables (WANDB_PROJECT and WANDB_MODE, MLFLOW_TRACKING_URI and
 MLFLOW_EXPERIMENT_NAME, TRACKIO_DIR and TRACKIO_PROJECT). A tracker that fails later is switched
 off with a warning: the results and the log of a run never depend on it.
 """

@@ -69,7 +69,7 @@ def test_a_missing_or_torn_json_names_the_command_that_writes_it(tmp_path: Path)
     with pytest.raises(UserError, match="missing: 'pyrobust dataset' writes it"):
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
     (tmp_path / "dataset.json").write_text('{"count": 1')
-    with pytest.raises(UserError, match=r"not JSON .* 'pyrobust dataset' writes it anew"):
+    with pytest.raises(UserError, match=r"not JSON .* rerun 'pyrobust dataset' to write it again"):
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
 
 

@@ -22,8 +22,8 @@ from pyrobust.ops import choose_device
 class Neighbours:
     """The nearest point of each query; the lowest index among equals."""
 
-    index: np.ndarray  # (n,) int64, -1 where there is no point
-    squared_distance: np.ndarray  # (n,) float64, infinite where there is no point
+    index: np.ndarray  # (n,) int64, -1 if there is no point
+    squared_distance: np.ndarray  # (n,) float64, infinite if there is no point
 
     def part(self, rows: slice) -> "Neighbours":
         """Return a view of some queries."""

@@ -150,7 +150,7 @@ def _inception(weights: str | None, device: torch.device) -> Extractor:
 def inception_compute(state: dict[str, Tensor], device: torch.device) -> Compute:
     """Return FID-Inception with the given weights: 2,048 features and unbiased logits.
 
-    The resize is TensorFlow 1's bilinear one, which published FIDs stand on.
+    The resize is TensorFlow 1's bilinear one, which published FIDs use.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 

@@ -8,7 +8,7 @@ from pyrobust.data.feature_set import FeatureSet
 
 _BLOCK = 8192
 
-# torch-fidelity's seed of the shuffle that its splits stand on.
+# torch-fidelity's seed of the shuffle before splitting.
 _SHUFFLE_SEED = 2020
 
 
@@ -39,7 +39,7 @@ def inception_score(features: FeatureSet, num_splits: int) -> tuple[float, float
 def _splits(count: int, num_splits: int) -> np.ndarray:
     """Return the split of each image, (count,) uint8 or wider, from torch-fidelity's permutation.
 
-    Held in memory are 9 bytes an image, of which there may be 100M.
+    Needs 9 bytes of memory per image, of which there may be 100M.
     """
     # RandomState and not Generator: its streams are promised never to change.
     order = np.random.RandomState(_SHUFFLE_SEED).permutation(count)

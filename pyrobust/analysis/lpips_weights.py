@@ -68,7 +68,7 @@ def read_lpips(trunk: Path, linear: Path | None) -> dict[str, Tensor]:
     Args:
         trunk: what `convert_lpips` wrote, which holds all weights, or a state dict of
             torchvision's vgg16.
-        linear: LPIPS's `vgg.pth`; only needed beside a file of torchvision.
+        linear: LPIPS's `vgg.pth`; only needed with torchvision's file.
 
     Raises:
         UserError: a file is missing or damaged, or its weights are not the published ones.

@@ -18,8 +18,8 @@ from pyrobust.data.distances import SHARD_SIZE, DistanceWriter
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 
-# Shards of samples that a GPU searches together. Each search prepares the training images anew,
-# on the processor: little beside minutes of search there, but more than a GPU takes for a shard.
+# Shards of samples that a GPU searches together. Each search prepares the training images
+# on the CPU: little compared with minutes of CPU search, but more than a GPU takes for a shard.
 _SHARDS_ON_GPU = 40
 
 

@@ -144,7 +144,7 @@ def _identity(
     """Return a digest of all that the nearest samples depend on.
 
     The memory decides the blocks, and they what an approximate search overlooks; the components
-    tell machines apart whose sums round otherwise.
+    detect machines whose sums round differently.
     """
     digest = hashlib.sha256(f"{settings.model_dump_json()} {memory_bytes}".encode())
     for name in SETS:
@@ -206,7 +206,7 @@ def _checked(
     """Compare some samples with an exact search: what an inverted file overlooks, and the harm.
 
     A neighbour in the largest set is overlooked most often, which moves complementarity. Coverage
-    is left out: it belongs to all samples together, and some of them do not tell its bias.
+    is left out: it depends on all samples together, and a subset does not show its bias.
     """
     labels = np.zeros(len(found.closest), np.uint8)
     rows = stratified_subset(labels, NUM_CHECKED, settings.seed)

@@ -148,7 +148,7 @@ def _are_of(features: FeatureSet, stores: Sequence[SampleStore]) -> bool:
 def in_batches(extractor: Extractor, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return features (N, D) and logits (N, K), or None for the latter, of any number of images."""
     size = extractor.batch_size
-    # None at all take a pass, too: it tells D and K.
+    # Even an empty batch takes a pass, which determines D and K.
     starts = range(0, max(1, len(images)), size)
     found = [extractor(images[first : first + size]) for first in starts]
     logits = [some for _, some in found if some is not None]

@@ -24,7 +24,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 # Rows that are multiplied at once. Every product has this many (a last block is filled up with
-# zeros), so that equal rows have equal projections wherever they stand.
+# zeros), so that equal rows have equal projections at any position.
 _BLOCK = 1024
 
 # Up to this many dimensions the covariance matrix is decomposed as it is (128 MiB).

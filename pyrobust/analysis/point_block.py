@@ -17,9 +17,9 @@ in float64, whatever the sizes of the blocks, the number of threads or the devic
 that does not look at all points gives no such proof; the nearest of what it proposes is then
 taken.)
 
-Before that a sieve (pyrobust/analysis/sieve.py) tells in which parts of the points the nearest may
-lie at all. FAISS searches those. Points are parted by their norms, so that points far off are
-among their like.
+First, a sieve (pyrobust/analysis/sieve.py) determines which parts of the points may contain the
+nearest one. FAISS searches those. Points are divided by their norms, so that outliers share a
+part.
 """
 
 import logging
@@ -42,8 +42,8 @@ from pyrobust.errors import UserError
 logger = logging.getLogger(__name__)
 
 _MOST_PARTS = 256  # of a block of points
-_TRIED = 256  # queries that tell how fine a sieve is needed
-_MOST_PASSING = 0.1  # of the parts, beside the one that holds the nearest
+_TRIED = 256  # queries that determine the precision of the sieve
+_MOST_PASSING = 0.1  # of the parts, besides the one with the nearest point
 _LARGEST_NORM = 2.0**60  # whose square is well within float32
 _FIRST_CANDIDATES = 4  # as fast as two
 _MORE_CANDIDATES = 8  # times as many in each further round
@@ -144,7 +144,7 @@ class PointBlock:
     def _own_places(self, queries: _Queries) -> np.ndarray:
         """Return the place of the only point that each query must not find, or -1, (q,).
 
-        A query with copies finds one of them where it stands itself.
+        A query with copies finds one of them in its own place.
         """
         places = np.full(len(queries.values), -1)
         if queries.own is not None:
@@ -205,7 +205,7 @@ class PointBlock:
         count: int,
         found: Neighbours,
     ) -> np.ndarray:
-        """Settle what `count` candidates can, and tell which of the waiting queries are."""
+        """Settle queries with `count` candidates, and return which waiting queries are settled."""
         count = min(count, part.size)
         approximate, places = part.search(queries.centred[waiting], count)
         places = np.where(places < 0, -1, part.start + places)

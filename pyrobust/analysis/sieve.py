@@ -1,4 +1,4 @@
-"""A sieve before the search: products in few bits tell which points may be the nearest at all.
+"""A sieve before the search: low-precision products rule out points that cannot be nearest.
 
 Distances are squared ones here. With q̂ and ŷ for q and y rounded to the type of the sieve, whose
 unit is u, it computes
@@ -18,8 +18,8 @@ Points are sieved in parts. With the largest norms of a part in E, |q|² + min v
 the distance of any point of it, and |q|² + min v + E no less than that of its nearest one. So the
 nearest of all lies at D, the least of the latter, or nearer, and a part whose former is more than
 D does not hold it. bfloat16 has eight bits: of vectors like projected features, two parts in a
-hundred pass, at less than half the time of products in float32. Where points lie closer together
-than it can tell, too many pass, and float32 is the better sieve.
+hundred pass, at less than half the time of products in float32. If points are too close together
+for its precision, too many pass, and float32 is the better sieve.
 """
 
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ class Sieve:
         Args:
             queries: (q, d) float32.
             own: (q,) place of the point that a query must not find, or -1.
-            known: (q,) at which squared distance each query knows a point already, or infinite.
+            known: (q,) squared distance of the best point known for each query, or infinite.
         """
         passing = np.empty((len(queries), self.num_parts), bool)
         bound = np.empty(len(queries))

@@ -57,7 +57,7 @@ def apgd(
     """Return the worst point visited for each image, of the shape of x.
 
     That is its first misclassified point, else the point of the highest loss. The public
-    implementation goes on with misclassified images to the end of a walk; since no image
+    implementation continues with misclassified images to the end of a run; since no image
     depends on another, leaving them saves their passes and keeps every other point the same.
 
     Args:
@@ -118,12 +118,12 @@ def _walk(
     rows: Tensor,
     worst: WorstPoints,
 ) -> None:
-    """Walk from `start` (n, C, H, W), and tell `worst` what was found.
+    """Walk from `start` (n, C, H, W), and record what was found in `worst`.
 
     Args:
         x: (n, C, H, W), the images.
         goals: labels (n,), and targets (n,) for a targeted loss.
-        rows: (n,), where the images stand in `worst`.
+        rows: (n,), indices of the images in `worst`.
     """
     threat, windows = settings.threat, checkpoints(settings.num_steps)
     here = gradient(logits_fn, start, loss, *goals)

@@ -32,7 +32,7 @@ class InnerAttack:
         settings: `norm`, `epsilon`, `seed` and the fields that begin with `attack_` are read;
             `compiled_attack` lets torch.compile fuse each pass, which changes the rounding.
         cuda_graph: launch all steps as one CUDA graph, with the same bits (needs a GPU). Its
-            memory stays reserved beside that of the other passes.
+            memory stays reserved in addition to that of the other passes.
     """
 
     def __init__(

@@ -72,8 +72,8 @@ def packed_passes(logits_fn: LogitsFn, pass_size: int, x: Tensor) -> FixedPasses
     """Return passes whose last one is filled up as little as the network's bits allow.
 
     Where passes of 16, 32, ... images give `x` the same logits and the same gradients, to the
-    bit, as passes of `pass_size`, the kernels add up in the same order, and an image's result
-    does not tell between these sizes. Else every pass is filled up.
+    bit, as passes of `pass_size`, the kernels sum in the same order, and an image's result
+    does not depend on the size. Otherwise every pass is padded.
 
     Args:
         x: (N, C, H, W) in [0, 1]; its first `pass_size` images are tried, repeated if fewer.
@@ -108,7 +108,7 @@ TargetedLoss = Literal["targeted_margin", "targeted_dlr"]
 
 @dataclass(frozen=True)
 class Gradient:
-    """What one pass through the network and back tells about a batch of points."""
+    """Results of one forward and backward pass over a batch of points."""
 
     logits: Tensor  # (N, K)
     loss: Tensor  # (N,)
@@ -131,7 +131,7 @@ def gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> Gr
     """Return logits, loss and the loss's gradient at x (N, C, H, W).
 
     Only the gradient of x is computed. A network that x does not reach, or only through steps
-    without derivative, gives zeros: the attack then stands still, and the checks say so.
+    without derivative, gives zeros: the attack then does not move, and the checks report it.
 
     Args:
         goals: labels (N,), and targets (N,) for a targeted loss.

@@ -78,7 +78,7 @@ class AscentSettings:
         schedule: step sizes in the [0, 1] pixel range.
         optimizer: see `make_optimizer`.
         stop_when_broken: whether an image is done with once it is misclassified. Accuracies are
-            the same either way; without it the walk goes on towards the highest loss.
+            the same either way; without it, the attack continues towards the highest loss.
     """
 
     threat: ThreatModel
@@ -119,13 +119,13 @@ def ascend(
     rows: Tensor,
     worst: WorstPoints,
 ) -> None:
-    """Walk from x_adv (n, C, H, W), and tell `worst` of every point visited, the start included.
+    """Walk from x_adv (n, C, H, W), and record every visited point in `worst`, the start included.
 
     Args:
         x: (n, C, H, W), the images.
         x_adv: the start; it is overwritten.
         goals: labels (n,), and targets (n,) for a targeted loss.
-        rows: (n,), where the images stand in `worst`.
+        rows: (n,), indices of the images in `worst`.
     """
     optimizer = make_optimizer(settings.optimizer, x)
     for step in range(settings.num_steps + 1):

@@ -1,6 +1,6 @@
 """The command line: `python -m pyrobust <verb>`, one verb for each rule of the workflow.
 
-A verb's heavy imports stand inside its function, so that help and refusals answer at once.
+Each verb imports heavy packages inside its function, so that help and errors appear at once.
 """
 
 import errno
@@ -56,7 +56,7 @@ app.command("report")(report.report)
 app.command("compare")(report.compare)
 app.command("target")(report.target)
 
-# How torch, cuBLAS, faiss and C++ report a lack of memory, beside Python's MemoryError.
+# How torch, cuBLAS, faiss and C++ report a lack of memory, in addition to Python's MemoryError.
 _NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
 
 # How torch and CUDA's libraries say so about the memory of a GPU, which mem_mb does not raise.

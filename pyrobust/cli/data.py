@@ -38,35 +38,37 @@ def info(
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file's hash.")] = False,
     plan: Annotated[
         str | None,
-        typer.Option(help="Experiment whose hours, bytes and jobs are told, in place of a folder."),
+        typer.Option(
+            help="Experiment whose hours, disk space and jobs to estimate, instead of a folder."
+        ),
     ] = None,
     config: Annotated[
         list[Path] | None,
         typer.Option(
-            help="For --plan: the configuration; several files are laid over one another. "
+            help="For --plan: the configuration; later files override earlier ones. "
             "[default: config/config.yaml]"
         ),
     ] = None,
     machine: Annotated[
         str | None,
-        typer.Option(help="For --plan: machine of the rates; h100 where there is a GPU."),
+        typer.Option(
+            help="For --plan: machine whose rates to use; default: h100 if there is a GPU."
+        ),
     ] = None,
     devices: Annotated[
-        int, typer.Option(min=1, help="For --plan: devices that a cluster works with at a time.")
+        int, typer.Option(min=1, help="For --plan: number of devices used in parallel.")
     ] = 8,
     rates: Annotated[
         Path | None, typer.Option(help="For --plan: rates of your own machines, as TOML.")
     ] = None,
     profile: Annotated[
         Path | None,
-        typer.Option(
-            help="For --plan: a cluster profile whose wall times the jobs are compared with."
-        ),
+        typer.Option(help="For --plan: cluster profile with whose wall times to compare the jobs."),
     ] = None,
 ) -> None:
-    """Tell what a folder holds, or what an experiment will cost, in one line a fact."""
+    """Print what a folder contains, or what an experiment will cost, one fact per line."""
     if (path is None) == (plan is None):
-        raise UserError("info tells of a folder or, with --plan EXPERIMENT, of a plan: name one")
+        raise UserError("info needs either a folder or --plan EXPERIMENT; give exactly one")
     if path is not None:
         facts = _facts_of(path, verify)
     else:

@@ -65,6 +65,6 @@ def find_workflow() -> Path:
         if (folder / "Snakefile").exists():
             return folder
     raise UserError(
-        f"no workflow in {package} or beside it: install pyrobust again by 'pip install "
+        f"no workflow in {package} or next to it: install pyrobust again by 'pip install "
         "--force-reinstall --no-deps pyrobust', or run it from a clone"
     )

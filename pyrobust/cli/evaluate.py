@@ -38,9 +38,9 @@ Split = Literal["train", "validation", "test"]
 Model = Annotated[
     str,
     typer.Option(
-        help="A .safetensors file or the choice.json, training.json or labeller.json beside it, a "
-        "published .pt checkpoint, a file of "
-        "TorchScript or torch.export, or a constructor such as torchvision.models:resnet18."
+        help="A .safetensors file, or the choice.json, training.json or labeller.json next to it; "
+        "a published .pt checkpoint or its name; a TorchScript or torch.export file; a constructor "
+        "such as torchvision.models:resnet18; or timm:NAME, torchvision:NAME, hf:OWNER/REPOSITORY."
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
@@ -50,7 +50,7 @@ DatasetFolder = Annotated[
 NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf or l2.")]
 EpsilonOption = Annotated[str, typer.Option(help="Its radius for pixels in [0, 1]: 8/255.")]
 
-# Index files that a model lies beside.
+# Index files of folders that contain a model.
 _INDEXES_OF_MODELS = ("choice.json", "training.json", "labeller.json")
 
 
@@ -237,7 +237,7 @@ def _subject(
 
 
 def _model_file(model: str) -> str:
-    """Return the model beside an index file; anything else as it is."""
+    """Return the model next to an index file; return anything else unchanged."""
     path = Path(model)
     return str(path.with_name("model.safetensors")) if path.name in _INDEXES_OF_MODELS else model
 

@@ -11,7 +11,7 @@ from pyrobust.files import exclusive
 def publish(
     model: Annotated[Path, typer.Option(help="A .safetensors file of 'pyrobust train'.")],
     evaluation: Annotated[
-        Path, typer.Option(help="Folder that 'pyrobust evaluate' wrote about this file.")
+        Path, typer.Option(help="Folder that 'pyrobust evaluate' wrote for this model.")
     ],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     name: Annotated[str, typer.Option(help="Title of the model card.")],
@@ -20,13 +20,19 @@ def publish(
         typer.Option("--license", help="Licence as the Hub spells it, such as apache-2.0."),
     ] = None,
     training: Annotated[
-        Path | None, typer.Option(help="training.json of 'pyrobust train', for its settings.")
+        Path | None,
+        typer.Option(
+            help="training.json of 'pyrobust train'; adds the training settings to the card."
+        ),
     ] = None,
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/REPOSITORY", help="Upload the folder there, too.")
+        str | None,
+        typer.Option(
+            metavar="OWNER/REPOSITORY", help="Also upload the folder to this Hub repository."
+        ),
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
+        bool, typer.Option("--private", help="Create the repository as private.")
     ] = False,
 ) -> None:
     """Write weights, configuration and a model card; load them by --model hf:FOLDER."""

@@ -111,7 +111,7 @@ def target(
     picture: Annotated[Path, typer.Option(help="Figure to write, as PNG.")],
     figure: Annotated[Path, typer.Option(help="Figure to write, as SVG.")],
 ) -> None:
-    """Write a table or figure over many experiments, the paper's numbers beside ours."""
+    """Write a table or figure over many experiments, with the paper's numbers next to ours."""
     given = parse_settings(TargetInputs, read_json(inputs, f"snakemake {table}"))
 
     from pyrobust.reporting.paper_figures.make import Outputs, write_target

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-# Type → preset → settings that this type has beside those of all types. `paper` is complete and
-# says which settings there are; every other preset names what it changes.
+# Type → preset → settings that this type has in addition to those of all types. `paper` is complete
+# and defines which settings exist; every other preset lists its changes.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "gaussian": {"paper": {"jitter": 1e-6}},
     "imported": {"paper": {}},
@@ -145,7 +145,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
-# What no preset turns on: of all trained types, and of some beside it.
+# Settings that no preset turns on: for all trained types, and for single types.
 MEASURED = ("keep_best", "fid_features", "fid_measures", "fid_samples")
 OPTIONAL: dict[str, tuple[str, ...]] = {"edm": ("augment_probability",)}
 

@@ -17,7 +17,7 @@ from pyrobust.config.generator_presets import KEEP_BEST, MEASURED, OPTIONAL, PRE
 
 GeneratorType = Literal["gaussian", "imported", "ddpm", "edm", "biggan", "vdvae", "stylegan2"]
 
-# Settings of trained types that decide samples beside the weights, and those of all types that
+# Settings of trained types that affect samples besides the weights, and those of all types that
 # leave the weights alone.
 _SAMPLING = ("sampler", "sampling_steps", "precision")
 _NOT_FITTING = ("sampler", "sampling_steps", "part_size")
@@ -211,7 +211,7 @@ class GeneratorSettings(Settings):
         return 2 * self.sampling_steps - 1 if self.type == "edm" else self.sampling_steps
 
     def sampling(self) -> dict[str, Any]:
-        """Return the settings of a trained type that decide its samples beside the weights."""
+        """Return the settings of a trained type that affect its samples besides the weights."""
         return {key: value for key, value in self.model_dump().items() if key in _SAMPLING}
 
     def fitting(self) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A sweep is a table of tab-separated values. Its column `experiment` names the experiment that a
 point starts from, the other columns are settings (`generator`, `training.epochs`, ...) or belong
-to the point (POINT_COLUMNS); an empty cell leaves the setting as it is. Two points with equal
-settings are one experiment, in whichever tables they stand, so nothing is trained twice.
+to the point (POINT_COLUMNS); an empty cell leaves the setting unchanged. Two points with equal
+settings are one experiment, even in different tables, so nothing is trained twice.
 """
 
 import itertools
@@ -136,7 +136,7 @@ def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a table with their line numbers; lines that start with # are remarks.
 
     Raises:
-        UserError: the file is missing or no text, a column stands twice, or a row has more or
+        UserError: the file is missing or not text, a column appears twice, or a row has more or
             fewer cells than the head.
     """
     try:
@@ -258,7 +258,7 @@ def _name(base: str, given: Json, settings: Json, experiments: Mapping[str, Json
             of_base = given["training"]
             changed += [f"{k}-{_text(v)}" for k, v in value.items() if of_base.get(k) != v]
         elif key not in _NOT_OF_THE_MODELS and value != given[key]:
-            # The name of a section tells by itself what it is.
+            # The name of a section is self-explanatory.
             changed.append(value if key in _SECTIONS else f"{key}-{_text(value)}")
     words = [re.sub(r"[^a-z0-9_]+", "-", word.lower()).strip("-_") for word in changed]
     name = re.sub(r"[-_]*-[-_]*", "-", "-".join([base, *words]))

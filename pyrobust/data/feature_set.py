@@ -26,7 +26,7 @@ class FeatureWriter:
     Args:
         total: images that the set will hold.
         dimensions: values of one image.
-        num_logits: logits of one image, 0 where the extractor is no classifier.
+        num_logits: logits of one image, 0 if the extractor is not a classifier.
         dtype: type that features are stored in, float32 or float16.
         batch_size: images that are always extracted together; shards hold whole batches.
         provenance: `extractor` with its name and its weights, the stores, the draw of the images.

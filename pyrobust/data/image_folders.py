@@ -96,7 +96,7 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
         found = _ClassFolder(place.parent, place.name, tuple(files.get(place, ())))
         named.setdefault(split, []).append(found)
     unnamed = named.pop(None, [])
-    if named:  # an empty folder beside the splits
+    if named:  # an empty folder next to the splits
         unnamed = [found for found in unnamed if found.files]
     if unnamed and (named or all(split_of(Path(found.name)) for found in unnamed)):
         raise UserError(

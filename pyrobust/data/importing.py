@@ -36,7 +36,7 @@ def import_npz(
 
     A compressed file can only be read from its start, so that images are sorted into blocks as they
     come (`blocks/`, removed as it goes); labels alone, 2 bytes each, are held whole. A killed run
-    goes on.
+    resumes.
 
     Args:
         image_shape, class_names: of the data set that the samples are for.

@@ -10,7 +10,7 @@ from pyrobust.data.shard_writer import ShardWriter
 from pyrobust.data.shards import Column, ShardReader, described_by, read_index
 from pyrobust.data.store import check_labels
 
-# Images of a class that tell enough.
+# Images per class that suffice for the comparison.
 _ENOUGH = 30
 
 

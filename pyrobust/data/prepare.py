@@ -60,7 +60,7 @@ def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 _BLOCK = 500
 
-# Settings that say how images are used later; a change of them leaves the stores as they are.
+# Settings that say how images are used later; changing them does not change the stores.
 _USED_LATER = {"crop_padding", "flip", "path"}
 
 _Rows = dict[str, tuple[RawSplit, np.ndarray]]  # split -> where its images are, and their rows
@@ -70,8 +70,8 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     """Read raw files and write dataset.json with the stores train/, validation/ and test/.
 
     Images stay in the order of the raw files. Validation (and test, where the layout has none)
-    is held out of train, stratified by class and seeded. A killed run goes on when run again;
-    a refused one leaves nothing.
+    is held out of train, stratified by class and seeded. A killed run resumes when run again;
+    a failed one leaves nothing behind.
 
     Args:
         data_root: folder that holds the folder `name` of raw files, unless settings.path does.

@@ -71,7 +71,7 @@ def read_class_names(file: Path) -> tuple[str, ...]:
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return class names of which no two are equal, since results are kept by name.
+    """Return distinct class names, since results are stored by name.
 
     A name that several classes share gets their numbers: ImageNet has two cranes.
     """
@@ -99,7 +99,7 @@ def decode_image(data: bytes, where: str) -> RawImage:
     """Decode an image file that is held in memory, upright as its EXIF orientation says.
 
     Raises:
-        UserError: `data` is no whole image, has more than 8 bits a channel, or is transparent
+        UserError: `data` is not a complete image, has more than 8 bits a channel, or is transparent
             somewhere.
     """
     try:
@@ -143,8 +143,8 @@ def _is_grey(image: Image.Image) -> bool:
 def conform(image: RawImage, shape: tuple[int, int, int], may_resize: bool) -> np.ndarray:
     """Return the pixels of `image` in `shape` (H, W, C).
 
-    Grey images become colour ones where the others are; the reverse would lose what tells
-    classes apart and is refused.
+    Greyscale images become colour images if the others are; the reverse would lose information
+    about the class and is refused.
 
     Args:
         may_resize: whether another height or width is resized (Lanczos) instead of refused.
@@ -199,7 +199,7 @@ class RawDataset:
     train: RawSplit | None
     test: RawSplit | None
     sources: dict[str, str]  # file name -> SHA-256
-    channels: int | None = None  # where the layout knows; else the first image tells
+    channels: int | None = None  # if the layout fixes it; else that of the first image
     validation: RawSplit | None = None
     names_splits: bool = True  # False where all images are `train` because no file says otherwise
 

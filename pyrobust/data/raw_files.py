@@ -100,7 +100,7 @@ def split_of(path: PurePath) -> RawSplitName | None:
 
 
 def by_split(files: Iterable[Path], folder: Path) -> dict[RawSplitName, list[Path]]:
-    """Return files by their split; where no name tells one, all are the training split.
+    """Return files by their split; if no name contains one, all are the training split.
 
     Without a test split, the validation images are the test images, as usual for ImageNet.
 

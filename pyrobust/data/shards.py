@@ -1,4 +1,4 @@
-"""Arrays in shards: columns of equal length, cut into `.npy` files beside one JSON index.
+"""Arrays in shards: columns of equal length, split into `.npy` files with one JSON index.
 
 Readers map shards one at a time, and read rows that lie far apart, so that memory stays bounded
 however many there are.

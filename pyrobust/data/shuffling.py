@@ -3,7 +3,7 @@
 Taken one by one from all over a store, rows cost a read each: hours for 100M on any disk. So they
 are moved twice. First they are read in their own order, and each is appended to the block of the
 result that it belongs to, a file a block. Then a block at a time is read and put in order. In its
-file it lies by rising row number; the permutation tells the rest.
+file it lies in ascending row order; the permutation defines the rest.
 """
 
 import shutil
@@ -150,7 +150,7 @@ class ShuffledRows:
         return 0
 
     def _cut(self, block: int, size: int) -> bool:
-        """Cut what lies behind `size` bytes of a file; tell whether there were so many."""
+        """Truncate a file to `size` bytes; return whether it had that many."""
         path = self._path(block)
         there = path.stat().st_size if path.is_file() else 0
         if there > size:

@@ -92,7 +92,7 @@ class StoreWriter:
         """Add images (N, H, W, C) uint8 with labels, scores and ids (N,) where the store has them.
 
         Raises:
-            UserError: a label is no class of the store.
+            UserError: a label is not a class of the store.
         """
         rows = {"images": images}
         if labels is not None:

@@ -26,7 +26,7 @@ Attack = Callable[[LogitsFn, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """One attack; it meets only the images that stood up to all stages before it.
+    """One attack; it attacks only the images that all earlier stages left robust.
 
     Args:
         attack: what is run, in words.

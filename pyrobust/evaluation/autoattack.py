@@ -72,7 +72,7 @@ def square_stage(threat: ThreatModel, seed: int, num_queries: int) -> Stage:
 
 
 def _finite(logits_fn: LogitsFn) -> LogitsFn:
-    """Return logits in which a tie of all classes stands for values that are not finite.
+    """Return logits that replace a row with non-finite values by a tie of all classes.
 
     The public attacks compare margins with 0, and every comparison with NaN is false.
     """
@@ -88,7 +88,7 @@ class _SharedSquare(SquareAttack):  # type: ignore[misc]
     """Square whose random signs are the same for all images, as its windows already are.
 
     The public version draws signs for the batch as a whole, so that an image's result depends
-    on how many images are still attacked beside it.
+    on how many other images are still under attack.
     """
 
     def random_choice(self, shape: list[int]) -> Tensor:

@@ -28,7 +28,7 @@ _EQUAL = 1e-5
 _RANGE_GAIN = 0.1
 _RANDOM_POINTS = 20
 _FEW_QUERIES = 200
-# Any pixel can become grey at this radius, so no image keeps what tells its class.
+# Any pixel can become grey at this radius, so no image keeps any evidence of its class.
 _WHOLE_RANGE = 0.5
 # Of the images that a ball of the whole range must break.
 _NEARLY_ALL = 0.95

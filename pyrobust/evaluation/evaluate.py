@@ -73,7 +73,7 @@ def summarize(
 
 
 def _result(cascade: Cascade, outcome: Outcome) -> dict[str, Any]:
-    """Return the stages of one cascade, and what stands after the last one."""
+    """Return the stages of one cascade, and the robust accuracy after the last one."""
     total = len(outcome.broken_by)
     standing = int(outcome.clean_correct.sum())
     stages = []
@@ -106,7 +106,7 @@ logger = logging.getLogger(__name__)
 
 # Folder of the state, inside that of the results.
 STATE = "state"
-# Enough to see what is wrong with a network, and few beside those that are evaluated.
+# Enough to detect problems of a network, and few compared with an evaluation.
 _CHECKED_IMAGES = 64
 
 

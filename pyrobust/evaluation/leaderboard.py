@@ -28,10 +28,10 @@ BOARDS = {
 
 @dataclass(frozen=True)
 class Publication:
-    """What no evaluation can tell.
+    """Facts about a model that an evaluation does not contain.
 
     Args:
-        additional_data: whether real images from elsewhere were used; generated ones are told in
+        additional_data: whether real images from elsewhere were used; generated ones belong in
             the footnote.
         reported: robust accuracy as the paper states it; that of the evaluation where None.
     """

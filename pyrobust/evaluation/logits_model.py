@@ -60,7 +60,7 @@ class LogitsModel(nn.Module):
         mean, std = normalization or ((0.0,), (1.0,))
         self.register_buffer("mean", image.new_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", image.new_tensor(std).view(-1, 1, 1))
-        # Numbers of images that nobody exports a network for by chance, and not that of classes.
+        # Batch sizes that are unlikely in an export, and different from the number of classes.
         count = 3 if num_classes != 3 else 5
         with torch.no_grad():
             answer = self._answer(image.expand(count, -1, -1, -1))

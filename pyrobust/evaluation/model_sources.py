@@ -68,7 +68,7 @@ class ModelSource:
     def identity(self) -> dict[str, object]:
         """Return JSON values that change with the model's name, files, source and normalisation.
 
-        What a network computes beyond that is told apart by its logits (`saved_state`).
+        Other changes of what a network computes are detected by its logits (`saved_state`).
         """
         if isinstance(self.model, nn.Module):
             return {
@@ -92,7 +92,7 @@ def open_model(
 ) -> LogitsModel:
     """Return the model in evaluation mode, from pixels in [0, 1] to float32 logits.
 
-    A module of the caller is copied: mode, device and weights of the caller's stay as they are.
+    The caller's module is copied: its mode, device and weights do not change.
 
     Args:
         image: (1, C, H, W) in [0, 1], on the device of the model to be.
@@ -220,8 +220,8 @@ def _constructed(
 ) -> tuple[nn.Module, Normalization | None]:
     """Return the network of MODULE:NAME, and the normalisation that its checkpoint states.
 
-    Without a checkpoint, the constructor must return the same weights each time: random ones are
-    nobody's model.
+    Without a checkpoint, the constructor must return the same weights each time, since
+    randomly initialised weights are not a model to evaluate.
     """
     name = source.name
 
@@ -244,7 +244,7 @@ def _constructed(
 
 
 def _read_weights(network: nn.Module, weights: Path) -> Normalization | None:
-    """Load a checkpoint into a network; return the normalisation that it states beside."""
+    """Load a checkpoint into a network; return the normalisation that it contains."""
     checkpoint = read_checkpoint(weights)
     expected = list(network.state_dict())
     state = checkpoint.state_with(needed_keys(expected)) if expected else {}

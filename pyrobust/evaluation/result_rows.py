@@ -23,9 +23,9 @@ def write_rows(
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
     Args:
-        attacked: AA+MT, of which most columns tell, and cascades of which only the column
-            `broken_by_<cascade>` tells.
-        curve: of which the column `broken_at` tells.
+        attacked: AA+MT, which fills most columns, and cascades that fill only the column
+            `broken_by_<cascade>`.
+        curve: fills the column `broken_at`.
     """
     cascade, outcome = attacked[0]
     columns = {

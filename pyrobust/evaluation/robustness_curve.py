@@ -24,7 +24,7 @@ class Radii:
     Args:
         epsilons: as the user wrote them, ascending; the evaluation's own is among them.
         cascades: AA+MT at each of them.
-        own: place of the evaluation's own radius, at which its result stands.
+        own: index of the evaluation's own radius, where its result belongs.
     """
 
     epsilons: tuple[str, ...]
@@ -71,7 +71,7 @@ class Curve:
         return cls(curves[0].radii, broken_at, sum(curve.seconds for curve in curves))
 
     def summary(self, clean_correct: NDArray[np.bool_]) -> list[dict[str, Any]]:
-        """Return what stands at each radius, ascending."""
+        """Return the robust images at each radius, ascending."""
         broken = self.broken_at != UNBROKEN
         points = []
         for place, epsilon in enumerate(self.radii.epsilons):
@@ -92,7 +92,7 @@ def attack_radii(
     """Attack the images at `rows` from the smallest radius on, each until one breaks it.
 
     A point in a ball lies in every larger one. So only the images that fell at the evaluation's
-    own radius are attacked at smaller ones, and only those that stood at larger ones; the curve
+    own radius are attacked at smaller ones, and only robust ones at larger radii; the curve
     falls from radius to radius and passes through the evaluation's result.
 
     Args:

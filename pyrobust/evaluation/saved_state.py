@@ -1,4 +1,4 @@
-"""Which saved state and which result belong to an evaluation: told by what the model computes."""
+"""Match saved state and results to an evaluation by what the model computes."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pyrobust.evaluation.describe import RESULT
 from pyrobust.files import atomic_path, read_json
 
 _LOGITS = "logits.npy"
-# Images of noise beside real ones; their seed.
+# Number of noise images used in addition to real ones; their seed.
 _NOISE, _SEED = 16, 0
 # Logits that differ by less than this share of the largest one are those of one model: more than
 # processors and GPUs differ by, less than a change of code or weights makes.
@@ -28,7 +28,7 @@ _EQUAL = 1e-4
 def fingerprint(logits_fn: LogitsFn, x: Tensor) -> NDArray[np.float32]:
     """Return the logits of images x (N, C, H, W) and of noise, (N + 16, K).
 
-    A network that answers differently each time has none: zeros stand for it.
+    A randomised network has none and gets zeros.
     """
     ids = torch.arange(_NOISE, device=x.device)
     images = torch.cat([x, ops.uniform(ids, x.shape[1:], _SEED)])

@@ -167,7 +167,7 @@ class Generator(ABC):
         self.describe(folder)
 
     def describe(self, folder: Path) -> None:
-        """Write fitted.json and generator.json beside weights that are saved already."""
+        """Write fitted.json and generator.json next to weights that are already saved."""
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,

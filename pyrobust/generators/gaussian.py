@@ -49,7 +49,7 @@ class GaussianGenerator(BlockGenerator):
     The factor of a class with at least as many images as pixel values is the Cholesky factor of its
     covariance + jitter · I. With fewer images the covariance is singular and large, and the
     centred images themselves are its factor; jitter then adds independent noise, whose deviation
-    is stored beside it. Factors are stored in float32, which halves the file and changes a pixel
+    is stored with it. Factors are stored in float32, which halves the file and changes a pixel
     by far less than one shade.
     """
 

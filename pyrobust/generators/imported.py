@@ -62,7 +62,7 @@ class ImportedGenerator(Generator):
         return Samples(self._store.gather(ids), self._labels[ids].astype(np.int64))
 
     def write_weights(self, folder: Path) -> str:
-        """Move the store into the folder; its manifest stands for all its hashes."""
+        """Move the store into the folder; the hash of its manifest covers all files."""
         shutil.rmtree(folder / STORE, ignore_errors=True)
         self._store.path.replace(folder / STORE)
         self._store = SampleStore.open(folder / STORE)

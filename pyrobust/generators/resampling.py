@@ -189,6 +189,6 @@ def _interpolated(images: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Return the pixels that stand for those outside: -1 is 0, and `size` is size - 1."""
+    """Return the mirrored pixels for those outside: -1 becomes 0, and `size` becomes size - 1."""
     index = index.remainder(2 * size)
     return torch.minimum(index, 2 * size - 1 - index)

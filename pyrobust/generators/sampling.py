@@ -44,7 +44,7 @@ class SamplingWatch:
 
     @contextmanager
     def block(self, images: int) -> Iterator[None]:
-        """Watch the computation of one block, of which `images` are wanted."""
+        """Time the computation of one block, of which `images` are used."""
         started = time.monotonic()
         passes = counted = 0
 

@@ -66,7 +66,7 @@ class TrainedGenerator(BlockGenerator):
 
     Args:
         weights: `average.<name>` and, of weights that were trained here, `live.<name>`.
-        facts: JSON values that are kept beside the weights.
+        facts: JSON values that are stored with the weights.
     """
 
     parallel: ClassVar[bool] = True
@@ -86,7 +86,7 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
-        """Return what the network needs to be built again, beside the settings."""
+        """Return what is needed to rebuild the network, besides the settings."""
         return {}
 
     @classmethod

@@ -25,7 +25,7 @@ def write_tensors(
     """Write the arrays and return the SHA-256 of the file; equal contents give equal bytes.
 
     Args:
-        facts: JSON values to keep beside the arrays.
+        facts: JSON values to store with the arrays.
     """
     metadata = {_KEY: json.dumps(facts, sort_keys=True)} if facts else None
     with atomic_path(path) as temporary:
@@ -34,7 +34,7 @@ def write_tensors(
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """Return the JSON values that `write_tensors` kept beside the arrays."""
+    """Return the JSON values that `write_tensors` stored with the arrays."""
     header, _ = _header(path)
     facts: dict[str, Any] = json.loads(header.get("__metadata__", {}).get(_KEY, "{}"))
     return facts

@@ -32,7 +32,7 @@ _NESTED = "/"
 _DEPTH = 6
 # What torch.compile puts in front of a module's name, at any level.
 _COMPILED = "_orig_mod."
-# DM-Improves-AT saves the weights before averaging under this key, beside `model_state_dict`.
+# DM-Improves-AT saves the weights before averaging under this key, next to `model_state_dict`.
 _UNAVERAGED = "unaveraged_model_state_dict"
 # Where our own files keep the specification: in the metadata that PyTorch saves with a state dict.
 _METADATA = "pyrobust"
@@ -74,7 +74,7 @@ class Checkpoint:
         return first
 
     def normalization_beside(self, expected: Collection[str]) -> Normalization | None:
-        """Return `mean` and `std` of the pixels where the file keeps them beside the weights.
+        """Return `mean` and `std` of the pixels if the file contains them.
 
         RobustBench's models, and others behind a normalising layer, save them as buffers.
 
@@ -224,7 +224,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _harmless_globals() -> list[Any]:
-    """Return what builds NumPy numbers and arrays, such as the best accuracy beside weights."""
+    """Return what builds NumPy numbers and arrays, such as a saved best accuracy."""
     core: Any = importlib.import_module("numpy._core.multiarray")
     types = [value for value in vars(np.dtypes).values() if isinstance(value, type)]
     older = [(core.scalar, "numpy.core.multiarray.scalar")]
@@ -244,7 +244,7 @@ def _tensors_in(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple
 
 
 def _spec_in(content: Any, depth: int = 0) -> ModelSpec | None:
-    """Return the specification that `write_checkpoint` put beside a state dict, if any."""
+    """Return the specification that `write_checkpoint` added to a state dict, if any."""
     if not isinstance(content, Mapping) or depth == _DEPTH:
         return None
     metadata = getattr(content, "_metadata", None)
@@ -260,7 +260,7 @@ def _agree(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: Sequen
 
 
 def _place_of(name: str, last: str) -> str | None:
-    """Return what stands before the last component of `name` where that is `last`."""
+    """Return what precedes the last component of `name` if that is `last`."""
     place = name.removesuffix(last)
     return place if name.endswith(last) and place[-1:] in ("", ".", _NESTED) else None
 

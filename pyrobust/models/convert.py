@@ -52,8 +52,8 @@ def convert_checkpoint(source: str, target: Path, stated: Statements, downloads:
             `downloads`.
 
     Raises:
-        UserError: an unknown suffix, a file that does not fit, a fact that nobody states, or one
-            that the file and the user state differently.
+        UserError: an unknown suffix, a file that does not fit, a missing fact, or one that
+            the file and the user state differently.
     """
     if target.suffix not in (".safetensors", ".pt"):
         raise UserError(f"{target} ends in '{target.suffix}'; use .safetensors or .pt")
@@ -79,11 +79,11 @@ def load_classifier(
     else the user. A second statement must agree with the owner's.
 
     Args:
-        dataset: data set whose published normalisation is assumed where nobody states one.
-        image_size: (height, width) assumed where nobody states it.
+        dataset: data set whose published normalisation is assumed if no source states one.
+        image_size: (height, width) assumed if no source states it.
 
     Raises:
-        UserError: no such file, a normalisation that nobody states, or statements that differ.
+        UserError: no such file, no known normalisation, or contradictory statements.
     """
     is_ours = path.suffix == ".safetensors"
     statements: dict[str, Facts] = {}
@@ -157,7 +157,7 @@ def _facts_stated(stated: Statements, others: Mapping[str, Facts]) -> Facts:
 
 
 def _spec(path: Path, facts: Facts, dataset: str | None, image_size: tuple[int, int]) -> ModelSpec:
-    """Return the specification of a checkpoint; what nobody states is as published, and logged."""
+    """Return the specification of a checkpoint; missing facts are those published, and logged."""
     normalization = facts["normalisation"] or NORMALIZATION.get(str(dataset))
     if normalization is None:
         raise UserError(

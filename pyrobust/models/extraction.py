@@ -57,7 +57,7 @@ def classifier_extractor(path: Path, device: torch.device) -> tuple[Extractor, M
     """Return the penultimate layer and the logits of a classifier, and what it is.
 
     Raises:
-        UserError: `path` is no classifier.
+        UserError: `path` is not a classifier.
     """
     model, spec = load_model(path, device)
 

@@ -1,4 +1,4 @@
-"""Weights on the disk: safetensors with the spec beside them."""
+"""Weights on disk: safetensors with the spec in the metadata."""
 
 import os
 from collections.abc import Iterable, Mapping

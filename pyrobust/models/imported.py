@@ -76,7 +76,7 @@ def build_imported(spec: ModelSpec, network: nn.Module | None = None) -> Importe
     """Return the network of `spec`, or `network` in its place, in evaluation mode.
 
     Raises:
-        UserError: the name stands for no constructor of a network, or the constructor fails.
+        UserError: the name is not a constructor of a network, or the constructor fails.
     """
     if network is None:
         network = _constructed(spec)

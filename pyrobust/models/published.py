@@ -118,10 +118,10 @@ _SECONDS = 60
 
 
 def download(model: PublishedModel, folder: Path) -> Path:
-    """Return the checkpoint of `model` in `folder`, downloaded where it is not there.
+    """Return the checkpoint of `model` in `folder`, downloaded if missing.
 
-    The hash is compared with the registry's. Where the registry knows none, the first download
-    writes it to `<name>.pt.sha256` beside, and every later use must agree with that file.
+    The hash is compared with the registry's. If the registry has none, the first download
+    writes it to `<name>.pt.sha256`, and every later use is verified against that file.
 
     Raises:
         UserError: the address cannot be reached, or the hash is another one.

@@ -26,7 +26,7 @@ class ModelSpec:
     Args:
         architecture: wrn-DEPTH-WIDTH with DEPTH = 6n + 4, resnet-18, resnet-34, MODULE:NAME of a
             constructor, or given:CLASS for a network that was given in Python.
-        activation: silu or relu; only silu, the default, beside MODULE:NAME.
+        activation: silu or relu; only silu, the default, with MODULE:NAME.
         image_shape: (H, W, C).
         mean, std: one number a channel, for pixels in [0, 1].
 
@@ -132,7 +132,7 @@ def stated_normalization(
 
 
 def agreed(fact: str, statements: Mapping[str, Any]) -> Any:
-    """Return the value of a fact on which everyone who states it agrees; None if nobody does.
+    """Return the value of a fact on which all sources agree; None if no source states it.
 
     Args:
         fact: what is stated, for the message.

@@ -1,6 +1,6 @@
 """The compiled core: every inner step fused, the same on CPU and CUDA.
 
-Each function is typed and documented in its module; the maths stands once in csrc/functors.
+Each function is typed and documented in its module; the maths is defined once, in csrc/functors.
 """
 
 from pyrobust.ops.apgd import ApgdState, apgd_step_, apgd_track_

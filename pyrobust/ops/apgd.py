@@ -11,7 +11,7 @@ from pyrobust.ops.norms import is_l2
 
 @dataclass(frozen=True)
 class ApgdState:
-    """Where the walk of each sample stands; its tensors are updated in place.
+    """State of the attack on each sample; its tensors are updated in place.
 
     Images are (N, ...), the rest (N,) in the images' dtype or bool.
     """
@@ -94,7 +94,7 @@ def apgd_track_(
     """Take up what an evaluation at state.x_adv found.
 
     The best point and its gradient follow the loss, x_broken and standing follow `correct`. A
-    loss of NaN is no improvement.
+    loss of NaN is not an improvement.
 
     Args:
         grad: (N, ...) gradient at state.x_adv; rows that go back to the best point become the

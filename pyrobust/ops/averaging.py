@@ -2,7 +2,7 @@
 
 Lists hold tensors of one dtype (float32 or float64) and one device. Tensors that are written must
 be dense and have the strides of their parameter; gradients may have any, and may be bfloat16
-beside float32. On CUDA a list is one launch (each 500 tensors). Call under `torch.no_grad()`.
+besides float32. On CUDA a list is one launch (each 500 tensors). Call under `torch.no_grad()`.
 """
 
 from collections.abc import Sequence

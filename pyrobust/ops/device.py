@@ -22,10 +22,10 @@ def choose_device(wanted: str = "auto") -> torch.device:
     A GPU that cannot be used is reported once, with the reason and what to do.
 
     Args:
-        wanted: one of `DeviceName`; cuda insists on a GPU.
+        wanted: one of `DeviceName`; cuda requires a GPU.
 
     Raises:
-        UserError: there is no such device, or cuda is wanted and cannot be used.
+        UserError: the device is unknown, or cuda is requested and cannot be used.
     """
     if wanted not in get_args(DeviceName):
         raise UserError(f"device is '{wanted}', expected auto, cpu or cuda")

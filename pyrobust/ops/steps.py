@@ -1,7 +1,7 @@
 """Steps of projected gradient ascent, each with its projection, in one pass over memory.
 
 All take images x in [0, 1] of shape (N, ...) in float32 or float64, the current point x_adv of
-the same dtype, and the gradient of the loss to x_adv (bfloat16 is taken beside float32). The
+the same dtype, and the gradient of the loss to x_adv (bfloat16 is accepted besides float32). The
 result, written over x_adv, lies in the ball of radius epsilon around x and in [0, 1]. Strides may
 be any.
 """

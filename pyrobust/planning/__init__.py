@@ -1,1 +1,1 @@
-"""What an experiment will cost in hours, bytes and jobs, told before it runs."""
+"""Estimates of the hours, disk space and jobs of an experiment before it runs."""

@@ -29,7 +29,7 @@ class TargetCost(NamedTuple):
 
 
 def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCost]]:
-    """Yield the cost of every target that is no smoke test, by name.
+    """Yield the cost of every target except smoke tests, by name.
 
     Args:
         folder: holds config.yaml, targets.yaml and sweeps/.

@@ -10,7 +10,7 @@ from pyrobust.planning import sizes, work
 from pyrobust.planning.rates import Machine, Rate
 from pyrobust.planning.sizes import ImageCounts
 
-# Bytes a weight of a training's state: the new one stands beside the old until it is whole. A
+# Bytes a weight of a training's state: the new one exists next to the old until it is complete. A
 # classifier's holds weights, momentum, averages and the best of them.
 _STATE_BYTES = 2 * 4
 _CLASSIFIER_STATE = 4 * _STATE_BYTES
@@ -29,7 +29,7 @@ class Stage:
     num_bytes: int
     """That it leaves on the disk."""
     rate: Rate
-    """What the seconds, or most of them, stand on."""
+    """Rate that most of the seconds are based on."""
     scratch_bytes: int = 0
     """That it takes besides until it is done, such as the state that a killed job resumes from."""
 

@@ -14,7 +14,7 @@ RATES = Path(__file__).with_name("rates.toml")
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one kind of work goes on one machine."""
+    """The speed of one kind of work on one machine."""
 
     value: float
     unit: str
@@ -64,7 +64,9 @@ def read_machines(path: Path = RATES) -> dict[str, Machine]:
         contents = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: _machine(name, contents) for name in contents}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no file of rates ({error}): write it like {RATES}") from error
+        raise UserError(
+            f"{path} is not a valid rates file ({error}); see {RATES} for the format"
+        ) from error
 
 
 def _machine(name: str, contents: Mapping[str, Any]) -> Machine:

@@ -154,7 +154,7 @@ def _plan(count: int, machine: Machine, min_distance: float = 0.0, **analysis: i
             )
         },
     )
-    # The counts that everybody knows, whatever was made in the folder where this runs.
+    # The well-known counts, whatever data sets the current folder contains.
     images = count_images("cifar10", config.datasets["cifar10"], Path("none"))
     return plan_experiment(config, "cifar10_linf", images, machine)
 

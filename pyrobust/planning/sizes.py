@@ -19,7 +19,8 @@ _UNCONDITIONAL = ("ddpm", "vdvae")
 
 _INCEPTION_LOGITS = 1008
 
-# Training images (the validation split among them), test images, shape, classes.
+# By name, or by a layout that always has the same images: training images (including the
+# validation split), test images, shape, classes.
 _KNOWN: dict[str, tuple[int, int, ImageShape, int]] = {
     "digits": (1797, 0, (8, 8, 1), 10),
     "cifar10": (50_000, 10_000, (32, 32, 3), 10),
@@ -46,13 +47,13 @@ class ImageCounts:
 
 
 def count_images(name: str, settings: DatasetSettings, datasets: Path) -> ImageCounts:
-    """Return the counts of a data set that was made, or of one that everybody knows.
+    """Return the counts of a prepared data set, or of a well-known one.
 
     Args:
         datasets: folder of the data sets that were made.
 
     Raises:
-        UserError: it was not made yet, and nothing is known of it.
+        UserError: it was not prepared yet and is not well known.
     """
     path = datasets / name / DATASET
     if path.is_file():
@@ -62,12 +63,13 @@ def count_images(name: str, settings: DatasetSettings, datasets: Path) -> ImageC
         return ImageCounts(
             **facts["counts"], image_shape=(height, width, channels), num_classes=classes
         )
-    if name not in _KNOWN:
+    known = _KNOWN.get(name) or _KNOWN.get(settings.layout)
+    if known is None:
         raise UserError(
-            f"nothing is known of the data set '{name}' before it is made: "
-            f"'snakemake --cores all {path}' makes it"
+            f"the size of the data set '{name}' is unknown until it is prepared; run "
+            f"'snakemake --cores all {path}' first"
         )
-    train, test, (height, width, channels), classes = _KNOWN[name]
+    train, test, (height, width, channels), classes = known
     side = settings.image_size
     return ImageCounts(
         train=train - settings.validation_size - settings.test_size,

@@ -11,7 +11,7 @@ from pyrobust.planning.rates import RATES, Rate, read_machines
 from pyrobust.planning.sizes import count_images
 from pyrobust.workflow.scheduling import allowance, read_profile
 
-# The rule whose jobs a stage of a plan stands for.
+# The rule whose jobs a stage of a plan represents.
 _RULES = {
     "dataset": "make_dataset",
     "train-labeller": "train_labeller",
@@ -71,7 +71,7 @@ def describe_plan(
 
 
 def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
-    """Yield a table of the stages, their sum, whether they fit, and what the hours stand on."""
+    """Yield a table of the stages, their sum, whether they fit, and what the hours are based on."""
     yield f"{plan.name} on {plan.machine.device}, all stages from scratch"
     head = ("stage", "jobs", "images", "hours", f"on {devices}", "disk", "rate")
     yield _row(*head)

@@ -60,7 +60,7 @@ EXACT_DIMENSIONS = 4096
 # Samples that an approximate search looks for exactly as well.
 NUM_CHECKED = 1000
 
-# FAISS's distances, which the memory of a search holds beside the points.
+# FAISS's distances, which a search keeps in memory with the points.
 _FAISS_BYTES = 4 * 4096 * 1024
 
 

@@ -78,7 +78,7 @@ class Rows:
 
 
 def read_rows(evaluation: Evaluation, cascade: Cascade = "aa_mt") -> Rows:
-    """Read `rows.parquet` beside an evaluation.
+    """Read `rows.parquet` of an evaluation.
 
     Args:
         cascade: whose outcome is `robust_correct`; for `worst` that of AutoAttack where it left

@@ -145,7 +145,7 @@ def _article(noun: str) -> str:
 def memory(record: Record) -> str:
     """Return whether generated images are closer to training images than chance explains.
 
-    A generator that knows the distribution alone is as close to unseen test images as to the
+    A generator that has learned only the distribution is as close to unseen test images as to the
     training images (section 5). The compared sets have the same size unless whole sets are.
     """
     neighbours = record["generator"]["neighbours"]
@@ -160,7 +160,7 @@ def memory(record: Record) -> str:
     copies = neighbours["copies"]["train"]
     exact = f" {percent(copies)} equal a training image exactly." if copies else ""
     if near < 1:
-        return f"{found}, too few to tell.{exact}"
+        return f"{found}, too few for a conclusion.{exact}"
     low, high = wilson_interval(
         round(shares["train"] * n), max(round(near), round(shares["train"] * n))
     )

@@ -1,9 +1,9 @@
-"""The experiment beside its baseline: an effect over training runs, and one pair of models.
+"""Comparison with a baseline: an effect over training runs, and one pair of models.
 
 An effect of generated data is a statement about training runs: each arm has several runs that
-differ in their seed alone, each run counts with its accuracy on the test images, and Welch's
+differ only in their seed, each run counts with its accuracy on the test images, and Welch's
 interval covers the randomness of training. The paired interval over images compares the two
-chosen models and holds for these two alone, since training again would give other models.
+chosen models and holds only for these two, since retraining would give other models.
 """
 
 from collections.abc import Sequence

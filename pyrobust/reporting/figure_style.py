@@ -44,7 +44,7 @@ DARK = {
     "generated": "#e36fd0",
 }
 
-# Shapes beside colours: nothing is told by colour alone.
+# Shapes as well as colours, so that no information depends on colour alone.
 MARKERS = {"clean": "s", "robust": "o"}
 
 

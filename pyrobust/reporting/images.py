@@ -50,7 +50,7 @@ _COLUMNS = ("index", "train", "train_distance")
 def class_grid(original: SampleStore, generated: SampleStore | None) -> list[dict[str, Any]]:
     """Return, for each of the first classes, a strip of originals and one of generated images.
 
-    The images are the first of each class in the stores, which are shuffled: nobody chose them.
+    The images are the first of each class in the shuffled stores, so they are not hand-picked.
     """
     rows = []
     kind = label_type(len(original.class_names))

@@ -76,7 +76,7 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
     """Upload a folder that `write_model_folder` wrote, and return its address.
 
     Raises:
-        UserError: the package huggingface_hub is missing, nobody is logged in, or the upload fails.
+        UserError: the package huggingface_hub is missing, there is no login, or the upload fails.
     """
     if not (folder / CARD).is_file():
         raise UserError(f"{folder} has no {CARD}: 'pyrobust publish' writes it")
@@ -112,7 +112,7 @@ def _card(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    # YAML reads JSON strings, whatever stands in them.
+    # A JSON string is valid YAML, whatever it contains.
     environment.filters["quoted"] = json.dumps
     is_aa_mt = result["settings"].get("attack", "aa_mt") == "aa_mt"
     card: str = environment.get_template("model_card.md.j2").render(

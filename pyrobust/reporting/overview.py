@@ -31,10 +31,10 @@ def write_overview(records: Sequence[Path], output: Path) -> None:
     """Write the page of several experiments.
 
     Args:
-        records: results/<experiment>.json; the cost and the page are looked for beside each.
+        records: results/<experiment>.json; cost and page are expected in the same folder.
 
     Raises:
-        UserError: a record is missing, or is no record.
+        UserError: a record is missing or invalid.
     """
     write_text(output, build_overview([_read(path) for path in records], output.parent))
 

@@ -74,7 +74,7 @@ def environment() -> Environment:
     return templates
 
 
-# Classes that the chart shows; the table beside it has them all.
+# Classes that the chart shows; the table contains all of them.
 _MAX_CHARTED = 20
 
 Record = dict[str, Any]
@@ -112,7 +112,8 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
             setting_groups=tables.setting_rows(record),
             class_rows=classes,
             headline_chart=accuracy_chart(
-                tables.headline_rows(record), "Clean and robust accuracy beside the labeller's"
+                tables.headline_rows(record),
+                "Clean and robust accuracy, compared with the labeller's",
             ),
             num_charted=min(len(classes), _MAX_CHARTED),
             class_chart=accuracy_chart(
@@ -159,7 +160,7 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
         ),
         "neighbour_chart": neighbour_chart(
             record["generator"]["neighbours"]["complementarity"],
-            "Where the nearest neighbours of generated images lie, beside the ideal",
+            "Nearest neighbours of generated images by set, compared with the ideal",
         ),
         "class_neighbours": stages.generated.neighbours["per_class"],
         "generator_curves": _generator_curves(folders.generator),

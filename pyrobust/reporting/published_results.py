@@ -28,7 +28,7 @@ class PaperResult:
     epochs: float = 400.0
 
     def robust_under(self, cascade: str) -> tuple[float, str]:
-        """Return the robust accuracy to set beside one under `cascade`, and under what it is.
+        """Return the robust accuracy to compare with one under `cascade`, and its attack.
 
         Args:
             cascade: "aa_mt" or "worst".

@@ -147,7 +147,7 @@ def _paper_result(experiment: Experiment) -> PaperResult | None:
 def _beside_paper(
     paper: PaperResult, experiment: Experiment, training: Mapping[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the paper's model, its accuracy to set beside ours, and in what the two differ."""
+    """Return the paper's model, its accuracy to compare with ours, and how the two differ."""
     accuracy, attack = paper.robust_under("worst" if scores["autoattack"] else "aa_mt")
     settings = experiment.settings
     differs = unlike(paper, settings.mixing_factor, training["epochs"], settings.recipe)

@@ -58,7 +58,7 @@ def parse_experiment(name: str, text: str) -> Experiment:
             of a `name` and the settings of that section.
 
     Raises:
-        UserError: the text is no JSON, or a setting is wrong.
+        UserError: the text is not JSON, or a setting is invalid.
     """
     try:
         values = json.loads(text)
@@ -148,7 +148,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Stages:
-    """JSON of every stage that an experiment stands on."""
+    """JSON of every stage that an experiment depends on."""
 
     folders: StageFolders
     dataset: Json

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 
 
 def headline_rows(record: Record) -> list[Row]:
-    """Return what the result is to be seen beside: labeller, baseline and the paper's model."""
+    """Return what to compare the result with: labeller, baseline and the paper's model."""
     n = record["num_images"]
     ours, name = record, "this classifier"
     if record["baseline"] and record["baseline"]["attack"] == "aa_mt" and record["autoattack"]:
@@ -170,7 +170,7 @@ def _own_row(record: Record) -> Row:
 
 
 def generated_data(kind: str | None, num_samples: int) -> str:
-    """Return how many images of which kind of generator there are, in words."""
+    """Return the number of generated images and their kind of generator, in words."""
     return f"{amount(num_samples)} {generator_name(kind)}" if kind else "none"
 
 

@@ -38,7 +38,7 @@ def norm_name(norm: str) -> str:
 
 
 def generator_kind(settings: Mapping[str, Any]) -> str:
-    """Return the kind of model that made the images; for imported ones their name tells it."""
+    """Return the kind of model that made the images; for imported ones, their name."""
     kind: str = settings["name" if settings["type"] == "imported" else "type"]
     return kind
 

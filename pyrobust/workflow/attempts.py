@@ -1,7 +1,7 @@
 """The log of a job keeps every attempt, and says how each one ended.
 
 Snakemake removes the log of a job before each attempt. The lines are therefore kept in a hidden
-file beside it, to which the log is a hard link: removing the log removes no line.
+separate file, to which the log is a hard link: removing the log loses no line.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Where each stage writes its index file, as the rules declare it.
 
-`<resources>` and `<results>` are pathvars of Snakemake; what stands in braces is a wildcard.
+`<resources>` and `<results>` are pathvars of Snakemake; names in braces are wildcards.
 """
 
 import re

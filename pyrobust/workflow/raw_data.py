@@ -14,7 +14,7 @@ from pathlib import Path
 from pyrobust.config.data import DatasetSettings
 from pyrobust.errors import UserError
 
-# Written beside dataset.json: what a data set was made of, for when the raw files are gone.
+# Written next to dataset.json: the raw files of a data set, for when they have been deleted.
 DIGEST = "raw.digest"
 
 # Data sets that need no raw files: torchvision downloads them, or scikit-learn has them.
@@ -70,7 +70,7 @@ def raw_digest(name: str, source: RawSource, dataset: Path) -> str:
     """Return a digest of the raw files, or "published" where a download is read.
 
     Args:
-        dataset: index file of the data set, beside which `DIGEST` lies.
+        dataset: index file of the data set, in the same folder as `DIGEST`.
     """
     folder = source.folder(name)
     files = sorted(_files(folder)) if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""What each rule reads and is told, resolved from the experiments of the configuration."""
+"""Inputs and parameters of each rule, resolved from the experiments of the configuration."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -61,7 +61,7 @@ class Resolver:
 
     @cached_property
     def augmentations(self) -> list[str]:
-        """Names of augmentations that stand in the place of a generator somewhere."""
+        """Names of augmentations that some experiment uses in place of a generator."""
         points = (point for of_target in self.sweeps.points.values() for point in of_target)
         return sorted({point["augmentation"] for point in points if point["augmentation"]})
 

@@ -1,8 +1,8 @@
 """Removes the lock files that a killed snakemake left behind, and no others.
 
-Every snakemake holds a lock of the kernel's, which ends with its process. Whoever gets it alone
-knows that no other is alive on this machine. Whether the lock tells of other machines, too, only
-the file system knows, so lock files are removed on the machine alone that made them.
+Every snakemake holds a kernel lock, which ends with its process. A process that gets it exclusively
+is the only one alive on this machine. Whether the lock covers other machines depends on the file
+system, so lock files are removed only on the machine that made them.
 """
 
 import fcntl
@@ -12,12 +12,12 @@ from typing import TextIO
 
 
 def remove_stale_locks(state: Path, host: str, say: Callable[[str], object]) -> TextIO:
-    """Tell others that this process works in `state`, and remove what a killed one left there.
+    """Lock `state` for this process, and remove what a killed one left there.
 
     Args:
         state: snakemake's own folder, with its lock files in `locks/`.
         host: the name of this machine.
-        say: told of each file that is removed, and of a machine whose files are not.
+        say: called for each removed file, and for a machine whose files are kept.
 
     Returns:
         The lock: it must be kept while the process lives.
@@ -31,9 +31,9 @@ def remove_stale_locks(state: Path, host: str, say: Callable[[str], object]) -> 
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass  # snakemake's own locks decide whether both may go on
+        pass  # snakemake's own locks decide whether both may continue
     except OSError:
-        return lock  # a file system without such locks tells nothing of others
+        return lock  # without such locks, other processes cannot be detected
     else:
         _remove(sorted((state / "locks").glob("*.lock")), lock, host, say)
     fcntl.flock(lock, fcntl.LOCK_SH)

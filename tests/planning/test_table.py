@@ -74,10 +74,10 @@ def test_own_rates_take_the_place_of_the_shipped_ones(
     [
         (["--plan", "nothing"], "experiment is 'nothing', expected one of digits_linf"),
         (["--plan", "digits_linf", "--machine", "abacus"], "machine is 'abacus', expected one of"),
-        (["--plan", "digits_linf", "--rates", "none.toml"], "none.toml is no file of rates"),
+        (["--plan", "digits_linf", "--rates", "none.toml"], "none.toml is not a valid rates file"),
         (["--plan", "digits_linf", "--config", "none.yaml"], "cannot read none.yaml"),
-        (["--plan", "digits_linf", "folder"], "of a folder or, with --plan EXPERIMENT, of a plan"),
-        ([], "of a folder or, with --plan EXPERIMENT, of a plan: name one"),
+        (["--plan", "digits_linf", "folder"], "info needs either a folder or --plan EXPERIMENT"),
+        ([], "either a folder or --plan EXPERIMENT; give exactly one"),
     ],
 )
 def test_what_cannot_be_told_is_refused(
@@ -95,7 +95,7 @@ def test_an_unknown_data_set_must_be_made_first(
     values["experiments"]["digits_ddpm"] |= {"dataset": "flowers", "baseline": None}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     options = ["--plan", "digits_ddpm", "--config", str(tmp_path / "config.yaml")]
-    with pytest.raises(UserError, match=r"nothing is known of the data set 'flowers' .* 'snake"):
+    with pytest.raises(UserError, match=r"the size of the data set 'flowers' is unknown .* 'snake"):
         run_info(capsys, *options)
 
 

@@ -39,7 +39,7 @@ rule gather_shares:
     localrule: True
 
 
-# A share of the images of evaluate_run, for a job of its own.
+# One share of the images of evaluate_run, as a separate job.
 use rule evaluate_run as attack_share with:
     input:
         core=ancient("<resources>/core.built"),

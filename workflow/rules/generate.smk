@@ -1,4 +1,4 @@
-# Generative model, its samples in parts that can be made side by side, and their selection.
+# Generative model, its samples in parts that can be drawn in parallel, and their selection.
 rule fit_generator:
     input:
         core=ancient("<resources>/core.built"),

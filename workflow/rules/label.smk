@@ -53,7 +53,7 @@ rule label_part:
         " --output {output.labels:q} {params.features}"
 
 
-# The same for generators of `features_while_labelling`: no image is read twice.
+# The same for generators in `features_while_labelling`, so that each image is read only once.
 use rule label_part as label_and_extract_part with:
     input:
         core=ancient("<resources>/core.built"),

@@ -22,8 +22,8 @@ rule mix_samples:
         " --num-samples {wildcards.num_samples} --output {output:q}"
 
 
-# Labeller, selection and number are of no influence here: they only name the place, so that
-# features and neighbours are found as those of any generator.
+# Labeller, selection and number have no effect here; they only complete the path, so that features
+# and neighbours are found like those of any generator.
 rule augment_images:
     input:
         dataset="<resources>/datasets/{dataset}/dataset.json",
@@ -43,7 +43,7 @@ rule augment_images:
         " --output {output:q}"
 
 
-# The chosen run under another evaluation than its experiment's, such as AutoAttack for Table 2.
+# The chosen run under a different evaluation from its experiment's, such as AutoAttack for Table 2.
 use rule evaluate_run as evaluate_again with:
     input:
         core=ancient("<resources>/core.built"),
@@ -80,7 +80,7 @@ use rule attack_share as attack_share_again with:
         "<logs>/attack_share_again/{experiment}/{evaluation}/{share}-{of}.log",
 
 
-# The chosen run on generated images that it never met (section 6.1, Figure 6).
+# The chosen run on unseen generated images (section 6.1, Figure 6).
 use rule evaluate_run as evaluate_on_samples with:
     input:
         core=ancient("<resources>/core.built"),

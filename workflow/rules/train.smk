@@ -1,4 +1,4 @@
-# Robust training, one run a seed, and the choice among the runs by validation (appendix A).
+# Robust training, one run per seed, and the choice among the runs by validation (appendix A).
 rule train_robust:
     input:
         unpack(resolve.training_inputs),

@@ -202,7 +202,7 @@ def dpm_solver(predict: PredictNoise, schedule: NoiseSchedule, x: Tensor, num_st
 
 
 def _image(x: Tensor, noise: Tensor, bar: float) -> Tensor:
-    """Return the image that x_t and its noise stand for."""
+    """Return the clean image implied by x_t and its noise."""
     return (x - float(np.sqrt(1 - bar)) * noise) / float(np.sqrt(bar))
 
 

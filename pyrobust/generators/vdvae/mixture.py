@@ -1,7 +1,7 @@
 """The discretised mixture of logistics, the distribution of a pixel (Salimans et al. 2017).
 
 A pixel's channels share one mixture indicator; the mean of a channel is shifted by the values of
-the channels before it. Values are 8-bit: shade k stands for (k - 127.5) / 127.5 in [-1, 1].
+the channels before it. Values are 8-bit: shade k represents (k - 127.5) / 127.5 in [-1, 1].
 """
 
 import math

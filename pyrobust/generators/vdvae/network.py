@@ -138,7 +138,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One latent variable: prior from the state above, posterior with the encoder beside it."""
+    """One latent variable: prior from the state above, posterior also from the encoder."""
 
     def __init__(self, stage: Stage, width: int, middle_width: int, latent_width: int) -> None:
         super().__init__()

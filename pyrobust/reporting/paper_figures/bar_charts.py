@@ -70,7 +70,7 @@ def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def draw_neighbours(figure: Figure, panels: Sequence[Axes], rows: Sequence[Row]) -> None:
-    """Draw complementarity as bars and coverage as marks, and write the other measures beside.
+    """Draw complementarity as bars and coverage as marks, and print the other measures.
 
     Thin bars, hollow marks and numbers in brackets are the paper's.
 

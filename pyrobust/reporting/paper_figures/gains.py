@@ -1,4 +1,4 @@
-"""Points beside each other: the gain over no generated images, and the choice by validation."""
+"""Comparisons of points: the gain from generated images, and the choice by validation."""
 
 from collections.abc import Sequence
 from typing import Any

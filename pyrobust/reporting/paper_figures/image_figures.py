@@ -100,7 +100,7 @@ def draw_samples(figure: Figure, panels: Sequence[Axes], points: Sequence[Point]
 
 
 def _shown(store: SampleStore) -> list[np.ndarray]:
-    """Return the rows of the first images of each of the first classes; nobody chose them."""
+    """Return the rows of the first images of each of the first classes, without hand-picking."""
     labels = store.labels()
     count = min(len(store.class_names), MAX_CLASSES)
     return [np.flatnonzero(labels == label)[:PER_CLASS] for label in range(count)]

@@ -1,4 +1,4 @@
-"""The paper's numbers beside the points of a table or figure (Gowal et al. 2021)."""
+"""The paper's numbers for the points of a table or figure (Gowal et al. 2021)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ class Statement:
     """A fraction, except for FID and Inception scores."""
     source: str
     holds_for: dict[str, str] = field(default_factory=dict)
-    """Settings or columns of the points that it is about; a value "" is one that is not set, and
-    no entry at all stands for every point."""
+    """Settings or columns of the points to which it applies; "" means that a value is not set,
+    and an empty dictionary applies to every point."""
     x: float | None = None
     """Where on the x axis; None: the paper does not say where, or no figure."""
 

@@ -1,4 +1,4 @@
-"""Points of a target: an experiment of a sweep, with the files of the stages it stands on."""
+"""Points of a target: an experiment of a sweep, with the files of the stages it depends on."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
