@@ -4,6 +4,7 @@ import json
 import logging
 import struct
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def log_killed_and_resumed(folder: Path, tracker: str) -> None:
         position = log.position()
         log.write({"step": 30, "loss": LOSSES[30]})
         raise KeyboardInterrupt
+    time.sleep(1.1)  # W&B names the files of a run by the second
     with open_log(folder, position, 20, names, config) as log:
         for step in (30, 40):
             log.write({"step": step, "loss": LOSSES[step]})

@@ -125,7 +125,7 @@ def test_a_killed_call_resumes_from_its_folder(
         ({"attack": "apgd"}, "attack is 'apgd'.*aa_mt, autoattack, fast, pgd40"),
         ({"apgd_ce_steps": 3}, "apgd_ce_steps belongs to attack aa_mt, but attack is 'fast'"),
         ({"steps": 3}, "unknown setting 'steps'"),
-        ({"images": torch.rand(3, 1, 8, 8) * 255}, r"pixels range from .* expected \[0, 1\]"),
+        ({"images": torch.rand(3, 1, 8, 8) * 255}, r"pixels range from .* must be in \[0, 1\]"),
         ({"images": torch.rand(3, 8, 8, 1)}, r"\(N, H, W, C\)|shape"),
         ({"labels": torch.rand(3)}, "labels are torch.float32"),
         ({"labels": None}, "labels are missing"),

@@ -62,15 +62,19 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("classes.txt", "ant\ncow\nbee\n", "class 1 of .*classes.txt is cow, expected bee as in"),
-        ("classes.txt", "ant\nbee\n", "class 2 of .*classes.txt is None, expected cow"),
+        (
+            "classes.txt",
+            "ant\ncow\nbee\n",
+            "class 1 of .*classes.txt is cow, but bee in the data set",
+        ),
+        ("classes.txt", "ant\nbee\n", "class 2 of .*classes.txt is None, but cow in the data set"),
         (
             "SHA256SUMS",
             f"{'0' * 64}  part0.npz\n",
-            f"part0.npz has the .*, expected {'0' * 64} as in",
+            f"part0.npz has SHA-256 .*, but .*SHA256SUMS .*{'0' * 64}",
         ),
         ("SHA256SUMS", "", "part0.npz is not listed in .*SHA256SUMS"),
-        ("more.zip", "", "more.zip is neither an .npz file nor known to hold no data"),
+        ("more.zip", "", "more.zip is neither an .npz file nor a known file without data"),
     ],
 )
 def test_files_that_are_not_what_their_folder_says_are_refused(
@@ -249,8 +253,14 @@ def test_an_exported_store_comes_back(animals, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda images, labels: (images[:, :2], labels), r"has images of \(2, 4, 1\), expected"),
-        (lambda images, labels: (images, labels + 1), r"row \d+ of the labels of .* is 3, expecte"),
+        (
+            lambda images, labels: (images[:, :2], labels),
+            r"has images of shape \(2, 4, 1\), but the data set has \(3, 4, 1\)",
+        ),
+        (
+            lambda images, labels: (images, labels + 1),
+            r"label 3 in row \d+ of the labels of .* is out of range",
+        ),
     ],
 )
 def test_samples_of_another_data_set_are_refused(animals, samples, tmp_path, change, message):

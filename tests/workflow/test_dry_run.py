@@ -66,7 +66,7 @@ def test_distances_are_measured_where_near_copies_are_looked_for_only(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
-    overlay.write_text("selections: {until_full: {min_distance: 0.02}}")
+    overlay.write_text("selections: {as_conditioned: {min_distance: 0.02}}")
     record = "results/digits_linf.json"
     without, with_ = (
         job_counts(run_snakemake("--dry-run", record, *options).stdout)
@@ -122,7 +122,7 @@ def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
         ("results/digits_linf.json",
          "analyses: {small: {extractor: inception, weights: 'no where/inception.pth'}}",
          "no where/inception.pth"),
-        ("results/digits_linf.json",
+        ("results/digits_linf_gaussian.json",
          "generators: {gaussian_small: {type: imported, path: 'no where/samples', jitter: null}}",
          "no where/samples"),
     ],
@@ -247,4 +247,4 @@ def test_another_workflow_can_use_the_rules_as_a_module(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-3000:]
     counts = job_counts(run.stdout)
-    assert (counts["robust_train_robust"], counts["mine"]) == (4, 1)
+    assert (counts["robust_train_robust"], counts["mine"]) == (8, 1)
