@@ -65,9 +65,9 @@ def test_imported_images_are_those_of_the_files_shuffled_over_classes(animals, s
         (
             "classes.txt",
             "ant\ncow\nbee\n",
-            "class 1 of .*classes.txt is cow, but bee in the data set",
+            "class 1 of .*classes.txt is cow, but bee in",
         ),
-        ("classes.txt", "ant\nbee\n", "class 2 of .*classes.txt is None, but cow in the data set"),
+        ("classes.txt", "ant\nbee\n", "class 2 of .*classes.txt is None, but cow in"),
         (
             "SHA256SUMS",
             f"{'0' * 64}  part0.npz\n",
@@ -255,11 +255,11 @@ def test_an_exported_store_comes_back(animals, tmp_path):
     [
         (
             lambda images, labels: (images[:, :2], labels),
-            r"has images of shape \(2, 4, 1\), but the data set has \(3, 4, 1\)",
+            r"has images of shape \(2, 4, 1\), but",
         ),
         (
             lambda images, labels: (images, labels + 1),
-            r"label 3 in row \d+ of the labels of .* is out of range",
+            r"label 3 in row \d+ of .* is out of range",
         ),
     ],
 )
