@@ -56,9 +56,9 @@ def test_the_page_prints_the_hours_that_the_ddpm_samples() -> None:
     config = read_configuration(ROOT / "config")
     page = (ROOT / "docs/reproduce.md").read_text()
     for name, count, printed_as in (
-        ("cifar10_linf", 10**6, "Sampling takes {} h for the DDPM"),
-        ("tinyimagenet_linf", 10**6, "{} h at TinyImageNet's size"),
-        ("cifar10_linf", 10**8, "125 million DDPM images: {} h"),
+        ("cifar10_linf", 10**6, "1.3 million images take {}"),
+        ("tinyimagenet_linf", 10**6, "({} for the larger ones of TinyImageNet)"),
+        ("cifar10_linf", 10**8, "125 million images of the DDPM: {} hours"),
     ):
         experiment = config.experiments[name].model_copy(update={"num_samples": count})
         changed = config.model_copy(update={"experiments": {name: experiment}})
