@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from pyrobust.config.training import TrainSettings
 from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
 
 Json = dict[str, Any]
@@ -32,7 +33,9 @@ def overfitting_of(runs: Sequence[Json]) -> Json | None:
     histories = [run["history"] for run in runs]
     if not all(f"{_WEIGHTS['live'][1]}robust_accuracy" in entry for h in histories for entry in h):
         return None
-    images = min(run["settings"]["gap_images"] for run in runs)
+    # A training run omits this setting at its default.
+    default = TrainSettings.model_fields["gap_images"].default
+    images = min(run["settings"].get("gap_images", default) for run in runs)
     images = min(images, min(run["num_original"] for run in runs))
     of_validation = min(run["validation"]["num_images"] for run in runs)
     found: Json = {"num_runs": len(runs), "num_images": images, "attack": "pgd40"}
