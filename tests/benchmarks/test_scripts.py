@@ -202,6 +202,23 @@ def test_cifar10_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "| edm | 0.3 | 3 | 1 | 26.0% (sd 1.0%) | +5.0 [+2.7, +7.3] |" in text
 
 
+def test_digits_effect(tmp_path: Path) -> None:
+    project = make_project(tmp_path, "digits_few", "digits", "small", size=8)
+    spec = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.5,), (0.3,))
+    arms = ("digits_linf", "digits_linf_gaussian", "digits_linf_no_generated")
+    for arm in arms:
+        for seed in range(2):
+            folder = project / f"results/train/{arm}/seed{seed}"
+            save_model(folder / "model.safetensors", build_model(spec), spec)
+    run("digits_effect", "--project", project, "--results", tmp_path / "effect/effect.json")
+    result = only_json(tmp_path / "effect")
+    assert {name: arm["n"] for name, arm in result["arms"].items()} == dict.fromkeys(arms, 2)
+    means = {name: arm["robust_mean"] for name, arm in result["arms"].items()}
+    effect = result["effects_on_robust_accuracy"]["digits_linf"]
+    baseline = means["digits_linf_no_generated"]
+    assert effect["difference"] == pytest.approx(means["digits_linf"] - baseline)
+
+
 def test_learning(tmp_path: Path) -> None:
     stages = make_stages(tmp_path / "stages")
     record = record_of(stages)
