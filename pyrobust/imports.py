@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,22 @@ def import_object(path: str, what: str, example: str) -> Any:
         what: what it names, for the message; `example` is another such path.
 
     Raises:
-        UserError: the module or the name does not exist.
+        UserError: the module or the name does not exist, or the module's code fails.
     """
-    module, _, name = path.partition(":")
+    module, _, names = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:  # as for python -m, when the installed command runs
+        sys.path.insert(0, here)
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        found: Any = importlib.import_module(module)
+        for name in names.split("."):
+            found = getattr(found, name)
+    except (Exception, SystemExit) as error:  # the module's own code runs
         raise UserError(
-            f"cannot import {what} {path} ({error}); expected MODULE:NAME of an importable module, "
-            f"such as {example}"
+            f"cannot import {what} {path} ({type(error).__name__}: {error}); expected MODULE:NAME "
+            f"of an importable module, such as {example}"
         ) from error
+    return found
 
 
 def source_sha256(named: object) -> str | None:
@@ -36,4 +43,4 @@ def source_sha256(named: object) -> str | None:
         file = inspect.getsourcefile(named if has_source else type(named))  # type: ignore[arg-type]
     except (TypeError, OSError):
         return None
-    return None if file is None else sha256_of(Path(file))
+    return sha256_of(Path(file)) if file is not None and Path(file).is_file() else None

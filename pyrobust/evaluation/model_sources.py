@@ -2,10 +2,8 @@
 
 import copy
 import hashlib
-import importlib
 import inspect
 import os
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from pyrobust.errors import UserError
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_zoos import build_from_zoo, hub_weights, zoo_of
 from pyrobust.files import sha256_of
+from pyrobust.imports import import_object, source_sha256
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
 from pyrobust.models.files import load_strictly, needed_keys
@@ -78,10 +77,10 @@ class ModelSource:
                 "std": self.std,
             }
         files = [path for path in (Path(self.model), self.weights) if path and path.is_file()]
-        source = _source_file(self.name) if self.is_constructor else None
+        source = _sha256_of_source(self.name) if self.is_constructor else None
         return {
             "model": None if Path(self.model).is_file() else self.name,
-            "sha256": [sha256_of(path) for path in (*files, *filter(None, [source]))],
+            "sha256": [*map(sha256_of, files), *filter(None, [source])],
             "mean": self.mean,
             "std": self.std,
         }
@@ -228,7 +227,7 @@ def _constructed(
     def build() -> nn.Module:
         return _built(found, name, num_classes)
 
-    found = _imported(name)
+    found = _constructor(name)
     if isinstance(found, nn.Module):
         network = _copied(found, name)
     elif callable(found):
@@ -256,23 +255,6 @@ def _read_weights(network: nn.Module, weights: Path) -> Normalization | None:
 
 
 _BESIDE = ("mean", "std")
-
-
-def _imported(name: str) -> Any:
-    module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:  # as for python -m, when the installed command runs
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # the module's own code runs
-        raise UserError(
-            f"{name} is not a constructor ({type(error).__name__}: {error}); expected "
-            "MODULE:NAME as Python imports it, such as torchvision.models:resnet18"
-        ) from error
-    return found
 
 
 def _built(constructor: Callable[..., Any], name: str, num_classes: int | None) -> nn.Module:
@@ -316,14 +298,16 @@ def _same_state(one: nn.Module, other: nn.Module) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def _source_file(name: str) -> Path | None:
-    """Return the file of the code that MODULE:NAME names, where there is one."""
+def _sha256_of_source(name: str) -> str | None:
+    """Return the hash of the file of the code that MODULE:NAME names, where there is one."""
     try:
-        found = _imported(name)
-        file = inspect.getsourcefile(found if callable(found) else type(found))
-    except (TypeError, UserError):
+        return source_sha256(_constructor(name))
+    except UserError:  # opening the model will say so
         return None
-    return Path(file) if file and Path(file).is_file() else None
+
+
+def _constructor(name: str) -> Any:
+    return import_object(name, "constructor", "torchvision.models:resnet18")
 
 
 def _sha256_of_state(module: nn.Module) -> str:

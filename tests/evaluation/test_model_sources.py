@@ -69,8 +69,8 @@ def test_normalisation_is_applied(module: Path) -> None:
             {"model": "elsewhere:tiny", "weights": None},
             "elsewhere:tiny has no trained weights; give them with --weights FILE",
         ),
-        ({"model": "elsewhere:absent"}, "is not a constructor"),
-        ({"model": "nowhere:tiny"}, "is not a constructor"),
+        ({"model": "elsewhere:absent"}, "cannot import constructor"),
+        ({"model": "nowhere:tiny"}, "cannot import constructor"),
         ({"model": "weights.pt"}, "is neither a WideResNet nor a pre-activation ResNet"),
         (
             {"model": "page.pt"},
