@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrobust.config import parse_settings
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.reporting.accuracies import interval_of, scores_of
@@ -62,7 +63,11 @@ def _check_evaluation(evaluation: Evaluation, experiment: Experiment) -> None:
 
 
 def _check_attack(evaluation: Evaluation, experiment: Experiment) -> None:
-    found, stated = evaluation.summary["settings"], experiment.sections["evaluation"]
+    # Settings that an earlier version did not have had what is their default now.
+    found, stated = (
+        parse_settings(EvaluationSettings, settings).model_dump(mode="json")
+        for settings in (evaluation.summary["settings"], experiment.sections["evaluation"])
+    )
     _check(evaluation.folder, found, stated, "pyrobust evaluate")
 
 

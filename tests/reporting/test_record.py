@@ -125,6 +125,16 @@ def test_stages_of_other_settings_are_refused(
         build_record(other, load_stages(finished), BASELINE)
 
 
+def test_an_evaluation_from_before_a_setting_existed_has_its_default(folders: StageFolders) -> None:
+    path = folders.evaluations[0] / "evaluation.json"
+    evaluation = read_json(path, "")
+    expected = record_of(folders)
+    del evaluation["settings"]["search"]
+    evaluation["settings"].pop("attack", None)
+    write_json(path, evaluation)
+    assert record_of(folders)["aa_mt"] == expected["aa_mt"]
+
+
 def test_rows_that_disagree_with_the_summary_are_refused(folders: StageFolders) -> None:
     path = folders.evaluations[1] / "evaluation.json"
     summary = read_json(path, "")
