@@ -167,7 +167,7 @@ def core_extension(toolkit: Path | None) -> Extension:
         flags = cpp_extension._get_cuda_arch_flags()
         code = " ".join(re.findall(r",code=(\w+)", " ".join(flags)))
     options = {
-        "depends": [str(path) for path in [*depends, write_mark(code)]],
+        "depends": [str(path) for path in [*depends, write_mark(code), "setup.py"]],
         "include_dirs": [str(BUILD.resolve())],
         "extra_compile_args": {"cxx": [*CXX_FLAGS, *extra], "nvcc": NVCC_FLAGS},
         "extra_link_args": ["-fopenmp", *extra],

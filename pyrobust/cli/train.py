@@ -50,7 +50,7 @@ def train(
     ] = None,
     cuda_graph: CudaGraph = False,
 ) -> None:
-    """Train a robust classifier by TRADES on original and generated images."""
+    """Train a robust classifier on original and generated images."""
     from pyrobust.training.train_robust import train_robust
 
     runtime = replace(runtime, cuda_graph=cuda_graph)

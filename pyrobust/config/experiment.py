@@ -195,12 +195,7 @@ def parse_config(values: Mapping[str, Any]) -> Config:
         try:
             check_training(experiment)
             evaluation = config.evaluations[experiment.evaluation]
-            check_evaluation(evaluation, experiment.norm)
-            if evaluation.attack != "aa_mt":
-                raise UserError(
-                    f"evaluation '{experiment.evaluation}' has attack '{evaluation.attack}', but "
-                    "experiments are compared under aa_mt; set autoattack: true to add AutoAttack"
-                )
+            check_compared(experiment.evaluation, evaluation, experiment.norm)
             _check_baseline(name, experiment, config)
         except (UserError, ValueError) as error:
             raise UserError(f"experiments.{name}: {error}") from error
@@ -284,6 +279,20 @@ def check_comparable(first: Compared, second: Compared) -> None:
                 f"instead of {ours}; both need the same images, perturbation set, attack, number "
                 "of seeds and test_runs"
             )
+
+
+def check_compared(name: str, evaluation: EvaluationSettings, norm: str) -> None:
+    """Refuse an evaluation that experiments cannot be compared by.
+
+    Raises:
+        UserError: its attack is not AA+MT, or its radii do not fit the norm.
+    """
+    if evaluation.attack != "aa_mt":
+        raise UserError(
+            f"evaluation '{name}' has attack '{evaluation.attack}', but experiments are compared "
+            "under aa_mt; set autoattack: true to add AutoAttack"
+        )
+    check_evaluation(evaluation, norm)
 
 
 def check_training(experiment: ExperimentSettings) -> TrainSettings:

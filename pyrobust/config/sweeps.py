@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyrobust.config.base import parse_settings
-from pyrobust.config.experiment import ExperimentSettings, check_training, own_training_keys
+from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.experiment import (
+    ExperimentSettings,
+    check_compared,
+    check_training,
+    own_training_keys,
+)
 from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.targets import TargetSettings
 from pyrobust.errors import UserError
@@ -240,6 +246,18 @@ def _check_references(
                 f"'{mixture[key]}' ({key}); use a key of generators in config/ "
                 f"({', '.join(config['generators'])})"
             )
+    named = row.get("evaluation") or settings["evaluation"]
+    evaluation = parse_settings(EvaluationSettings, config["evaluations"][named])
+    try:
+        check_compared(named, evaluation, settings["norm"])
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+    second = mixture.get("second_selection")
+    if second is not None and second not in config["selections"]:
+        raise UserError(
+            f"{place}: mixture '{settings['generator']}' has the unknown second_selection "
+            f"'{second}'; use a key of selections in config/ ({', '.join(config['selections'])})"
+        )
     if row.get("tested_on") and not (row.get("test_selection") and row.get("test_samples")):
         raise UserError(f"{place}: tested_on requires test_selection and test_samples")
     count = row.get("test_samples") or "1"

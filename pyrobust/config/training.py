@@ -43,7 +43,7 @@ _RECIPES_L2: dict[str, dict[str, Any]] = {"wang23": {"attack_step_size": "25.6/2
 
 
 # Settings that came after the first trainings, with the value that those had.
-_LATER = {"objective": "trades", "mart_lambda": 5.0, "awp_gamma": 0.0, "gap_images": 256}
+LATER = {"objective": "trades", "mart_lambda": 5.0, "awp_gamma": 0.0, "gap_images": 256}
 
 
 class TrainSettings(Settings):
@@ -192,7 +192,7 @@ class TrainSettings(Settings):
     def _without_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out later settings at their defaults: finished trainings stay what they were."""
         values = serialize(self)
-        return {key: v for key, v in values.items() if key not in _LATER or v != _LATER[key]}
+        return {key: v for key, v in values.items() if key not in LATER or v != LATER[key]}
 
 
 class LabellerSettings(Settings):

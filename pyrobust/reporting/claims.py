@@ -10,6 +10,7 @@ from pyrobust.reporting.wording import (
     generator_name,
     interval,
     norm_name,
+    objective_name,
     percent,
     points,
     unsigned_points,
@@ -276,8 +277,9 @@ def steps_in_words(record: Record) -> list[str]:
         else f"batches of {share:.0%} original and {1 - share:.0%} generated images"
     )
     runs = record["runs"]
+    objective = objective_name(record["training"].get("objective", "trades"))
     steps.append(
-        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of TRADES "
+        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} of {objective} "
         f"({settings['norm']}, ε = {settings['epsilon']}) on {mixed}; each keeps its best step, "
         f"and the best run is chosen, by PGD-40 on the validation images alone "
         f"(seed {record['chosen_seed']})."

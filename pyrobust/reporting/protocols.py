@@ -25,6 +25,7 @@ _CODE = "authors' code alone"
 
 TRAINING: dict[str, Choice] = {
     "objective": Choice("trades", "trades", _A),
+    "awp_gamma": Choice(0.0, 0.0, _A),
     "activation": Choice("silu", "silu", _A),
     "epochs": Choice(400.0, 400.0, f"{_A}; 2,000 for 100M samples in Table 2"),
     "epoch_size": Choice(50_000, 50_000, f"{_A}: CIFAR-10-equivalent epochs"),

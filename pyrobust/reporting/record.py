@@ -7,7 +7,7 @@ from typing import Any
 
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.config.training import TrainSettings
+from pyrobust.config.training import LATER, TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.reporting.accuracies import interval_of, scores_of
 from pyrobust.reporting.departures import (
@@ -42,7 +42,7 @@ def check_agreement(experiment: Experiment, stages: Stages, baseline: Experiment
             f"{sorted(seeds)}: give the folder of each run"
         )
     for seed, run in stages.runs.items():
-        _check(folders[seed], run["settings"], training, "pyrobust train")
+        _check(folders[seed], LATER | run["settings"], LATER | training, "pyrobust train")
     for evaluation in (*stages.tested.evaluations.values(), stages.labeller_evaluation):
         _check_evaluation(evaluation, experiment)
     if baseline and stages.baseline:

@@ -64,12 +64,14 @@ def accuracy_curves(log: Log, best_step: int, title: str) -> str:
 def loss_curves(log: Log, title: str) -> str:
     """Draw the loss of the training batches, and the clean and the robust term in it."""
     series = {
-        "loss": ("TRADES loss", LIGHT["ink"], "-"),
+        "loss": ("loss", LIGHT["ink"], "-"),
         "clean_loss": ("cross-entropy", LIGHT["clean"], "--"),
         "robust_loss": ("KL divergence", LIGHT["robust"], ":"),
     }
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
         for key, (label, colour, style) in series.items():
+            if not any(key in line for line in log.training):
+                continue  # an objective without this term
             axes.plot(*_thinned(*_series(log.training, key)), style, color=colour, label=label)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("step")

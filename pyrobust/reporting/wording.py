@@ -86,12 +86,19 @@ def points_interval(bounds: list[float], num_images: int = 0) -> str:
     return f"[{low}, {high}]"
 
 
+def objective_name(objective: str) -> str:
+    """Return the name of a training objective; one of the user's own is called as it is."""
+    names = {"trades": "TRADES", "adversarial_training": "adversarial training", "mart": "MART"}
+    return names.get(objective, objective)
+
+
 def duration(seconds: float) -> str:
     """Return a duration in the unit that suits it, as in "1 min 35 s" or "7.9 h"."""
     if seconds < 0.1:
         return "under 0.1 s"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
+    seconds = round(seconds)
     if seconds < 3600:
         return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
     return f"{seconds / 3600:.1f} h"

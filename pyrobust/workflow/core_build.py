@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+_SOURCES = (".cpp", ".cu", ".cuh", ".h")
+
 
 def is_current(folder: Path) -> bool:
-    """Return whether the core in `folder` is newer than its sources, or has none there.
+    """Return whether the core in `folder` is newer than its sources, or `folder` has no sources.
 
     Without sources, the package was installed with its core.
     """
@@ -17,7 +19,7 @@ def is_current(folder: Path) -> bool:
     if not setup.is_file():
         return True
     built = [path.stat().st_mtime_ns for path in (folder / "pyrobust").glob("_C*.so")]
-    files = [setup, *(path for path in (folder / "csrc").rglob("*") if path.is_file())]
+    files = [setup, *(p for p in (folder / "csrc").rglob("*") if p.suffix in _SOURCES)]
     return bool(built) and min(built) >= max(path.stat().st_mtime_ns for path in files)
 
 

@@ -118,7 +118,7 @@ class Figures:
             ]
         if evaluation != self._config.experiments[name].evaluation:
             return [fill(paths.EVALUATION_AGAIN, experiment=name, evaluation=evaluation)]
-        runs = self._resolver.evaluated_runs(name)
+        runs = self._resolver.evaluated_runs(name, point["settings"]["test_runs"])
         return [fill(paths.EVALUATION, experiment=name, run=run) for run in runs]
 
     def _kind(self, generator: str) -> str:

@@ -246,10 +246,14 @@ class Resolver:
             fill(f"{folder}/{number}-{count}.done", wildcards) for number in numbers
         ]
 
-    def evaluated_runs(self, name: str) -> list[str]:
-        """Return the runs of an experiment that meet the test split."""
+    def evaluated_runs(self, name: str, test_runs: str = "chosen") -> list[str]:
+        """Return the runs of an experiment that meet the test split.
+
+        Args:
+            test_runs: all if somebody else asks for all runs, whatever the experiment says.
+        """
         experiment = self.config.experiments[name]
-        if experiment.test_runs == "all":
+        if "all" in (experiment.test_runs, test_runs):
             return [f"seed{seed}" for seed in experiment.seeds]
         return ["chosen"]
 

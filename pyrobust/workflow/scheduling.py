@@ -4,6 +4,7 @@ A stage that its wall time ends saves its state, and the next attempt resumes fr
 longer stage needs more attempts and not a longer job.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,15 @@ def allowance(profile: Mapping[str, Any], rule: str, whole_sets: bool = False) -
     """Return what a profile allows a job of `rule`."""
     of_rule = (profile.get("set-resources") or {}).get(rule) or {}
     own = WHOLE_SETS if whole_sets and rule == "find_neighbours" else WALL_TIMES[rule]
-    return Allowance(1 + int(profile.get("retries") or 0), int(of_rule.get("runtime", own)))
+    return Allowance(1 + int(profile.get("retries") or 0), _minutes(of_rule.get("runtime", own)))
+
+
+def _minutes(runtime: int | str) -> int:
+    """Return the minutes of a runtime such as 60, "90m", "48h" or "2d"."""
+    match = re.fullmatch(r"\s*(\d+)\s*([mhd]?)\w*\s*", str(runtime))
+    if match is None:
+        raise UserError(f"runtime is {runtime!r} in the profile; use minutes, 90m, 48h or 2d")
+    return int(match[1]) * {"": 1, "m": 1, "h": 60, "d": 1440}[match[2]]
 
 
 def read_profile(folder: Path) -> dict[str, Any]:

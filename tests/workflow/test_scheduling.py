@@ -128,3 +128,17 @@ def test_a_profile_says_how_long_a_job_may_run(tmp_path: Path) -> None:
 def test_a_folder_without_a_profile_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"contains no profile\.v9\+\.yaml"):
         read_profile(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "minutes"), [(60, 60), ("90m", 90), ("48h", 2880), ("2d", 2880)]
+)
+def test_a_profile_states_runtimes_as_snakemake_reads_them(
+    runtime: int | str, minutes: int
+) -> None:
+    profile = {"set-resources": {"train_robust": {"runtime": runtime}}, "retries": 2}
+    allowed = allowance(profile, "train_robust")
+    assert (allowed.attempts, allowed.minutes) == (3, minutes)
+    profile["set-resources"]["train_robust"]["runtime"] = "soon"
+    with pytest.raises(UserError, match="runtime is 'soon'"):
+        allowance(profile, "train_robust")

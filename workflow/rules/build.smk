@@ -16,4 +16,4 @@ rule build_core:
     params:
         sources=os.path.relpath(SOURCES),
     shell:
-        "MAX_JOBS={threads} python -m pyrobust.workflow.core_build {params.sources:q} > {log} 2>&1"
+        "MAX_JOBS={threads} python -m pyrobust.workflow.core_build {params.sources:q} > {log:q} 2>&1"

@@ -52,13 +52,18 @@ def gains(points: Sequence[Point], rows: Sequence[Row]) -> list[Row]:
         if point.settings["mixing_factor"] == 1 and row.get("num_runs")
     }
     return [
-        _gain(row, baselines.get(_task(point)) if row.get("num_runs") else None)
+        _gain(row, baselines.get(_task(point)) if _has_gain(point, row) else None)
         for point, row in zip(points, rows, strict=True)
     ]
 
 
+def _has_gain(point: Point, row: Row) -> bool:
+    """Return whether a point uses generated images: a baseline gains nothing over itself."""
+    return bool(row.get("num_runs")) and point.settings["mixing_factor"] < 1
+
+
 def _gain(row: Row, baseline: Row | None) -> Row:
-    if baseline is None or row["num_runs"] != baseline["num_runs"] or row is baseline:
+    if baseline is None or row["num_runs"] != baseline["num_runs"]:
         return {"gain": None, "gain_low": None, "gain_high": None}
     effect = effect_of(row["robust_runs"], baseline["robust_runs"])
     low, high = effect["interval"] if effect else (None, None)
