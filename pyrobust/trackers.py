@@ -107,11 +107,14 @@ def open_trackers(
     folder.mkdir(parents=True, exist_ok=True)
     ids = _run_ids(folder, names, new=step == 0)
     opened: dict[TrackerName, Tracker] = {}
-    trackers = Trackers(opened, already_sent)
     try:
         for name in names:
             opened[name] = _open(name, folder, ids.get(name, ""), config, step)
-        trackers = Trackers(opened, already_sent)
+    except BaseException:
+        Trackers(opened).close()
+        raise
+    trackers = Trackers(opened, already_sent)
+    try:
         yield trackers
     finally:
         trackers.close()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyrobust.analysis.pca import FeatureRows
+from pyrobust.errors import UserError
 
 _BLOCK = 1024
 
@@ -44,7 +45,13 @@ def frechet_distance(one: Moments, other: Moments) -> float:
 
     The trace of the last term is that of (C1^½ C2 C1^½)^½, which is symmetric: two symmetric
     eigendecompositions, without complex numbers and without jitter on singular covariances.
+
+    Raises:
+        UserError: some features are not finite.
     """
+    parts = (one.mean, one.covariance, other.mean, other.covariance)
+    if not all(np.isfinite(part).all() for part in parts):
+        raise UserError("features are not finite; check the weights of the extractor")
     difference = one.mean - other.mean
     values, vectors = np.linalg.eigh(one.covariance)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrobust.api.images import labelled_images
-from pyrobust.api.models import Model, model_source
+from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.attacks import ThreatModel
 from pyrobust.config import parse_epsilon, parse_settings
 from pyrobust.config.evaluation import ThreatSettings
@@ -59,7 +59,7 @@ def attack(
     Raises:
         UserError: names the argument, its value and what to change.
     """
-    threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": str(epsilon)})
+    threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon_of(epsilon)})
     subject = Subject.open(
         model_source(model, weights, mean, std),
         labelled_images(images, labels, None),
@@ -80,5 +80,8 @@ def attack(
         logits_fn, _ = judge_and_search_passes(
             subject.logits_fn, "float32", batch_size, x[:batch_size]
         )
-        x_adv = stage.run(logits_fn, x, y, ids.to(x.device, torch.int64))
+        x_adv = stage.run(logits_fn, x.clone(), y, ids.to(x.device, torch.int64))
+    outside = int((~ball.contains(x_adv, x)).sum())
+    if outside:
+        raise UserError(f"{method} returned {outside} points outside the ball or [0, 1]")
     return x_adv.to(images.device)

@@ -36,7 +36,7 @@ class AutoAttack:
         seed: int | None = None,
         verbose: bool = True,
         version: str = "standard",
-        device: str = "auto",
+        device: str | torch.device = "auto",
     ) -> None:
         if version != "standard":
             raise UserError(f"version is '{version}', expected 'standard'")
@@ -74,7 +74,7 @@ class AutoAttack:
             epsilon=self.eps,
             attack="autoattack",
             seed=self.seed,
-            device=self.device.removesuffix(":0"),
+            device=str(self.device).removesuffix(":0"),
             batch_size=batch_size or bs,
         )
         if self.verbose:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pyrobust.api.images import Images, Labels, labelled_images
-from pyrobust.api.models import Model, model_source
+from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
 from pyrobust.evaluation import evaluate as evaluation
@@ -74,6 +74,8 @@ class EvaluationResult:
             if len(self.adversarial):
                 with atomic_path(path / _POINTS) as temporary:
                     np.save(temporary, self.adversarial.numpy())
+            else:
+                (path / _POINTS).unlink(missing_ok=True)
             write_json(path / _COST, dict(self.cost))
             write_json(path / RESULT, dict(self.summary))
 
@@ -89,7 +91,7 @@ class EvaluationResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of images still classified correctly after every attack, in [0, 1]."""
+        """Share of images still classified correctly, in [0, 1]; of two cascades the lower."""
         return float(self.summary["worst"])
 
     @property
@@ -178,7 +180,7 @@ def evaluate(
     Raises:
         UserError: names the argument, its value and what to change.
     """
-    threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": str(epsilon)})
+    threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon_of(epsilon)})
     given = {"attack": attack, "num_images": num_images, "seed": seed, **settings}
     parsed = parse_settings(EvaluationSettings, given)
     check_evaluation(parsed, threat.norm)

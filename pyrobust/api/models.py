@@ -61,5 +61,10 @@ def load(
     return open_model(model_source(model, weights, mean, std), image, num_classes, dataset)
 
 
+def epsilon_of(epsilon: str | float) -> str | float:
+    """Return a radius as settings read it: text such as "8/255", or a number."""
+    return epsilon if isinstance(epsilon, str) else float(epsilon)
+
+
 def _numbers(values: float | Sequence[float]) -> tuple[float, ...]:
     return (float(values),) if isinstance(values, int | float) else tuple(map(float, values))

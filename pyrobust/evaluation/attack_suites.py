@@ -88,7 +88,8 @@ def stage_of(
         settings = MultitargetedSettings(threat, num_steps or 200, num_restarts)
         return multitargeted_stage(method, settings, num_classes, seed)
     if method == "pgd40" or ":" in method:
-        if num_steps not in (None, 40) or num_restarts != 1:
+        allowed = (None, 40) if method == "pgd40" else (None,)
+        if num_steps not in allowed or num_restarts != 1:
             raise UserError(f"{method} takes no steps or restarts: leave both out")
         return (
             _pgd40_stage(threat, seed) if method == "pgd40" else _custom_stage(method, threat, seed)
@@ -96,6 +97,16 @@ def stage_of(
     raise UserError(
         f"unknown method '{method}'; choose from: {', '.join(get_args(Method))}, or MODULE:NAME"
     )
+
+
+def import_attack(name: str) -> CustomAttack:
+    """Return the attack MODULE:NAME.
+
+    Raises:
+        UserError: there is none.
+    """
+    attack: CustomAttack = import_object(name, "attack", "my_attacks:jitter")
+    return attack
 
 
 def _pgd40_stage(threat: ThreatModel, seed: int) -> Stage:
@@ -108,7 +119,7 @@ def _pgd40_stage(threat: ThreatModel, seed: int) -> Stage:
 
 
 def _custom_stage(name: str, threat: ThreatModel, seed: int) -> Stage:
-    attack: CustomAttack = import_object(name, "attack", "my_attacks:jitter")
+    attack = import_attack(name)
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         x_adv = attack(logits_fn, x, labels, ids, threat, seed)

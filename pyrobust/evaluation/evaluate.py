@@ -7,7 +7,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
-from pyrobust.evaluation.attack_suites import main_cascade
+from pyrobust.evaluation.attack_suites import import_attack, main_cascade
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
@@ -35,6 +35,7 @@ from pyrobust.evaluation.saved_state import (
     state_folder,
 )
 from pyrobust.files import atomic_path, write_json
+from pyrobust.imports import source_sha256
 from pyrobust.memory import keep_freed_memory
 from pyrobust.progress import counting
 
@@ -143,6 +144,9 @@ def evaluate(
     """
     started = time.monotonic()
     keep_freed_memory()
+    if ":" in settings.attack:  # the code of an attack of the user's own decides the result, too
+        code = source_sha256(import_attack(settings.attack))
+        subject = replace(subject, identity={**subject.identity, "attack_code": code})
     if share is None:
         check_result_is_not_replaced(output, subject.identity, settings.model_dump(mode="json"))
     cascades = [main_cascade(settings, subject.threat, subject.num_classes)]
@@ -184,6 +188,8 @@ def evaluate(
     if keep_adversarial:
         with atomic_path(output / "adversarial.npy") as temporary:
             np.save(temporary, outcomes[0].x_adv)
+    else:  # points of an earlier result
+        (output / "adversarial.npy").unlink(missing_ok=True)
     # The attacks of earlier runs and of other jobs count, too.
     seconds += float(sum(outcome.seconds.sum() for outcome in outcomes))
     seconds += curve.seconds if curve else 0.0

@@ -72,11 +72,12 @@ class ModelSource:
         if isinstance(self.model, nn.Module):
             return {
                 "model": self.name,
-                "sha256": [_sha256_of_state(self.model)],
+                "sha256": [sha256_of_state(self.model)],
                 "mean": self.mean,
                 "std": self.std,
             }
-        files = [path for path in (Path(self.model), self.weights) if path and path.is_file()]
+        own = hub_weights(self.name) if zoo_of(self.model) == "hf" else Path(self.model)
+        files = [path for path in (own, self.weights) if path and path.is_file()]
         source = _sha256_of_source(self.name) if self.is_constructor else None
         return {
             "model": None if Path(self.model).is_file() else self.name,
@@ -104,15 +105,19 @@ def open_model(
     """
     stated = stated_normalization(source.mean, source.std, image.shape[1])
     network, own = _load(source, image, num_classes, dataset)
-    if own is not None:
-        agreed("normalisation", {source.name: own, "--mean and --std": stated})
+    normalization = agreed("normalisation", {source.name: own, "--mean and --std": stated})
     # A third faster on the CPU: passes are channels-last too.
     network = network.to(image.device).to(memory_format=torch.channels_last)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return LogitsModel(
-        network, source.name, image, num_classes, None if own is not None else stated
-    )
+    # Networks of this project normalise themselves; all others expect normalised pixels.
+    outside = None if _normalizes(network) else normalization
+    return LogitsModel(network, source.name, image, num_classes, outside)
+
+
+def _normalizes(network: nn.Module) -> bool:
+    """Return whether a network keeps the mean and deviation that it applies."""
+    return {"mean", "std"} <= dict(network.named_buffers(recurse=False)).keys()
 
 
 def _load(
@@ -310,7 +315,8 @@ def _constructor(name: str) -> Any:
     return import_object(name, "constructor", "torchvision.models:resnet18")
 
 
-def _sha256_of_state(module: nn.Module) -> str:
+def sha256_of_state(module: nn.Module) -> str:
+    """Return a digest of the names, types and values of all weights and buffers."""
     digest = hashlib.sha256()
     for key, value in module.state_dict().items():
         held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -11,7 +11,7 @@ from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data.store import check_labels
 from pyrobust.evaluation.labelled_images import LabelledImages
-from pyrobust.evaluation.model_sources import ModelSource, open_model
+from pyrobust.evaluation.model_sources import ModelSource, open_model, sha256_of_state
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Subject:
         model = open_model(source, image, images.num_classes, images.name)
         check_labels(images.labels, model.num_classes, "the labels")
         other = open_model(surrogate, image, model.num_classes, images.name) if surrogate else None
+        network = source.identity()
+        if not network["sha256"]:  # a downloaded model: its weights say which
+            network["sha256"] = [sha256_of_state(model.network)]
         return cls(
             logits_fn=model,
             num_classes=model.num_classes,
@@ -58,7 +61,7 @@ class Subject:
             device=device,
             identity={
                 "images": images.sha256,
-                "network": source.identity(),
+                "network": network,
                 **threat.model_dump(mode="json"),
             },
             surrogate_fn=other,

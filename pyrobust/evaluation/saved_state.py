@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import LogitsFn
+from pyrobust.config import parse_settings
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import RESULT
 from pyrobust.files import atomic_path, read_json
@@ -68,6 +70,9 @@ def check_result_is_not_replaced(output: Path, subject: Any, settings: Any) -> N
     if not (output / RESULT).is_file():
         return
     found = read_json(output / RESULT, "pyrobust evaluate")
+    # Settings that an earlier version did not have had what is their default now.
+    before = parse_settings(EvaluationSettings, found["settings"])
+    found["settings"] = before.model_dump(mode="json")
     theirs = dict(_leaves({key: found.get(key) for key in ("subject", "settings")}))
     ours = dict(_leaves(json.loads(json.dumps({"subject": subject, "settings": settings}))))
     different = [key for key in ours if theirs.get(key) != ours[key]]

@@ -84,7 +84,10 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
         hub: Any = import_module("huggingface_hub")
         api = hub.HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
+        files = [WEIGHTS, CONFIG, CARD, ROWS, RESULT]
+        return str(
+            api.upload_folder(repo_id=repository, folder_path=str(folder), allow_patterns=files)
+        )
     except ImportError as error:
         raise UserError("--push needs the package huggingface_hub: pip install it") from error
     except Exception as error:  # of the package, its network and its server

@@ -157,6 +157,7 @@ def new_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = build_model(spec)
+    model.to(device)
     if isinstance(model, ImportedClassifier):
         check_shapes(model, spec)
         if zero_logits and network is None:

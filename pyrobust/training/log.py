@@ -20,7 +20,11 @@ class JsonLog:
         """Append one line."""
         self._file.write((json.dumps(line) + "\n").encode())
         self._file.flush()
-        numbers = {key: value for key, value in line.items() if isinstance(value, float)}
+        numbers = {
+            key: value
+            for key, value in line.items()
+            if key != "step" and isinstance(value, int | float)
+        }
         self._trackers.log(*_key(line), numbers)
 
     def position(self) -> int:

@@ -1,5 +1,7 @@
 """Single attacks return points that anybody can check."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -75,6 +77,27 @@ def test_points_of_ones_own_that_leave_the_ball_do_not_count(classified: Classif
     result = pyrobust.evaluate(network, images, labels, norm="linf", epsilon="1/255", attack=own)
     assert result.robust_accuracy == result.clean_accuracy
     assert any("refused" in note for note in result.summary["notes"])
+
+
+def test_single_attacks_of_ones_own_must_stay_in_the_ball(classified: Classified) -> None:
+    network, images, labels = classified
+    own = "tests.api.test_attacking:too_far"
+    with pytest.raises(pyrobust.UserError, match=r"returned \d+ points outside the ball"):
+        pyrobust.attack(network, images, labels, norm="linf", epsilon="1/255", method=own)
+
+
+def test_the_code_of_an_attack_is_part_of_the_identity(
+    classified: Classified, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "def own(logits_fn, x, labels, ids, threat, seed):\n    return x\n"
+    (tmp_path / "edited_attack.py").write_text(source)
+    known = {"norm": "linf", "epsilon": "4/255", "attack": "edited_attack:own"}
+    output = tmp_path / "out"
+    pyrobust.evaluate(*classified, **known, output=output)  # type: ignore[arg-type]
+    (tmp_path / "edited_attack.py").write_text(source + "# edited\n")
+    with pytest.raises(pyrobust.UserError, match="attack_code"):
+        pyrobust.evaluate(*classified, **known, output=output)  # type: ignore[arg-type]
 
 
 def test_an_unknown_method_names_those_there_are(classified: Classified) -> None:

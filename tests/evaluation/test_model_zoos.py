@@ -10,6 +10,8 @@ from torch import nn
 from torchvision.models import get_model
 
 import pyrobust
+from pyrobust.evaluation import model_zoos
+from pyrobust.files import sha256_of
 from pyrobust.models import ModelSpec, build_model, save_model
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -91,3 +93,26 @@ def test_an_unknown_name_is_named() -> None:
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
     with pytest.raises(pyrobust.UserError, match=r"has no model\.safetensors"):
         pyrobust.load(f"hf:{tmp_path}")
+
+
+def test_pretrained_networks_get_normalised_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = get_model("resnet18", weights=None, num_classes=7).eval()
+    normalization = ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    monkeypatch.setattr(model_zoos, "_torchvision", lambda *_: (network, normalization))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in normalization)
+    with torch.no_grad():
+        expected = network((IMAGE - mean) / std)
+        loaded = pyrobust.load("torchvision:resnet18")
+        torch.testing.assert_close(loaded(IMAGE), expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(pyrobust.UserError, match="normalisation"):
+        pyrobust.load("torchvision:resnet18", mean=0.5, std=0.5)
+
+
+def test_the_hash_of_published_weights_is_in_the_result(
+    repository: tuple[Path, nn.Module],
+) -> None:
+    result = pyrobust.evaluate(
+        f"hf:{repository[0]}", IMAGE, torch.tensor([0, 1]), norm="linf", epsilon=0.1, attack="pgd40"
+    )
+    digest = sha256_of(repository[0] / "model.safetensors")
+    assert result.summary["subject"]["network"]["sha256"] == [digest]

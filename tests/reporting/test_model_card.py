@@ -14,6 +14,7 @@ from pyrobust.cli import app
 from pyrobust.models import ModelSpec, build_model, save_model
 from pyrobust.reporting.model_card import push_model_folder
 
+PUBLISHED = ["model.safetensors", "config.json", "README.md", "rows.parquet", "evaluation.json"]
 SPEC = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.3,), (0.4,))
 
 
@@ -95,7 +96,14 @@ def test_a_push_goes_to_the_repository(
     assert push_model_folder(tmp_path / "out", "me/robust", private=True) == "address"
     assert calls == [
         ("me/robust", {"private": True, "exist_ok": True}),
-        ("upload", {"repo_id": "me/robust", "folder_path": str(tmp_path / "out")}),
+        (
+            "upload",
+            {
+                "repo_id": "me/robust",
+                "folder_path": str(tmp_path / "out"),
+                "allow_patterns": PUBLISHED,
+            },
+        ),
     ]
 
 

@@ -75,7 +75,7 @@ class Passes:
     @property
     def weights(self) -> list[Tensor]:
         """Weights of convolutions and linear layers: parameters of two or more dimensions."""
-        return [parameter for parameter in self._model.parameters() if parameter.dim() > 1]
+        return [p for p in self._model.parameters() if p.requires_grad and p.dim() > 1]
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their mean over all processes, each of which has its own slice."""
