@@ -119,8 +119,19 @@ def test_modules_that_are_shown_can_be_run(page: str, line: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "line"), SNAKEMAKE)
-def test_snakemake_plans_what_is_shown(page: str, line: str) -> None:
+def test_snakemake_plans_what_is_shown(page: str, line: str, tmp_path: Path) -> None:
     words = shlex.split(line.split("#")[0])
+    if "mine.yaml" in words:
+        (mine,) = re.findall(
+            r"^```yaml\n(datasets:.*?)^```", (ROOT / page).read_text(), re.M | re.S
+        )
+        (tmp_path / "mine.yaml").write_text(mine)
+        words[words.index("mine.yaml")] = str(tmp_path / "mine.yaml")
+    if "--config" not in words:
+        for name in ("tinyimagenet", "flowers"):  # nothing can download these
+            (tmp_path / "raw" / name).mkdir(parents=True)
+            (tmp_path / "raw" / name / "data.parquet").touch()
+        words += ["--config", f"data_root={tmp_path / 'raw'}"]
     if "profiles/mine" in words:
         return
     if "--use-conda" in words and not shutil.which("conda"):
