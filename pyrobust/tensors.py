@@ -25,6 +25,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
         UserError: the folder cannot be written, or the disk is full.
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    places = set()
+    for name, tensor in held.items():  # the format refuses tensors that share memory: tied weights
+        place = tensor.untyped_storage().data_ptr()
+        if tensor.numel() and place in places:
+            held[name] = tensor.clone()
+        places.add(place)
     with atomic_path(path) as temporary:
         try:
             save_file(held, temporary, {_KEY: json.dumps(facts, sort_keys=True)})

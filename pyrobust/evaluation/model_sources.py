@@ -1,7 +1,6 @@
 """From what a user names to a model: a file, a published name, a constructor, or a module."""
 
 import copy
-import hashlib
 import inspect
 import os
 import zipfile
@@ -22,7 +21,7 @@ from pyrobust.files import sha256_of
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
-from pyrobust.models.files import load_strictly, needed_keys
+from pyrobust.models.files import load_strictly, needed_keys, sha256_of_state
 from pyrobust.models.published import PUBLISHED, download
 from pyrobust.models.spec import ModelSpec, Normalization, agreed, stated_normalization
 
@@ -313,12 +312,3 @@ def _sha256_of_source(name: str) -> str | None:
 
 def _constructor(name: str) -> Any:
     return import_object(name, "constructor", "torchvision.models:resnet18")
-
-
-def sha256_of_state(module: nn.Module) -> str:
-    """Return a digest of the names, types and values of all weights and buffers."""
-    digest = hashlib.sha256()
-    for key, value in module.state_dict().items():
-        held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest.update(f"{key} {tuple(value.shape)} {value.dtype}\n".encode() + held.tobytes())
-    return digest.hexdigest()

@@ -11,7 +11,8 @@ from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data.store import check_labels
 from pyrobust.evaluation.labelled_images import LabelledImages
-from pyrobust.evaluation.model_sources import ModelSource, open_model, sha256_of_state
+from pyrobust.evaluation.model_sources import ModelSource, open_model
+from pyrobust.models.files import sha256_of_state
 
 
 @dataclass(frozen=True)

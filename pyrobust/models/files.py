@@ -1,5 +1,6 @@
 """Weights on disk: safetensors with the spec in the metadata."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,6 +60,15 @@ def load_model(
     model = build_model(spec) if network is None else build_imported(spec, network)
     load_strictly(model, state, str(path))
     return model.to(device), spec
+
+
+def sha256_of_state(module: nn.Module) -> str:
+    """Return a digest of the names, shapes, types and values of all weights and buffers."""
+    digest = hashlib.sha256()
+    for key, value in module.state_dict().items():
+        held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(f"{key} {tuple(value.shape)} {value.dtype}\n".encode() + held.tobytes())
+    return digest.hexdigest()
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -150,6 +150,12 @@ def _fetch(model: PublishedModel, path: Path) -> None:
         ):
             with temporary.open("wb") as file:
                 shutil.copyfileobj(response, file)
+                length = response.headers.get("Content-Length")
+                if length is not None and file.tell() != int(length):
+                    raise UserError(
+                        f"{model.url} was cut off after {file.tell():,} of {int(length):,} bytes; "
+                        "run the command again"
+                    )
             # A link that went dead often answers with a web page and status 200.
             with temporary.open("rb") as file:
                 if file.read(1) == b"<":

@@ -14,6 +14,7 @@ from pyrobust.files import write_json
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models import ImageClassifier, logits_in, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
+from pyrobust.models.files import sha256_of_state
 from pyrobust.models.spec import GIVEN
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
@@ -39,6 +40,7 @@ def train_classifier(
     result: str,
     make_task: Callable[[int, Processes], ClassifierTask],
     record: Callable[[ClassifierTask, Run, Processes], dict[str, Any]],
+    network: nn.Module | None = None,
 ) -> None:
     """Train a classifier and write its weights, its cost and, last, its record to `output`.
 
@@ -47,6 +49,7 @@ def train_classifier(
         result: name of the record, which says that a run is over.
         make_task: from the total number of steps and the processes to the task.
         record: what the record says of the finished run, beside the settings.
+        network: the caller's network that `make_task` trains, if it does.
 
     Raises:
         UserError: inputs that are missing or do not fit, or a loss that diverges.
@@ -59,6 +62,8 @@ def train_classifier(
     if isinstance(settings, TrainSettings):
         validations, virtual_batch = settings.validations, settings.virtual_batch
     facts = {"settings": settings.model_dump(mode="json"), **_own_code(settings)}
+    if network is not None:
+        facts["network_sha256"] = sha256_of_state(network)
     with joined_processes(runtime.device, output) as processes:
         facts["batch_norm_images"] = processes.normalized_together(
             settings.batch_size, virtual_batch

@@ -65,6 +65,7 @@ def train_robust(
             inputs, plan, settings, steps, runtime, processes, network
         ),
         record=lambda task, run, processes: _record(run, inputs),
+        network=network,
     )
 
 
