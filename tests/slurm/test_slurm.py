@@ -25,7 +25,7 @@ OPTIONS = [
     *("--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10"),
 ]
-LIMIT_SECONDS = 600
+LIMIT_SECONDS = 1500  # of a machine that is busy elsewhere
 
 # What a training prints that continues from its saved state.
 RESUMED = "going on from step"
