@@ -307,7 +307,7 @@ class _Loop:
         pending = saved.tensors.pop(_PENDING, torch.empty(0))
         self._pending = list(pending.to(self._processes.device))
         self._task.load_state(saved.tensors)
-        logger.info("going on from step %d", self.run.step)
+        logger.info("resuming from step %d", self.run.step)
 
     def _save(self) -> None:
         if self._pending:

@@ -28,7 +28,7 @@ OPTIONS = [
 LIMIT_SECONDS = 1500  # of a machine that is busy elsewhere
 
 # What a training prints that continues from its saved state.
-RESUMED = "going on from step"
+RESUMED = "resuming from step"
 
 # Stages that are submitted by themselves.
 ALONE = ("make_dataset", "fit_generator", "train_labeller", "select_samples", "train_robust")
