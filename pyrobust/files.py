@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic writing, JSON with one spelling, hashes."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -38,8 +39,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        # NumPy says no more than how many of its numbers were written.
-        reason = error if error.errno else f"the disk is full, or files have a limit ({error})"
+        # NumPy gives no error number, only how many of its numbers were written.
+        full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = f"the disk is full, or files have a limit ({error})" if full else error
         raise UserError(f"cannot write {path}: {reason}") from error
     finally:
         with suppress(OSError):

@@ -12,12 +12,12 @@ import numpy as np
 from pyrobust.data.npz import npz_blocks, npz_image_shape, npz_labels
 from pyrobust.data.permutation import permute
 from pyrobust.data.raw import CLASSES_FILE, read_class_names
-from pyrobust.data.raw_files import check_room
 from pyrobust.data.shuffling import Read, ShuffledRows, block_of_shards
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter, check_labels
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 from pyrobust.progress import counting
+from pyrobust.room import check_room
 
 SUMS_FILE = "SHA256SUMS"
 _GNU_LINE = re.compile(r"\\?(?P<value>[0-9a-fA-F]{64}) [ *](?P<name>.+?)\r?")

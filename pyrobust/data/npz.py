@@ -10,10 +10,11 @@ from typing import IO
 import numpy as np
 
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit, find_class_names, hashes
-from pyrobust.data.raw_files import by_split, check_memory, data_files, names_splits
+from pyrobust.data.raw_files import by_split, data_files, names_splits
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path
+from pyrobust.room import check_memory
 
 # What such a file is called in messages.
 NPZ = "an .npz file"

@@ -16,8 +16,9 @@ from pyrobust.data.raw import (
     find_class_names,
     hashes,
 )
-from pyrobust.data.raw_files import by_split, check_memory, data_files, names_splits
+from pyrobust.data.raw_files import by_split, data_files, names_splits
 from pyrobust.errors import UserError
+from pyrobust.room import check_memory
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -143,7 +144,8 @@ def _opened(path: Path) -> "ParquetFile":
 
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+    # A name of a column that is not UTF-8 is a ValueError.
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 
@@ -153,7 +155,7 @@ def _readable(path: Path, batches: Any) -> Iterator[Any]:
 
     try:
         yield from batches
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
 

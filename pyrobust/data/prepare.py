@@ -18,11 +18,11 @@ from pyrobust.data.dataset import DATASET, SPLITS
 from pyrobust.data.detect import LAYOUTS, detect_layout
 from pyrobust.data.permutation import permute
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit, check_raw, conform
-from pyrobust.data.raw_files import check_room
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.progress import counting
+from pyrobust.room import check_room
 
 
 def hold_out(labels: np.ndarray, size: int, seed: int, setting: str) -> np.ndarray:

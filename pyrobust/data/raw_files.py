@@ -4,9 +4,7 @@ Splits are recognised as on the Hugging Face hub: by a word in any part of a fil
 `train-00000-of-00002.parquet`, `default/test/0000.parquet` or `data/val.npz`.
 """
 
-import os
 import re
-import shutil
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
@@ -137,44 +135,6 @@ def validation_as_test(splits: dict[RawSplitName, Value]) -> dict[RawSplitName, 
         splits = {**splits, "test": splits["validation"]}
         del splits["validation"]
     return splits
-
-
-def check_room(folder: Path, size: int, what: str) -> None:
-    """Refuse what the disk of `folder` does not hold, before it is written.
-
-    Args:
-        size: bytes.
-        what: needs them, for the message.
-
-    Raises:
-        UserError: less is free.
-    """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    # What an earlier run wrote counts as room.
-    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if size > (free := shutil.disk_usage(there).free + written):
-        raise UserError(
-            f"{what} needs {size / 1e9:,.1f} GB in {folder}, but only "
-            f"{free / 1e9:,.1f} GB are free; use a larger disk"
-        )
-
-
-def check_memory(size: int, what: str) -> None:
-    """Refuse what memory does not hold, before it is read.
-
-    Args:
-        size: bytes.
-        what: needs them, for the message.
-
-    Raises:
-        UserError: the machine has less.
-    """
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > whole:
-        raise UserError(
-            f"{what} needs {size / 1e9:,.1f} GB of memory, but this machine has "
-            f"{whole / 1e9:,.1f} GB; the file is damaged, or needs a larger machine"
-        )
 
 
 def _visible(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from pyrobust.generators.base import Generator
 from pyrobust.generators.registry import load_generator
 from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.progress import Advance, counting, duration
+from pyrobust.room import check_room, free_space, size_text
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,14 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
         shard_size=_SHARD_BLOCKS * generator.block_size if spec.settings.sampling_steps else None,
     )
     done = writer.count
-    _check_disk(output, (count - done) * math.prod(spec.image_shape))
+    size = count * math.prod(spec.image_shape)
+    logger.info("%s needs %s, %s are free", output, size_text(size), size_text(free_space(output)))
+    check_room(
+        output,
+        size,
+        f"a part of {count:,} samples",
+        "use another disk with --output, or smaller parts with --part-size",
+    )
     with counting(count, f"sample {spec.settings.type}", "images", done=done) as advance:
         watch = SamplingWatch(generator, count - done, advance)
         while writer.count < count:
@@ -158,19 +165,3 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
     if done < count:
         seconds = time.monotonic() - started
         write_cost(output / "cost.json", seconds, generator.device, (count - done) / seconds)
-
-
-def _check_disk(folder: Path, num_bytes: int) -> None:
-    """Say what will be written, and refuse where it cannot fit."""
-    existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
-    free = shutil.disk_usage(existing).free
-    logger.info("%s needs %s more disk space, %s are free", folder, _size(num_bytes), _size(free))
-    if num_bytes > free:
-        raise UserError(
-            f"{folder} needs {_size(num_bytes)}, but its disk has only {_size(free)} free; use "
-            "another disk with --output, or smaller parts with --part-size"
-        )
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"

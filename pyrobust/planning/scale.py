@@ -16,7 +16,8 @@ from pyrobust.planning import work
 from pyrobust.planning.plan import Plan, Stage, plan_experiment
 from pyrobust.planning.rates import Machine, read_machines
 from pyrobust.planning.sizes import count_images
-from pyrobust.planning.table import hours, size
+from pyrobust.planning.table import hours
+from pyrobust.room import size_text
 
 _SIZES = (1_000_000, 10_000_000, 100_000_000)
 _CLUSTER = 64
@@ -117,21 +118,21 @@ def scale_text() -> str:
         cluster=_CLUSTER,
         device="H100",
         largest="100M",
-        disk=size(largest.num_bytes),
+        disk=size_text(largest.num_bytes),
         rates=_rates(machines["h100"]),
         stages=_stages(plans),
         generators=_generators(machine),
         analysis=_analysis(machine),
-        selection_memory=size(13 * _stage(largest, "sample").images),
-        search_memory=size(65 * _SIZES[-1]),
+        selection_memory=size_text(13 * _stage(largest, "sample").images),
+        search_memory=size_text(65 * _SIZES[-1]),
         distances=hours(_distances(machine)),
         prepared=hours(_prepared(machine)),
         pca=hours(_pca(machine)),
-        scratch=size(_PROJECTIONS),
+        scratch=size_text(_PROJECTIONS),
         memory=f"{SEARCH_MEMORY_GB:g}",
         blocks=_blocks(_SEARCH_MEMORY),
         visits=hours(_visits(machine)),
-        read=size(_blocks(_SEARCH_MEMORY) * _PROJECTIONS),
+        read=size_text(_blocks(_SEARCH_MEMORY) * _PROJECTIONS),
         fewer=_blocks(16 * 10**9),
         ddpm_part=hours(_image_seconds(GeneratorSettings(type="ddpm"), machine) * 1_000_000),
         ddpm_size=_part_of_an_hour(GeneratorSettings(type="ddpm"), machine),
@@ -213,12 +214,12 @@ def _stages(plans: Sequence[Plan]) -> str:
         rows.append(
             [largest.name]
             + [f"{hours(s.seconds)} ({hours(s.wall_seconds(_CLUSTER))})" for s in stages]
-            + [f"{largest.jobs:,}", size(largest.num_bytes), largest.rate.basis]
+            + [f"{largest.jobs:,}", size_text(largest.num_bytes), largest.rate.basis]
         )
     rows.append(
         ["total"]
         + [f"{hours(p.seconds)} ({hours(p.wall_seconds(_CLUSTER))})" for p in plans]
-        + [f"{sum(s.jobs for s in plans[-1].stages):,}", size(plans[-1].num_bytes), ""]
+        + [f"{sum(s.jobs for s in plans[-1].stages):,}", size_text(plans[-1].num_bytes), ""]
     )
     return _table(["stage", "1M", "10M", "100M", "jobs (100M)", "disk (100M)", "rate"], rows)
 
@@ -247,7 +248,7 @@ def _analysis(machine: Machine) -> str:
         cells = [
             text
             for stage in (_stage(plan, "features"), _stage(plan, "neighbours"))
-            for text in (hours(stage.seconds), size(stage.num_bytes))
+            for text in (hours(stage.seconds), size_text(stage.num_bytes))
         ]
         rows.append([f"{count:,}", *cells])
     head = ["images", "features, hours", "features, disk", "search, hours", "pairs, disk"]

@@ -1,6 +1,5 @@
 """A plan as lines for a person."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from pyrobust.errors import UserError
 from pyrobust.planning.plan import Plan, plan_experiment
 from pyrobust.planning.rates import RATES, Rate, read_machines
 from pyrobust.planning.sizes import count_images
+from pyrobust.room import free_space, size_text
 from pyrobust.workflow.scheduling import allowance, read_profile
 
 # The rule whose jobs a stage of a plan represents.
@@ -64,7 +64,7 @@ def describe_plan(
     dataset = config.experiments[name].dataset
     images = count_images(dataset, config.datasets[dataset], _DATASETS)
     plan = plan_experiment(config, name, images, machines[machine_name])
-    yield from plan_lines(plan, devices, shutil.disk_usage(".").free)
+    yield from plan_lines(plan, devices, free_space(Path()))
     if profile is not None:
         whole_sets = config.analyses[config.experiments[name].analysis].whole_sets
         yield from wall_time_lines(plan, profile, whole_sets)
@@ -82,21 +82,21 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
             f"{stage.images:,}",
             hours(stage.seconds),
             hours(stage.wall_seconds(devices)),
-            size(stage.num_bytes),
+            size_text(stage.num_bytes),
             stage.rate.basis,
         )
-    together = (hours(plan.seconds), hours(plan.wall_seconds(devices)), size(plan.num_bytes))
+    together = (hours(plan.seconds), hours(plan.wall_seconds(devices)), size_text(plan.num_bytes))
     yield _row("together", f"{sum(stage.jobs for stage in plan.stages):,}", "", *together, "")
     yield (
         f"hours: of work on one device; on {devices}: on the clock with {devices} of them at a "
         "time, a job on one"
     )
-    scratch = size(plan.scratch_bytes)
+    scratch = size_text(plan.scratch_bytes)
     yield f"disk: left at the end; a stage takes up to {scratch} more until it is done"
     needed = plan.num_bytes + plan.scratch_bytes
     if free_bytes < needed:
         yield (
-            f"The disk has {size(free_bytes)} free, but all stages need {size(needed)}: "
+            f"The disk has {size_text(free_bytes)} free, but all stages need {size_text(needed)}: "
             "make room, or run on another disk with 'snakemake --directory FOLDER'."
         )
     yield (
@@ -132,14 +132,6 @@ def hours(seconds: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
-
-
-def size(num_bytes: float) -> str:
-    """Return bytes in the largest unit that leaves a number of 1 or more."""
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.3g} {unit}"
-    return f"{num_bytes / 1e3:.3g} kB"
 
 
 def _distinct(plan: Plan) -> list[Rate]:

@@ -141,3 +141,11 @@ def test_a_damaged_script_is_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged(data, draw)[: len(data) - 200])
         with pytest.raises(UserError):
             open_model(ModelSource(str(path)), IMAGE, 4, None)
+
+
+def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    parquet(path)
+    path.write_bytes(path.read_bytes().replace(b"label", b"l\xe7bel"))
+    with pytest.raises(UserError, match=r"train\.parquet is damaged"):
+        read_parquet(tmp_path, "x")

@@ -120,7 +120,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(
     monkeypatch.setattr("shutil.disk_usage", lambda path: free)
     before = peak_mb()
     why = run(folder, *DATASET)
-    assert why is not None and "needs 0.3 GB in out, but only 0.1 GB are free" in why
+    assert why is not None and "needs 307 MB in out, but only 100 MB are free" in why
     assert peak_mb() - before < 200
 
 

@@ -11,9 +11,10 @@ from pyrobust.config.data import DatasetSettings
 from pyrobust.data.dataset import SPLITS, Dataset
 from pyrobust.data.prepare import make_dataset, make_test_store
 from pyrobust.data.raw import distinct_names
-from pyrobust.data.raw_files import check_memory, check_room, split_of
+from pyrobust.data.raw_files import split_of
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
+from pyrobust.room import check_memory, check_room
 
 
 def make(raw_files, tmp_path, **values) -> Dataset:
@@ -270,9 +271,9 @@ def test_a_header_that_promises_more_than_the_file_holds_is_refused(raw_files, t
 
 
 def test_what_neither_disk_nor_memory_hold_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"it needs 1,000,000,000\.0 GB in .* GB are free"):
+    with pytest.raises(UserError, match=r"it needs 1e\+06 TB in .* [TG]B are free"):
         check_room(tmp_path / "new" / "folder", 10**18, "it")
-    with pytest.raises(UserError, match=r"it needs .* GB of memory"):
+    with pytest.raises(UserError, match=r"it needs .* TB of memory, but this machine has .* [TG]B"):
         check_memory(10**18, "it")
     check_room(tmp_path, 10, "it")
     check_memory(10, "it")

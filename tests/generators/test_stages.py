@@ -87,8 +87,8 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
 def test_time_and_bytes_are_told_before_anything_is_written(gaussian, tmp_path, caplog):
     with caplog.at_level("INFO"):
         sample_part(gaussian, 0, 1200, tmp_path / "part")
-    told = [line for line in caplog.messages if "more disk space" in line or "will take" in line]
-    assert "needs 0.0 MB more disk space" in told[0]
+    told = [line for line in caplog.messages if "are free" in line or "will take" in line]
+    assert "needs 14.4 kB" in told[0]
     assert told[1].startswith("sampling 1,200 images will take about 0:0")
     caplog.clear()
     with caplog.at_level("INFO"):
@@ -106,7 +106,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(gaussian, tmp_path, m
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5000))
     with pytest.raises(
         UserError,
-        match=r"part needs 0\.0 MB, but its disk has only 0\.0 MB free; use another disk with",
+        match=r"a part of 500 samples needs .* kB in .*part, but only 5 kB are free; use another disk with",
     ):
         sample_part(gaussian, 0, 500, tmp_path / "part")
     assert not (tmp_path / "part").exists()

@@ -91,7 +91,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(
     done = run_with_disk(
         project,
         "resources/datasets",
-        "size=40k",
+        "size=120k",
         f"""
         {command} && exit 98
         test ! -e {DATASET} || exit 97
