@@ -227,8 +227,14 @@ def labeller_under_attack(record: Record) -> str:
         f"The same attack leaves {percent(check['robust_accuracy'], n)} of the non-robust "
         f"labeller, which is {percent(check['clean_accuracy'], n)} accurate on clean images"
     )
-    if check["passed"]:
+    if check["case"] == "broken":
         return f"{found}: the attack works."
+    if check["case"] == "small_radius":
+        return (
+            f"{found}. That is above {percent(check['limit'])}, but the attack passes every check "
+            "on the labeller and breaks it at a larger radius: the radius is small for these "
+            "images."
+        )
     return (
         f"{found}. That is above {percent(check['limit'])}: the attack is too weak to trust, "
         "and the robust accuracy on this page is an upper bound only."

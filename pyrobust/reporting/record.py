@@ -84,7 +84,7 @@ def _check(folder: Path, found: Mapping[str, Any], stated: Mapping[str, Any], ve
             )
 
 
-# An attack that leaves the non-robust labeller more than this does not do its work.
+# An attack that leaves the non-robust labeller more than this is weak, or its radius is small.
 ATTACK_CHECK_LIMIT = 0.05
 
 
@@ -189,8 +189,15 @@ def _spread(stages: Stages) -> dict[str, Any] | None:
 
 def _labeller(stages: Stages) -> dict[str, Any]:
     """Return the labeller's accuracy, and what the attack leaves of it."""
-    labeller = stages.labeller
-    scores = scores_of(stages.labeller_evaluation.summary)
+    labeller, attacked = stages.labeller, stages.labeller_evaluation.summary
+    scores = scores_of(attacked)
+    passed = {check["name"]: check["passed"] for check in attacked["checks"]}
+    if scores["robust_accuracy"] <= ATTACK_CHECK_LIMIT:
+        case = "broken"
+    elif passed.get("whole_range_breaks_all") and all(passed.values()):
+        case = "small_radius"
+    else:
+        case = "weak_attack"
     return {
         "test_accuracy": labeller["test_accuracy"],
         "test_interval": interval_of(labeller["test_accuracy"], labeller["num_test_images"]),
@@ -199,7 +206,8 @@ def _labeller(stages: Stages) -> dict[str, Any]:
         "attack_check": {
             **scores,
             "limit": ATTACK_CHECK_LIMIT,
-            "passed": scores["robust_accuracy"] <= ATTACK_CHECK_LIMIT,
+            "case": case,
+            "passed": case != "weak_attack",
         },
     }
 

@@ -84,14 +84,21 @@ def test_memory_is_judged_by_the_interval(train: float, test: float, says: str) 
     assert "1% equal a training image exactly" in text or "1.0% equal" in text
 
 
-@pytest.mark.parametrize(("passed", "says"), [(True, "works"), (False, "too weak to trust")])
-def test_a_weak_attack_is_called_weak(passed: bool, says: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("broken", "works"),
+        ("small_radius", "the radius is small for these images"),
+        ("weak_attack", "too weak to trust"),
+    ],
+)
+def test_a_weak_attack_is_told_from_a_small_radius(case: str, says: str) -> None:
     check = {
         "num_images": 500,
-        "robust_accuracy": 0.0 if passed else 0.3,
+        "robust_accuracy": 0.0 if case == "broken" else 0.3,
         "clean_accuracy": 0.9,
         "limit": 0.05,
-        "passed": passed,
+        "case": case,
     }
     assert says in labeller_under_attack({"labeller": {"attack_check": check}})
 

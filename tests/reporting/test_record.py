@@ -49,7 +49,21 @@ def test_the_attack_check_passes_where_the_labeller_falls(finished: StageFolders
 def test_the_attack_check_fails_where_the_labeller_stands(folders: StageFolders) -> None:
     path = folders.labeller_evaluation / "evaluation.json"
     write_json(path, read_json(path, "") | {"worst": 0.2})
-    assert not record_of(folders)["labeller"]["attack_check"]["passed"]
+    check = record_of(folders)["labeller"]["attack_check"]
+    assert (check["case"], check["passed"]) == ("weak_attack", False)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_labeller_that_survives_a_working_attack_shows_a_small_radius(
+    folders: StageFolders, works: bool
+) -> None:
+    path = folders.labeller_evaluation / "evaluation.json"
+    checks = [{"name": "whole_range_breaks_all", "passed": works, "seen": "all"}]
+    write_json(path, read_json(path, "") | {"worst": 0.2, "checks": checks})
+    check = record_of(folders)["labeller"]["attack_check"]
+    assert (check["case"], check["passed"]) == (
+        ("small_radius", True) if works else ("weak_attack", False)
+    )
 
 
 def test_near_copies_are_counted_in_the_record(finished: StageFolders) -> None:
