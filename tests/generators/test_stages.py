@@ -106,7 +106,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(gaussian, tmp_path, m
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=5000))
     with pytest.raises(
         UserError,
-        match=r"a part of 500 samples needs .* kB in .*part, but only 5 kB are free; use another disk with",
+        match=r"a part of 500 samples needs .* kB in .*, but only 5 kB are free; use another disk",
     ):
         sample_part(gaussian, 0, 500, tmp_path / "part")
     assert not (tmp_path / "part").exists()
