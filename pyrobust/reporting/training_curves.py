@@ -82,7 +82,13 @@ def loss_curves(log: Log, title: str) -> str:
 def generator_curves(log: Log, title: str) -> str:
     """Draw the log of a generator's training: its losses and other metrics."""
     colours = (LIGHT["ink"], LIGHT["clean"], LIGHT["robust"], LIGHT["muted"])
-    keys = [key for key in log.training[0] if key not in ("step", "epoch", "learning_rate")]
+    keys = [
+        key
+        for key in log.training[0]
+        if key not in ("step", "epoch", "learning_rate")
+        # Where no update was skipped, a line at zero would only flatten the losses.
+        and not (key == "skipped" and not any(line[key] for line in log.training))
+    ]
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
         for number, key in enumerate(keys):
             axes.plot(
