@@ -93,7 +93,8 @@ class Figures:
             "dataset": fill(paths.DATASET, own),
             "evaluation": self._evaluations(point),
         }
-        if target.show != "neighbours":
+        measurable = point["augmentation"] or point["settings"]["mixing_factor"] < 1
+        if target.show != "neighbours" or not measurable:
             return trained
         measured: dict[str, Files] = {
             "neighbours": fill(paths.NEIGHBOURS, own, analysis=point["analysis"]),

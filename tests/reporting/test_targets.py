@@ -256,6 +256,13 @@ def test_neighbours_stand_beside_those_of_the_paper(make_point: Any, tmp_path: P
     assert [row["paper_complementarity_self"] for row in rows] == ["0.035", "0.4241"]
     assert [row["paper_fid"] for row in rows] == ["7.71", "3.15"]
 
+    # Training without generated images has nothing to measure, and is what others gain over.
+    alone, mixed = make_point(0.58, mixing_factor=1), make_point(0.64, mixing_factor=0.5)
+    mixed = {**mixed, "files": {**mixed["files"], **files}}
+    rows, _ = make(tmp_path, {"show": "neighbours"}, [alone, mixed])
+    assert [row["complementarity_self"] for row in rows] == ["", "0.4"]
+    assert [row["gain"] for row in rows] == ["", "0.06"]
+
 
 def test_landscapes_are_written_point_by_point(make_point: Any, tmp_path: Path) -> None:
     axis = [-0.05, 0.0, 0.05]

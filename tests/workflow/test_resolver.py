@@ -239,6 +239,14 @@ def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
     assert described["points"][0]["kind"] == "tiny_mixed"
 
 
+def test_training_without_generated_images_has_no_neighbours_in_a_table() -> None:
+    config = read_config([ROOT / "config/config.yaml", ROOT / "config/targets.yaml"])
+    figures = Figures(Resolver(config.model_dump(mode="json"), ROOT / "config/sweeps"))
+    inputs = set(figures.inputs({"target": "table1_small"}))
+    assert {"evaluation_0", "evaluation_1", "neighbours_1"} <= inputs
+    assert "neighbours_0" not in inputs
+
+
 def test_settings_of_equal_value_have_equal_flags() -> None:
     one = parse_settings(TrainSettings, {"epochs": 400, "learning_rate": "0.1"})
     assert settings_flags(one) == settings_flags(TrainSettings()) == ""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pyrobust.reporting.figure_style import LIGHT, MARKERS, percent_axis
 from pyrobust.reporting.paper_figures.gains import interval_words, shown
 from pyrobust.reporting.paper_figures.points import Row
-from pyrobust.reporting.wording import architecture_name, percent, stage_name
+from pyrobust.reporting.wording import architecture_name, percent, points, stage_name
 
 _HOLLOW: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "ls": ""}
 _SET_COLOURS = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
@@ -79,6 +79,7 @@ def draw_neighbours(figure: Figure, panels: Sequence[Axes], rows: Sequence[Row])
     """
     left, right, beside = panels
     hollow = False
+    named: set[str] = set()
     for place, row in enumerate(rows):
         for prefix, offset, height in zip(_OF_BOTH, (-0.06, 0.33), (0.5, 0.16), strict=True):
             start = 0.0
@@ -86,13 +87,18 @@ def draw_neighbours(figure: Figure, panels: Sequence[Axes], rows: Sequence[Row])
                 share = row.get(f"{prefix}complementarity_{name}")
                 if share is None:
                     continue
-                label = name if place == 0 and not prefix else None
+                label = None if prefix or name in named else name
+                named |= {label} if label else set()
                 left.barh(place + offset, share, height, start, color=colour, label=label)
                 start += share
     for name, marker in (("train", "s"), ("test", "o")):
         key, colour = f"coverage_{name}", _SET_COLOURS[name]
         right.plot(
-            [row[key] for row in rows], range(len(rows)), marker, color=colour, markersize=4.5
+            [row.get(key, np.nan) for row in rows],
+            range(len(rows)),
+            marker,
+            color=colour,
+            markersize=4.5,
         )
         hollow |= _draw_hollow(right, rows, f"paper_{key}", marker, colour)
     _name_rows(left, [row["name"] for row in rows])
@@ -118,6 +124,7 @@ def _write_measures(axes: Axes, rows: Sequence[Row]) -> None:
         ("fid", "FID", _two_decimals),
         ("inception_score", "IS", _two_decimals),
         ("robust_accuracy", "robust", percent),
+        ("gain", "gain", points),
     )
     known = [m for m in measures if any(row.get(f"{p}{m[0]}") for row in rows for p in _OF_BOTH)]
     for column, (key, name, in_words) in enumerate(known, 1):

@@ -70,7 +70,7 @@ def _row(settings: TargetSettings, point: Point) -> Row:
     """Return one line of the table: the point, our numbers, the paper's."""
     row = describe(point)
     stages: dict[str, float] = {}
-    if settings.show == "neighbours":
+    if "neighbours" in point.files:  # not without generated images
         row |= neighbours(point)
     if "evaluation" in point.files:
         row |= accuracies(point)
