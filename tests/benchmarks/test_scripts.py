@@ -23,7 +23,9 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
 from pyrobust.generators.pseudo_labels import MODEL
 from pyrobust.models import ModelSpec, build_model, save_model
-from tests.reporting.fixtures import make_stages
+from tests.reporting.fixtures import add_seeds, make_stages
+from tests.reporting.test_effects import SEEDS
+from tests.reporting.test_effects import record_of as effect_record_of
 from tests.reporting.test_record import record_of
 
 ROOT = Path(__file__).parents[2]
@@ -203,20 +205,37 @@ def test_cifar10_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_digits_effect(tmp_path: Path) -> None:
-    project = make_project(tmp_path, "digits_few", "digits", "small", size=8)
-    spec = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.5,), (0.3,))
-    arms = ("digits_linf", "digits_linf_gaussian", "digits_linf_no_generated")
-    for arm in arms:
-        for seed in range(2):
-            folder = project / f"results/train/{arm}/seed{seed}"
-            save_model(folder / "model.safetensors", build_model(spec), spec)
-    run("digits_effect", "--project", project, "--results", tmp_path / "effect/effect.json")
-    result = only_json(tmp_path / "effect")
-    assert {name: arm["n"] for name, arm in result["arms"].items()} == dict.fromkeys(arms, 2)
-    means = {name: arm["robust_mean"] for name, arm in result["arms"].items()}
-    effect = result["effects_on_robust_accuracy"]["digits_linf"]
-    baseline = means["digits_linf_no_generated"]
-    assert effect["difference"] == pytest.approx(means["digits_linf"] - baseline)
+    stages = make_stages(tmp_path / "stages")
+    four = add_seeds(stages, robust=[0.6, 0.64], baseline=[0.5, 0.42])
+    record = effect_record_of(four, SEEDS, SEEDS)
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    printed = run("digits_effect", tmp_path / "record.json", "--results", tmp_path / "a/b.json")
+    result = only_json(tmp_path / "a")
+    (effect,) = result["effects"].values()
+    robust = effect["robust_accuracy"]
+    assert len(result["arms"]) == 2 and len(result["seeds"]) == 4
+    assert f"{100 * robust['difference']:+.1f} points [" in printed
+
+
+def test_measures_and_gains(tmp_path: Path) -> None:
+    names = ["fid", "inception_score", "complementarity_train", "complementarity_test",
+             "complementarity_self", "coverage_train", "coverage_test"]  # fmt: skip
+    lines = [["name", "robust_runs", "num_runs", "gain", "gain_low", "gain_high", *names],
+             ["alone", "0.50 0.51 0.52", "3", "", "", "", *[""] * len(names)]]  # fmt: skip
+    for place, fid in enumerate((3.0, 2.0, 1.0)):
+        gain = 0.1 * (place + 1)
+        runs = " ".join(f"{0.5 + gain + noise:.2f}" for noise in (0, 0.01, 0.02))
+        measures = [fid, 9 + place, 0.3, 0.3, 0.4, 0.5, 0.4]
+        lines.append([f"g{place}", runs, "3", *map(str, (gain, gain - 0.1, gain + 0.1)),
+                      *map(str, measures)])  # fmt: skip
+    path = tmp_path / "table1_small.csv"
+    path.write_text("\n".join(",".join(line) for line in lines))
+    run("measures_and_gains", path, "--results", tmp_path / "results")
+    found = only_json(tmp_path / "results")["measures"]
+    assert found["FID, negative"]["correlation"] == pytest.approx(1)
+    assert found["FID, negative"]["interval_over_seeds"] == pytest.approx([1, 1])
+    assert found["FID, negative"]["exact_p"] == pytest.approx(2 / 6)
+    assert found["coverage of test images"]["correlation"] == 0
 
 
 def test_learning(tmp_path: Path) -> None:
