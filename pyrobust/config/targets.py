@@ -42,10 +42,13 @@ class TargetSettings(Settings):
     """Points in place of a sweep: columns with their values, one point for each combination, such
     as `{experiment: [digits_linf], mixing_factor: [0.5, 0.8]}`."""
 
-    show: Literal["curves", "accuracies", "stages", "neighbours", "landscapes", "samples"]
+    show: Literal[
+        "curves", "accuracies", "stages", "neighbours", "overfitting", "landscapes", "samples"
+    ]
     """curves: accuracy over `x`, one line per series; accuracies: clean and robust accuracy, one
     row per point; stages: robust accuracy after each attack; neighbours: complementarity and
-    coverage; landscapes: margins around test images; samples: images by class."""
+    coverage; overfitting: robust accuracy on training and validation images over the steps, which
+    needs `gap_images`; landscapes: margins around test images; samples: images by class."""
 
     x: str = "mixing_factor"
     """Horizontal axis of curves: a column of the sweep, a numeric setting of the experiments such

@@ -45,7 +45,7 @@ def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCo
         points = [point for point in points if not point["augmentation"]]
         models = {point["experiment"] for point in points}
         attacks = {(p["experiment"], p["evaluation"], p["tested_on"]) for p in points}
-        if settings.show == "landscapes":
+        if settings.show in ("landscapes", "overfitting"):
             attacks = set()
         yield (
             target,

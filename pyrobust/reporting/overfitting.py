@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from pyrobust.config.training import TrainSettings
 from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
 
@@ -19,6 +21,7 @@ Json = dict[str, Any]
 _WEIGHTS = {"averaged": ("", "train_"), "live": ("live_", "live_train_")}
 _Z = 1.96
 _WIDTH, _HEIGHT = 5.4, 3.2
+Y_LABEL = "robust accuracy, PGD-40"
 
 
 def overfitting_of(runs: Sequence[Json]) -> Json | None:
@@ -81,22 +84,27 @@ def _case(averaged: Json) -> str:
 
 def overfitting_chart(overfitting: Json, title: str) -> str:
     """Draw robust accuracy on training and validation images: averaged and live weights."""
-    styles = {"averaged": ("-", 1.8), "live": ("--", 1.1)}
-    colours = {"train": LIGHT["attacked"], "validation": LIGHT["robust"]}
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
-        for weights, (style, width) in styles.items():
-            curve = overfitting[weights]["curve"]
-            steps = [point["step"] for point in curve]
-            for images, colour in colours.items():
-                values = [point[images] for point in curve]
-                label = f"{'training' if images == 'train' else images}, {weights} weights"
-                axes.plot(steps, values, style, color=colour, lw=width, label=label, marker=".")
-            if weights == "averaged":
-                low, high = ([point[key] for point in curve] for key in ("validation", "train"))
-                axes.fill_between(steps, low, high, color=LIGHT["rule"], alpha=0.5, lw=0)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("step")
-        axes.set_ylabel("robust accuracy, PGD-40")
-        percent_axis(axes)
+        draw_overfitting(axes, overfitting)
+        axes.set_ylabel(Y_LABEL)
         figure.legend(loc="outside upper left", ncols=2)
         return as_svg(figure, title)
+
+
+def draw_overfitting(axes: Axes, overfitting: Json) -> None:
+    """Draw the curves of what `overfitting_of` returns."""
+    styles = {"averaged": ("-", 1.8), "live": ("--", 1.1)}
+    colours = {"train": LIGHT["attacked"], "validation": LIGHT["robust"]}
+    for weights, (style, width) in styles.items():
+        curve = overfitting[weights]["curve"]
+        steps = [point["step"] for point in curve]
+        for images, colour in colours.items():
+            values = [point[images] for point in curve]
+            label = f"{'training' if images == 'train' else images}, {weights} weights"
+            axes.plot(steps, values, style, color=colour, lw=width, label=label, marker=".")
+        if weights == "averaged":
+            low, high = ([point[key] for point in curve] for key in ("validation", "train"))
+            axes.fill_between(steps, low, high, color=LIGHT["rule"], alpha=0.5, lw=0)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("step")
+    percent_axis(axes)

@@ -87,6 +87,8 @@ class Figures:
                 return {"samples": fill(paths.SELECTED, own)}
             case "landscapes":
                 return {"landscape": fill(paths.LANDSCAPE, own)}
+            case "overfitting":
+                return {"training": self._resolver.runs(own)}
         trained: dict[str, Files] = {
             "choice": fill(paths.CHOICE, own),
             "labeller": fill(paths.LABELLER, own),

@@ -15,6 +15,7 @@ from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.reporting.paper_figures.paper_values import STATEMENTS
+from tests.reporting.test_overfitting import run
 
 SETTINGS = {
     "dataset": "cifar10", "norm": "linf", "epsilon": "8/255", "architecture": "wrn-28-10",
@@ -262,6 +263,23 @@ def test_neighbours_stand_beside_those_of_the_paper(make_point: Any, tmp_path: P
     rows, _ = make(tmp_path, {"show": "neighbours"}, [alone, mixed])
     assert [row["complementarity_self"] for row in rows] == ["", "0.4"]
     assert [row["gain"] for row in rows] == ["", "0.06"]
+
+
+def test_overfitting_is_the_mean_over_runs_at_each_validation(
+    make_point: Any, tmp_path: Path
+) -> None:
+    files = []
+    for seed, fitted in enumerate((0.8, 0.9)):
+        history = run([0.5, fitted], [0.4, 0.6])
+        write_json(tmp_path / f"{seed}.json", history)
+        files.append(str(tmp_path / f"{seed}.json"))
+    point = {**make_point(name="few images"), "files": {"training": files}}
+    rows, svg = make(tmp_path, {"show": "overfitting"}, [point])
+    assert [(row["weights"], row["step"]) for row in rows[:3]] == [
+        ("averaged", "100"), ("averaged", "200"), ("live", "100"),
+    ]  # fmt: skip
+    assert (rows[1]["train_robust_accuracy"], rows[1]["gap"]) == ("0.85", "0.25")
+    assert "few images" in svg
 
 
 def test_landscapes_are_written_point_by_point(make_point: Any, tmp_path: Path) -> None:

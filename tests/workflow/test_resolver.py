@@ -245,6 +245,9 @@ def test_training_without_generated_images_has_no_neighbours_in_a_table() -> Non
     inputs = set(figures.inputs({"target": "table1_small"}))
     assert {"evaluation_0", "evaluation_1", "neighbours_1"} <= inputs
     assert "neighbours_0" not in inputs
+    curves = figures.inputs({"target": "overfitting_small"})
+    assert set(curves) == {"training_0", "training_1", "training_2"}
+    assert len(curves["training_2"]) == 4
 
 
 def test_settings_of_equal_value_have_equal_flags() -> None:

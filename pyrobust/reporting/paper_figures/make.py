@@ -15,7 +15,12 @@ from pyrobust.config.targets import TargetSettings
 from pyrobust.files import atomic_path, write_text
 from pyrobust.reporting.accuracies import Cascade
 from pyrobust.reporting.figure_style import LIGHT, STYLE, drawing
-from pyrobust.reporting.paper_figures import bar_charts, image_figures, line_charts
+from pyrobust.reporting.paper_figures import (
+    bar_charts,
+    image_figures,
+    line_charts,
+    overfitting_curves,
+)
 from pyrobust.reporting.paper_figures.gains import gains
 from pyrobust.reporting.paper_figures.paper_values import published, stages_of
 from pyrobust.reporting.paper_figures.points import Point, Row, accuracies, describe, neighbours
@@ -43,6 +48,8 @@ def write_target(
         UserError: a file of a stage is missing or does not belong to its point.
     """
     match settings.show:
+        case "overfitting":
+            rows = [row for point in points for row in overfitting_curves.rows_of(point)]
         case "landscapes":
             rows = [row for point in points for row in image_figures.landscape_rows(point)]
         case "samples":
@@ -106,6 +113,10 @@ def _draw(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]
         case "neighbours":
             with drawing(9.4, bar_charts.height_of(rows) + 0.15, (3, 3, 2.6)) as (figure, panels):
                 bar_charts.draw_neighbours(figure, panels, rows)
+        case "overfitting":
+            width = overfitting_curves.WIDTH * len(points)
+            with drawing(width, 3, [1] * len(points)) as (figure, panels):
+                overfitting_curves.draw(figure, panels, points)
         case "landscapes":
             figure = Figure(figsize=(7, 3.2 * len(points)), layout="constrained")
             image_figures.draw_landscapes(figure, points)
