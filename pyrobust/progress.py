@@ -1,10 +1,11 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain lines in a log."""
+"""Progress of long work: a bar on a terminal or in a notebook, plain lines in a log."""
 
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from html import escape
 from typing import Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ class Advance(Protocol):
 
 # Seconds between two lines in a log: rare enough to read, often enough to see that it lives.
 _LOG_INTERVAL = 10.0
+# Seconds between two pictures of a bar in a notebook.
+_CELL_INTERVAL = 0.2
 
 
 @contextmanager
@@ -31,7 +34,7 @@ def counting(total: int, description: str, unit: str, done: int = 0) -> Iterator
         unit: what is counted, in the plural, such as "images".
         done: units that an earlier run finished; they do not count for the rate.
     """
-    shown = _bar if sys.stderr.isatty() else _lines
+    shown = _bar if sys.stderr.isatty() else _cell if _in_notebook() else _lines
     with shown(total, description, unit, done) as advance:
         yield advance
 
@@ -77,25 +80,70 @@ def _bar(total: int, description: str, unit: str, done: int) -> Iterator[Advance
         yield advance
 
 
-@contextmanager
-def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
-    started = shown = time.monotonic()
-    count = done
+def _in_notebook() -> bool:
+    """Return whether this process shows what it displays in a notebook."""
+    interactive = sys.modules.get("IPython")
+    shell = interactive.get_ipython() if interactive else None
+    return shell is not None and hasattr(shell, "kernel")
 
-    def line(note: str = "") -> str:
-        speed = _speed(count - done, total - count, time.monotonic() - started)
-        of_total = f"/{total:,}" if total else ""
-        return f"{description}: {count:,}{of_total} {unit}, {speed}{note and '; '}{note}"
+
+@contextmanager
+def _cell(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
+    from IPython.display import HTML, display
+
+    line = _Line(total, description, unit, done)
+
+    def bar() -> object:
+        picture = f'<progress max="{total}" value="{line.count}"></progress>'
+        return HTML(f"{picture} {escape(line.text())}")
 
     def advance(units: int, note: str = "") -> None:
-        nonlocal count, shown
-        count += units
-        if time.monotonic() - shown >= _LOG_INTERVAL:
-            shown = time.monotonic()
-            logger.info(line(note))
+        if line.advance(units, note, _CELL_INTERVAL):
+            handle.update(bar())
+
+    handle = display(bar(), display_id=True)
+    yield advance
+    line.note = ""
+    handle.update(bar())
+
+
+@contextmanager
+def _lines(total: int, description: str, unit: str, done: int) -> Iterator[Advance]:
+    line = _Line(total, description, unit, done)
+
+    def advance(units: int, note: str = "") -> None:
+        if line.advance(units, note, _LOG_INTERVAL):
+            logger.info(line.text())
 
     yield advance
-    logger.info(line())
+    line.note = ""
+    logger.info(line.text())
+
+
+class _Line:
+    """A count in words, with its rate and the time left."""
+
+    def __init__(self, total: int, description: str, unit: str, done: int) -> None:
+        self._total, self._description, self._unit, self._done = total, description, unit, done
+        self._started = self._shown = time.monotonic()
+        self.count = done
+        self.note = ""
+
+    def advance(self, units: int, note: str, interval: float) -> bool:
+        """Count units; return whether the line was last due `interval` seconds ago."""
+        self.count += units
+        self.note = note
+        due = time.monotonic() - self._shown >= interval
+        if due:
+            self._shown = time.monotonic()
+        return due
+
+    def text(self) -> str:
+        seconds = time.monotonic() - self._started
+        speed = _speed(self.count - self._done, self._total - self.count, seconds)
+        of_total = f"/{self._total:,}" if self._total else ""
+        said = f"{self._description}: {self.count:,}{of_total} {self._unit}, {speed}"
+        return f"{said}; {self.note}" if self.note else said
 
 
 def _speed(units: int, left: int, seconds: float) -> str:

@@ -1,6 +1,8 @@
 """Progress in a log."""
 
 import logging
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +47,34 @@ def test_a_terminal_gets_a_bar_with_rate_time_left_and_note(monkeypatch, capsys,
     shown = capsys.readouterr().err
     for words in ("train", "490/1,000 images", "2.0/s", "4:15 left", "loss 1.234"):
         assert words in shown, shown
+
+
+def test_a_notebook_gets_one_bar_that_moves(monkeypatch, clock):
+    shown = []
+
+    class Handle:
+        def update(self, bar):
+            shown.append(bar.data)
+
+    def display(bar, display_id):
+        assert display_id
+        shown.append(bar.data)
+        return Handle()
+
+    html = lambda data: SimpleNamespace(data=data)  # noqa: E731
+    shell = SimpleNamespace(kernel=object())
+    interactive = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", interactive)
+    pictures = SimpleNamespace(HTML=html, display=display)
+    monkeypatch.setitem(sys.modules, "IPython.display", pictures)
+    with progress.counting(1000, "train <net>", "images") as advance:
+        clock.now += 1
+        advance(100, "loss 1.234")
+        advance(100)  # too soon for another picture
+    assert len(shown) == 3
+    assert '<progress max="1000" value="100">' in shown[1]
+    assert "train &lt;net&gt;: 100/1,000 images, 100.0/s, 0:09 left; loss 1.234" in shown[1]
+    assert "200/1,000 images" in shown[2]
 
 
 def test_track_yields_its_items_and_counts_them(caplog, clock):
