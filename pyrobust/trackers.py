@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
-from pyrobust.errors import UserError
+from pyrobust.errors import EXIT_RESUMABLE, UserError
 from pyrobust.files import write_json
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,10 @@ TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 
 DEFAULT_PROJECT = "pyrobust"
 _RUN_IDS = "trackers.json"
+
+
+Outcome = Literal["finished", "killed", "failed"]
+"""How a run ended: killed is one that a signal or Ctrl-C interrupted, and that can resume."""
 
 
 class Tracker(Protocol):
@@ -37,7 +41,7 @@ class Tracker(Protocol):
     def flush(self) -> None:
         """Write out what is buffered."""
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome) -> None:
         """End the run."""
 
 
@@ -70,10 +74,10 @@ class Trackers:
         for name in list(self._trackers):
             self._call(name, lambda tracker: tracker.flush())
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome = "finished") -> None:
         """End the run in every tracker."""
         for name in list(self._trackers):
-            self._call(name, lambda tracker: tracker.close())
+            self._call(name, lambda tracker: tracker.close(outcome))
 
     def _call(self, name: TrackerName, action: Callable[[Tracker], None]) -> None:
         try:
@@ -111,13 +115,18 @@ def open_trackers(
         for name in names:
             opened[name] = _open(name, folder, ids.get(name, ""), config, step)
     except BaseException:
-        Trackers(opened).close()
+        Trackers(opened).close("failed")
         raise
     trackers = Trackers(opened, already_sent)
     try:
         yield trackers
-    finally:
-        trackers.close()
+    except Exception:
+        trackers.close("failed")
+        raise
+    except BaseException:  # a signal or Ctrl-C
+        trackers.close("killed")
+        raise
+    trackers.close("finished")
 
 
 def parse_trackers(text: str) -> tuple[TrackerName, ...]:
@@ -185,7 +194,7 @@ class _TensorBoard:
     def flush(self) -> None:
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, outcome: Outcome) -> None:
         self._writer.close()
 
 
@@ -210,8 +219,9 @@ class _Wandb:
     def flush(self) -> None:
         pass  # its own process sends at once
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, outcome: Outcome) -> None:
+        # W&B shows a run with another exit code than 0 as failed until it resumes.
+        self._run.finish(exit_code={"finished": 0, "killed": EXIT_RESUMABLE, "failed": 1}[outcome])
 
 
 class _Mlflow:
@@ -245,8 +255,8 @@ class _Mlflow:
     def flush(self) -> None:
         pass  # every batch is sent at once
 
-    def close(self) -> None:
-        self._client.set_terminated(self._run_id)
+    def close(self, outcome: Outcome) -> None:
+        self._client.set_terminated(self._run_id, status=outcome.upper())
 
 
 class _Trackio:
@@ -268,5 +278,5 @@ class _Trackio:
     def flush(self) -> None:
         pass  # its own thread writes at once
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, outcome: Outcome) -> None:
+        self._run.finish()  # it has no state of a run

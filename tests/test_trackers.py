@@ -6,6 +6,7 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,21 @@ def test_mlflow_finds_the_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    client_type, statuses = tracking.MlflowClient, []
+
+    def note(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
+        terminate(self, run_id, status, end_time)
+        statuses.append(self.get_run(run_id).info.status)
+
+    terminate = client_type.set_terminated
+    monkeypatch.setattr(client_type, "set_terminated", note)
     log_killed_and_resumed(tmp_path / "run", "mlflow")
     client = tracking.MlflowClient()
     experiment = client.get_experiment_by_name("pyrobust")
     (run,) = client.search_runs([experiment.experiment_id])
+    assert statuses == ["KILLED", "FINISHED"]
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == list(LOSSES.items())
-    assert run.info.status == "FINISHED"
     assert json.loads(run.data.params["settings"]) == {"seed": 1}
 
 
@@ -125,6 +134,35 @@ def test_a_tracker_that_fails_is_off_and_the_run_goes_on(caplog: pytest.LogCaptu
         trackers.close()
     assert failing.calls == 1
     assert "tracker mlflow failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (None, "finished"),
+        (SystemExit, "killed"),
+        (KeyboardInterrupt, "killed"),
+        (OSError, "failed"),
+    ],
+)
+def test_a_tracker_learns_how_a_run_ended(
+    error: type[BaseException] | None,
+    outcome: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ends: list[str] = []
+
+    class Noting:
+        def close(self, outcome: str) -> None:
+            ends.append(outcome)
+
+    monkeypatch.setattr("pyrobust.trackers._open", lambda *arguments: Noting())
+    expected = nullcontext() if error is None else pytest.raises(error)
+    with expected, open_trackers(("mlflow",), tmp_path, {}):
+        if error is not None:
+            raise error
+    assert ends == [outcome]
 
 
 def test_an_unknown_tracker_is_named() -> None:
