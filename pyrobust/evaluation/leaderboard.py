@@ -67,7 +67,7 @@ def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, 
         UserError: there is no such board, or the evaluation is less than it asks for.
     """
     board = _board_of(evaluation)
-    autoattack = evaluation["autoattack"]["robust_accuracy"]
+    autoattack = _autoattack_of(evaluation)
     worst = evaluation["worst"]
     reported = worst if publication.reported is None else publication.reported
     return {
@@ -108,12 +108,20 @@ def _board_of(evaluation: dict[str, Any]) -> Board:
             f"attacked, but RobustBench requires {board.num_images:,} test images; run "
             "'pyrobust evaluate' on them"
         )
-    if evaluation["autoattack"] is None:
+    return board
+
+
+def _autoattack_of(evaluation: dict[str, Any]) -> float:
+    """Return the robust accuracy under AutoAttack, which ran after AA+MT or alone."""
+    result = evaluation["autoattack"]
+    if evaluation.get("settings", {}).get("attack") == "autoattack":
+        result = evaluation
+    if result is None:
         raise UserError(
             "the evaluation has no AutoAttack result, which RobustBench requires; run "
-            "'pyrobust evaluate --autoattack'"
+            "'pyrobust evaluate --autoattack' or '--attack autoattack'"
         )
-    return board
+    return float(result["robust_accuracy"])
 
 
 def _percent(accuracy: float) -> str:

@@ -54,6 +54,13 @@ def test_the_entry_is_that_of_the_papers_model() -> None:
     }
 
 
+def test_autoattack_alone_is_what_the_board_asks_for() -> None:
+    alone = {**EVALUATION, "autoattack": None, "settings": {"attack": "autoattack"}}
+    entry = entry_of(alone, PAPER)
+    assert (entry["autoattack_acc"], entry["reported"]) == ("66.10", "66.10")
+    assert "external" not in entry
+
+
 def test_what_autoattack_leaves_stands_alone_where_it_is_the_least() -> None:
     stronger = {**EVALUATION, "worst": 0.66, "autoattack": {"robust_accuracy": 0.66}}
     entry = entry_of(stronger, PAPER)
