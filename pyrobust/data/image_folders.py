@@ -52,7 +52,7 @@ def read_folder(folder: Path, name: str) -> RawDataset:
     names = tuple(sorted({found.name for found in first}))
     if (folder / CLASSES_FILE).is_file():
         names = read_class_names(folder / CLASSES_FILE)
-    if not names:
+    if not names or not first:
         raise UserError(f"{folder} has no class folders; add train/<class>/*.png")
     for found in (found for folders in splits.values() for found in folders):
         if found.name not in names:

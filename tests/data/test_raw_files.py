@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pyrobust.config.data import DatasetSettings
+from pyrobust.data import image_folders
 from pyrobust.data.dataset import SPLITS, Dataset
 from pyrobust.data.prepare import make_dataset, make_test_store
 from pyrobust.data.raw import distinct_names
@@ -184,6 +185,12 @@ def test_images_without_class_folders_are_refused(raw_files, tmp_path):
         path.rename(path.parent.parent / path.name)
     with pytest.raises(UserError, match="is not a class folder of a split; put images into"):
         make(raw_files, tmp_path, validation_size=6)
+
+
+def test_a_list_of_classes_without_images_is_refused(tmp_path):
+    (tmp_path / "classes.txt").write_text("ant\nbee\n")
+    with pytest.raises(UserError, match="has no class folders; add train/<class>"):
+        image_folders.read_folder(tmp_path, "beasts")
 
 
 def test_links_are_followed_and_loops_are_refused(raw_files, tmp_path):
