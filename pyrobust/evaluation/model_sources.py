@@ -21,9 +21,22 @@ from pyrobust.files import sha256_of
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
-from pyrobust.models.files import load_strictly, needed_keys, sha256_of_state
+from pyrobust.models.files import (
+    load_model,
+    load_strictly,
+    needed_keys,
+    read_spec,
+    sha256_of_state,
+)
+from pyrobust.models.memory_format import to_channels_last
 from pyrobust.models.published import PUBLISHED, download
-from pyrobust.models.spec import ModelSpec, Normalization, agreed, stated_normalization
+from pyrobust.models.spec import (
+    GIVEN,
+    ModelSpec,
+    Normalization,
+    agreed,
+    stated_normalization,
+)
 
 # Where published checkpoints are downloaded to.
 DOWNLOADS = Path("resources/checkpoints")
@@ -38,7 +51,7 @@ class ModelSource:
             RobustBench's too), a file of TorchScript or of torch.export, the name of a published
             model, or a constructor by its path, such as torchvision.models:resnet18; importing
             it runs its module's code; or timm:NAME, torchvision:NAME, hf:OWNER/REPOSITORY.
-        weights: checkpoint for a constructor, read without running code.
+        weights: checkpoint for a module or a constructor, read without running code.
         mean, std: per channel or one for all, for a network that takes (pixels - mean) / std. A
             file that states its own normalisation must agree.
     """
@@ -69,9 +82,10 @@ class ModelSource:
         Other changes of what a network computes are detected by its logits (`saved_state`).
         """
         if isinstance(self.model, nn.Module):
+            weights = [self.weights] if self.weights and self.weights.is_file() else []
             return {
                 "model": self.name,
-                "sha256": [sha256_of_state(self.model)],
+                "sha256": [sha256_of_state(self.model), *map(sha256_of, weights)],
                 "mean": self.mean,
                 "std": self.std,
             }
@@ -106,7 +120,8 @@ def open_model(
     network, own = _load(source, image, num_classes, dataset)
     normalization = agreed("normalisation", {source.name: own, "--mean and --std": stated})
     # A third faster on the CPU: passes are channels-last too.
-    network = network.to(image.device).to(memory_format=torch.channels_last)
+    network = network.to(image.device)
+    to_channels_last(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     # Networks of this project normalise themselves; all others expect normalised pixels.
@@ -124,7 +139,7 @@ def _load(
 ) -> tuple[nn.Module, Normalization | None]:
     """Return a network in evaluation mode, and the normalisation it applies as far as known."""
     if isinstance(source.model, nn.Module):
-        return _copied(source.model, source.name).eval(), None
+        return _with_weights(_copied(source.model, source.name), source.weights)
     zoo = zoo_of(source.model)
     if source.is_constructor:
         return _constructed(source, num_classes)
@@ -156,6 +171,19 @@ def _load(
     network, spec = load_classifier(path, stated, dataset, (height, width))
     _check_shape(path, spec, image)
     return network, spec.normalization
+
+
+def _with_weights(
+    network: nn.Module, weights: Path | None
+) -> tuple[nn.Module, Normalization | None]:
+    """Return the network with the weights of a checkpoint, if there is one."""
+    if weights is None:
+        return network.eval(), None
+    spec = read_spec(weights)
+    if spec is not None and spec.architecture.startswith(GIVEN):  # of a network given in Python
+        return load_model(weights, "cpu", network)[0], spec.normalization
+    normalization = _read_weights(network, weights)
+    return network.eval(), normalization
 
 
 def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:

@@ -72,9 +72,9 @@ class BatchNorm(nn.BatchNorm2d):
     def _normalize(self, input: Tensor, momentum: float) -> Tensor:
         if input.numel() == input.shape[1]:
             raise UserError(
-                f"batch norm has one value per channel, from {len(input)} image at "
-                f"{input.shape[2]}×{input.shape[3]} positions, and cannot compute statistics; "
-                "train with a larger batch_size, fewer processes or larger images"
+                f"batch norm has one value per channel, from an input of shape "
+                f"{tuple(input.shape)}, and cannot compute statistics; train with a larger "
+                "batch_size, fewer processes or larger images"
             )
         if not self.tracking:
             return F.batch_norm(

@@ -1,11 +1,13 @@
 """Weights on disk: safetensors with the spec in the metadata."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pyrobust.errors import UserError
@@ -60,6 +62,17 @@ def load_model(
     model = build_model(spec) if network is None else build_imported(spec, network)
     load_strictly(model, state, str(path))
     return model.to(device), spec
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """Return the specification in a file that `save_model` wrote; None for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("pyrobust", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    is_model = isinstance(facts, dict) and {k: facts.get(k) for k in _FORMAT} == _FORMAT
+    return ModelSpec.from_json(facts["spec"]) if is_model else None
 
 
 def sha256_of_state(module: nn.Module) -> str:

@@ -22,6 +22,9 @@ from pyrobust.models.spec import GIVEN, ModelSpec
 # Arguments by which constructors load weights: ours come from the file or from training.
 _INITIAL_WEIGHTS = ("pretrained", "weights", "checkpoint_path")
 
+# Packages whose constructors lie in a module `models`.
+_ZOOS = ("timm", "torchvision")
+
 
 class ImportedClassifier(ImageClassifier):
     """A network of images (N, C, H, W) to logits (N, K), behind the normalisation of its spec.
@@ -88,15 +91,15 @@ def build_imported(spec: ModelSpec, network: nn.Module | None = None) -> Importe
 
 @torch.no_grad()
 def check_shapes(model: ImportedClassifier, spec: ModelSpec) -> None:
-    """Require logits (N, K) for the images of the spec.
+    """Require logits (N, K) for the images of the spec, and parameters to train.
 
     Raises:
-        UserError: the network fails on them, with its own message, or returns something else.
+        UserError: the network fails on them, with its own message, or returns something else, or
+            has no parameters to train.
     """
     height, width, channels = spec.image_shape
-    device = next(model.parameters()).device
     try:
-        logits = model(torch.zeros(2, channels, height, width, device=device))
+        logits = model(torch.zeros(2, channels, height, width, device=model.mean.device))
     except Exception as error:  # a network of the user's own may raise anything
         lines = str(error).strip().splitlines() or [""]
         raise UserError(
@@ -109,6 +112,16 @@ def check_shapes(model: ImportedClassifier, spec: ModelSpec) -> None:
             f"{spec.architecture} returns {found} for 2 images, but must return logits of shape "
             f"{(2, spec.num_classes)}: pass the number of classes to its constructor"
         )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(
+            f"{spec.architecture} has no parameters to train: set requires_grad of some to True"
+        )
+
+
+def constructor_path(architecture: str) -> str:
+    """Return MODULE:NAME of the constructor; timm:NAME is timm.models:NAME."""
+    module, _, name = architecture.partition("(")[0].partition(":")
+    return f"{module}.models:{name}" if module in _ZOOS else f"{module}:{name}"
 
 
 def _constructed(spec: ModelSpec) -> nn.Module:
@@ -118,7 +131,7 @@ def _constructed(spec: ModelSpec) -> nn.Module:
             "cannot be rebuilt from its name: call load_model with network=, a network of the same "
             "layout"
         )
-    path, _, text = spec.architecture.partition("(")
+    path, text = constructor_path(spec.architecture), spec.architecture.partition("(")[2]
     constructor = import_object(path, "architecture", "torchvision.models:resnet18")
     if not _makes_network(constructor):
         raise UserError(

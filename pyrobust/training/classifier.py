@@ -14,6 +14,8 @@ from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, initialize
 from pyrobust.models.imported import ImportedClassifier, build_imported, check_shapes
+from pyrobust.models.memory_format import to_channels_last
+from pyrobust.models.spec import Normalization
 from pyrobust.training.early_stopping import BestWeights
 from pyrobust.training.loader import Augmentation
 from pyrobust.training.loop import Metrics
@@ -22,19 +24,30 @@ from pyrobust.training.weight_averaging import AveragedSgd
 
 @dataclass(frozen=True)
 class TrainingInputs:
-    """A data set and, where they are used, generated samples."""
+    """A data set and, where they are used, generated samples.
+
+    Attributes:
+        normalization: of the pixels that the network sees; None is that of the training images.
+    """
 
     dataset: Dataset
     generated: SampleStore | None
+    normalization: Normalization | None = None
 
     @classmethod
-    def open(cls, dataset: Path, samples: Path | None = None) -> Self:
+    def open(
+        cls,
+        dataset: Path,
+        samples: Path | None = None,
+        normalization: Normalization | None = None,
+    ) -> Self:
         """Open both.
 
         Raises:
             UserError: one is missing, or they do not fit each other.
         """
-        inputs = cls(Dataset.open(dataset), None if samples is None else SampleStore.open(samples))
+        generated = None if samples is None else SampleStore.open(samples)
+        inputs = cls(Dataset.open(dataset), generated, normalization)
         inputs._check()
         return inputs
 
@@ -63,20 +76,18 @@ class TrainingInputs:
     def spec(self, architecture: str, activation: str) -> ModelSpec:
         """Return the specification of a network for these images."""
         dataset = self.dataset
+        mean, std = self.normalization or (dataset.mean, dataset.std)
         return ModelSpec(
-            architecture,
-            activation,
-            dataset.num_classes,
-            dataset.image_shape,
-            dataset.mean,
-            dataset.std,
+            architecture, activation, dataset.num_classes, dataset.image_shape, mean, std
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return the hashes of all images as JSON values."""
+        """Return the hashes of all images, and a normalisation of their own, as JSON values."""
+        own = {} if self.normalization is None else {"normalization": self.normalization}
         return {
             "dataset": self.dataset.sha256,
             "samples": self.generated.sha256 if self.generated is not None else None,
+            **own,
         }
 
 
@@ -166,5 +177,5 @@ def new_model(
         initialize(model, torch.Generator().manual_seed(seed), zero_logits)
     model.to(device)
     if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        to_channels_last(model)
     return model

@@ -15,6 +15,7 @@ from pyrobust.imports import import_object, source_sha256
 from pyrobust.models import ImageClassifier, logits_in, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
 from pyrobust.models.files import sha256_of_state
+from pyrobust.models.imported import constructor_path
 from pyrobust.models.spec import GIVEN
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
@@ -95,7 +96,7 @@ def _own_code(settings: ClassifierSettings) -> dict[str, Any]:
     objective = settings.objective if isinstance(settings, TrainSettings) else ""
     named = {"architecture": settings.architecture, "objective": objective}
     own = {
-        key: source_sha256(import_object(path.partition("(")[0], key, "my_module:Name"))
+        key: source_sha256(import_object(constructor_path(path), key, "my_module:Name"))
         for key, path in named.items()
         if ":" in path and not path.startswith(GIVEN)
     }

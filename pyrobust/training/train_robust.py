@@ -11,7 +11,7 @@ from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import SampleStore
 from pyrobust.models import ImageClassifier
-from pyrobust.models.spec import GIVEN
+from pyrobust.models.spec import GIVEN, Normalization
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation
 from pyrobust.training.data_parallel import Processes
@@ -32,6 +32,7 @@ def train_robust(
     settings: TrainSettings,
     runtime: Runtime,
     network: nn.Module | None = None,
+    normalization: Normalization | None = None,
 ) -> None:
     """Train a robust classifier and write it with its record to `output`.
 
@@ -40,9 +41,11 @@ def train_robust(
     read.
 
     Args:
-        network: images (N, C, H, W), normalised by the data set's mean and standard deviation, to
-            logits (N, K). A copy of it is trained from its present weights, in place of a new
-            network of `settings.architecture`; `load_model(path, device, network)` reads it back.
+        network: normalised images (N, C, H, W) to logits (N, K). A copy of it is trained from its
+            present weights, in place of a new network of `settings.architecture`;
+            `load_model(path, device, network)` reads it back.
+        normalization: mean and standard deviation of each channel by which images are normalised,
+            in place of those of the training images.
 
     Raises:
         UserError: inputs that are missing or do not fit, or a loss that diverges.
@@ -52,7 +55,7 @@ def train_robust(
         given = f"{GIVEN}{type(network).__name__}"
         settings = settings.model_copy(update={"architecture": given})
     uses_generated = round(settings.mixing_factor * settings.batch_size) < settings.batch_size
-    inputs = TrainingInputs.open(dataset, samples if uses_generated else None)
+    inputs = TrainingInputs.open(dataset, samples if uses_generated else None, normalization)
     plan = plan_batches(inputs, settings)
     train_classifier(
         inputs,

@@ -52,6 +52,19 @@ class Batched(Grouped):
         self.classify = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, num_classes))
 
 
+class Volumetric(nn.Module):
+    """A convolution over channels, which has no layout with channels last."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, stride=2)
+        self.mix = nn.Conv3d(1, 2, (4, 1, 1))
+        self.classify = nn.Linear(2, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(torch.relu(self.mix(self.stem(x)[:, None])).mean((2, 3, 4)))
+
+
 class Convolutional(nn.Module):
     """No linear layer at the end."""
 

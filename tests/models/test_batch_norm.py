@@ -123,9 +123,11 @@ def test_one_value_a_channel_has_no_statistics() -> None:
     layer = BatchNorm(3)
     with pytest.raises(
         UserError,
-        match="batch norm has one value per channel, from 1 image at 1×1 positions, and cannot",
+        match=r"batch norm has one value per channel, from an input of shape .* and cannot",
     ):
         layer(torch.rand(1, 3, 1, 1))
+    with pytest.raises(UserError, match=r"from an input of shape \(1, 3\), and cannot"):
+        layer(torch.rand(1, 3))  # as after pooling
     layer.virtual_batch = 2
     with pytest.raises(UserError, match="larger batch_size, fewer processes or larger images"):
         layer(torch.rand(3, 3, 1, 1))

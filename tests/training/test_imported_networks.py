@@ -13,7 +13,7 @@ from pyrobust.errors import UserError
 from pyrobust.files import read_json
 from pyrobust.models import ModelSpec, build_model, load_model
 from pyrobust.models.batch_norm import BatchNorm, batch_statistics, tracked_statistics
-from pyrobust.models.imported import ImportedClassifier
+from pyrobust.models.imported import ImportedClassifier, constructor_path
 from pyrobust.training.classifier import new_model
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_robust import train_robust
@@ -50,7 +50,9 @@ def make_spec(architecture: str) -> ModelSpec:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("architecture", [VIT, f"{OWN}Grouped(width=6)", f"{OWN}Batched"])
+@pytest.mark.parametrize(
+    "architecture", [VIT, f"{OWN}Grouped(width=6)", f"{OWN}Batched", f"{OWN}Volumetric"]
+)
 def test_a_constructor_trains_and_its_checkpoint_rebuilds_it(
     architecture: str, precision: str, digits: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +69,15 @@ def test_a_constructor_trains_and_its_checkpoint_rebuilds_it(
     start = new_model(spec, 0, zero_logits=True, channels_last=True, device=CPU)
     assert not start.logits.weight.any()
     assert not torch.equal(model.logits.weight, start.logits.weight)
+
+
+def test_a_name_of_a_zoo_is_that_of_its_constructor() -> None:
+    assert constructor_path("torchvision:resnet18") == "torchvision.models:resnet18"
+    short, long = (
+        build_model(make_spec("torchvision:resnet18")),
+        build_model(make_spec("torchvision.models:resnet18")),
+    )
+    assert list(short.state_dict()) == list(long.state_dict())
 
 
 def test_a_resnet_of_torchvision_has_this_project_s_batch_norm_and_its_own_keys() -> None:
