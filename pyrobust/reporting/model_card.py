@@ -1,5 +1,6 @@
 """A folder that the Hugging Face Hub shows as a model: weights, configuration, model card."""
 
+import copy
 import json
 import shutil
 from collections.abc import Mapping
@@ -8,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import nn
 
 from pyrobust import __version__
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import RESULT, attack_words
 from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
 from pyrobust.models import load_model
+from pyrobust.models.files import sha256_of_state
+from pyrobust.models.spec import GIVEN
 from pyrobust.reporting.accuracies import interval_of
 from pyrobust.reporting.departures import attack_departures
 from pyrobust.reporting.wording import norm_name
@@ -30,29 +34,33 @@ def write_model_folder(
     name: str,
     license_name: str | None = None,
     training: Path | None = None,
+    network: nn.Module | None = None,
 ) -> None:
     """Write weights, `config.json`, the evaluation and a model card to `output`, the card last.
 
     Args:
         model: a `.safetensors` file of `pyrobust train` or `pyrobust convert`.
-        evaluation: folder that `pyrobust evaluate` wrote about this very file.
+        evaluation: folder that `pyrobust evaluate` wrote about this very file, or that holds an
+            evaluation of its weights in memory.
         name: title of the card.
         license_name: identifier of the licence as the Hub spells it, such as apache-2.0.
-        training: `training.json` of `pyrobust train`, for the settings of the training.
+        training: `training.json` of the `pyrobust train` that wrote these weights, for its
+            settings.
+        network: takes the weights of a network that was given in Python; a copy of it does.
 
     Raises:
-        UserError: a file is missing or damaged, or the evaluation is of other weights.
+        UserError: a file is missing or damaged, or evaluation or training are of other weights.
     """
-    _, spec = load_model(model)
+    loaded, spec = load_model(model, "cpu", copy.deepcopy(network))
     result = read_json(evaluation / RESULT, "pyrobust evaluate")
     digest = sha256_of(model)
     evaluated = result["subject"]["network"]["sha256"]
-    if digest not in evaluated:
+    if not {digest, sha256_of_state(loaded)} & set(evaluated):
         raise UserError(
             f"{evaluation} evaluated other weights (sha256 {', '.join(evaluated)}) than {model} "
             f"(sha256 {digest}): evaluate this file, or name the one that was evaluated"
         )
-    settings = read_json(training, "pyrobust train")["settings"] if training else None
+    settings = _training_settings(training, digest) if training else None
     card = _card(result, spec.to_json(), digest, name, license_name, settings)
     output.mkdir(parents=True, exist_ok=True)
     (output / CARD).unlink(missing_ok=True)
@@ -70,6 +78,25 @@ def write_model_folder(
         },
     )
     write_text(output / CARD, card)
+
+
+def _training_settings(training: Path, digest: str) -> dict[str, Any]:
+    """Return the settings of the run whose weights have this SHA-256.
+
+    Raises:
+        UserError: `training` is not the record of a run, or lies next to other weights.
+    """
+    record, weights = read_json(training, "pyrobust train"), training.parent / WEIGHTS
+    if not isinstance(record, dict) or "settings" not in record:
+        raise UserError(f"{training} is not a record of a training: name its training.json")
+    found = sha256_of(weights) if weights.is_file() else None
+    if found != digest:
+        raise UserError(
+            f"{training} belongs to other weights: {weights} has SHA-256 {found}, but the model "
+            f"{digest}; name the training.json of the run that wrote this model"
+        )
+    settings: dict[str, Any] = record["settings"]
+    return settings
 
 
 def push_model_folder(folder: Path, repository: str, private: bool) -> str:
@@ -96,6 +123,10 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
             f"cannot upload to {repository} ({reason}): log in with 'hf auth login', check the "
             "name and the network connection"
         ) from error
+
+
+def _is_given(spec: Mapping[str, Any]) -> bool:
+    return str(spec["architecture"]).startswith(GIVEN)
 
 
 def _card(
@@ -133,6 +164,7 @@ def _card(
         departures=attack_departures(result["settings"], count, count) if is_aa_mt else [],
         failed=[check for check in result["checks"] if not check["passed"]],
         training=training,
+        given=spec["architecture"].removeprefix(GIVEN) if _is_given(spec) else None,
         version=__version__,
     )
     return card

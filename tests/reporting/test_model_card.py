@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shutil import copyfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 import pyrobust
 from pyrobust.cli import app
+from pyrobust.files import write_json
 from pyrobust.models import ModelSpec, build_model, save_model
 from pyrobust.reporting.model_card import push_model_folder
 
@@ -38,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def publish(folder: Path, output: Path, model: str = "model") -> Any:
+def publish(folder: Path, output: Path, model: str = "model", training: Path | None = None) -> Any:
     """Run the verb."""
     arguments = {
         "--model": folder / f"{model}.safetensors",
@@ -46,6 +48,7 @@ def publish(folder: Path, output: Path, model: str = "model") -> Any:
         "--output": output,
         "--name": 'A "robust" model',
         "--license": "apache-2.0",
+        **({} if training is None else {"--training": training}),
     }
     words = [str(word) for pair in arguments.items() for word in pair]
     app(["publish", *words], standalone_mode=False)
@@ -76,6 +79,19 @@ def test_an_evaluation_of_other_weights_is_refused(trained: Path, tmp_path: Path
     with pytest.raises(pyrobust.UserError, match="evaluated other weights"):
         publish(trained, tmp_path / "out", model="other")
     assert not (tmp_path / "out" / "README.md").exists()
+
+
+def test_settings_of_another_run_are_refused(trained: Path, tmp_path: Path) -> None:
+    for run in ("model", "other"):
+        (tmp_path / run).mkdir()
+        copyfile(trained / f"{run}.safetensors", tmp_path / run / "model.safetensors")
+        write_json(tmp_path / run / "training.json", {"settings": {"recipe": "wang23"}})
+    publish(trained, tmp_path / "out", training=tmp_path / "model/training.json")
+    assert "wang23" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    for wrong in (tmp_path / "other/training.json", trained / "evaluation/evaluation.json"):
+        with pytest.raises(pyrobust.UserError, match=f"{wrong.name} belongs to other weights"):
+            publish(trained, tmp_path / "wrong", training=wrong)
+    assert not (tmp_path / "wrong/README.md").exists()
 
 
 def test_a_push_goes_to_the_repository(
