@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from pyrobust.api.attacking import attack
     from pyrobust.api.autoattack import AutoAttack
     from pyrobust.api.evaluation import EvaluationResult, evaluate
-    from pyrobust.api.generated_data import Complementarity, complementarity, sample
+    from pyrobust.api.generated_data import (
+        Complementarity,
+        complementarity,
+        fit_generator,
+        sample,
+    )
     from pyrobust.api.models import load
+    from pyrobust.api.training import TrainedClassifier, train
     from pyrobust.errors import UserError
 
 try:
@@ -25,24 +31,30 @@ _MODULES = {
     "AutoAttack": "pyrobust.api.autoattack",
     "Complementarity": "pyrobust.api.generated_data",
     "EvaluationResult": "pyrobust.api.evaluation",
+    "TrainedClassifier": "pyrobust.api.training",
     "UserError": "pyrobust.errors",
     "attack": "pyrobust.api.attacking",
     "complementarity": "pyrobust.api.generated_data",
     "evaluate": "pyrobust.api.evaluation",
+    "fit_generator": "pyrobust.api.generated_data",
     "load": "pyrobust.api.models",
     "sample": "pyrobust.api.generated_data",
+    "train": "pyrobust.api.training",
 }
 
 __all__ = [
     "AutoAttack",
     "Complementarity",
     "EvaluationResult",
+    "TrainedClassifier",
     "UserError",
     "attack",
     "complementarity",
     "evaluate",
+    "fit_generator",
     "load",
     "sample",
+    "train",
 ]
 
 

@@ -1,5 +1,6 @@
 """Objects of the user's own, named as MODULE:NAME in settings and on the command line."""
 
+import hashlib
 import importlib
 import inspect
 import sys
@@ -36,11 +37,38 @@ def import_object(path: str, what: str, example: str) -> Any:
     return found
 
 
+def import_path_of(named: object, what: str) -> str:
+    """Return MODULE:NAME of a class or function; text is returned unchanged.
+
+    Raises:
+        UserError: it is neither, or was defined inside a function, where it cannot be found again.
+    """
+    if isinstance(named, str):
+        return named
+    name = getattr(named, "__qualname__", None)
+    if name is None or not name.isidentifier():
+        raise UserError(
+            f"{what} is {named!r}; expected a class or function defined at the top of a module or "
+            "notebook, or its MODULE:NAME"
+        )
+    return f"{named.__module__}:{name}"
+
+
 def source_sha256(named: object) -> str | None:
-    """Return the SHA-256 of the source file of a class, function or object; None without one."""
-    has_source = isinstance(named, type) or inspect.isroutine(named)
+    """Return the SHA-256 of the source file of a class, function or object; None without one.
+
+    Code of a notebook has no file: the hash is then that of the class or function alone.
+    """
+    code: Any = named if isinstance(named, type) or inspect.isroutine(named) else type(named)
     try:
-        file = inspect.getsourcefile(named if has_source else type(named))  # type: ignore[arg-type]
+        file = inspect.getsourcefile(code)
+    except (TypeError, OSError):
+        file = None
+    if file is not None and Path(file).is_file():
+        return sha256_of(Path(file))
+    functions = vars(code).values() if isinstance(code, type) else [code]
+    try:
+        text = "".join(inspect.getsource(f) for f in functions if inspect.isfunction(f))
     except (TypeError, OSError):
         return None
-    return sha256_of(Path(file)) if file is not None and Path(file).is_file() else None
+    return hashlib.sha256(text.encode()).hexdigest() if text else None

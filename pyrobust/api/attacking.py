@@ -13,9 +13,10 @@ from pyrobust.config import parse_epsilon, parse_settings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import judge_and_search_passes
-from pyrobust.evaluation.attack_suites import Method, stage_of
+from pyrobust.evaluation.attack_suites import CustomAttack, Method, stage_of
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
 
 
@@ -26,7 +27,7 @@ def attack(
     *,
     norm: str,
     epsilon: str | float,
-    method: Method | str = "apgd_ce",
+    method: Method | str | CustomAttack = "apgd_ce",
     steps: int | None = None,
     restarts: int = 1,
     seed: int = 0,
@@ -49,7 +50,8 @@ def attack(
         norm: linf or l2.
         epsilon: radius for pixels in [0, 1], such as "8/255" or 0.5.
         method: apgd_ce, apgd_dlr or apgd_t (Croce and Hein 2020), multitargeted (Gowal et al.
-            2019), pgd40 (the authors' PGD), or MODULE:NAME of your own (docs/extending.md).
+            2019), pgd40 (the authors' PGD), or a function of your own or its MODULE:NAME
+            (docs/extending.md).
         steps: of each walk; default: 100, and 200 for multitargeted. pgd40 always takes 40.
         restarts: walks for each image, or for each of its targets.
         sample_ids: (N,) integers that name the random starts; default: 0 to N - 1.
@@ -67,7 +69,8 @@ def attack(
         str(choose_device(device)),
     )
     ball = ThreatModel(threat.norm, parse_epsilon(threat.epsilon))
-    stage = stage_of(method, ball, subject.num_classes, steps, restarts, seed)
+    name = import_path_of(method, "method")
+    stage = stage_of(name, ball, subject.num_classes, steps, restarts, seed)
     count = subject.images.count
     ids = torch.arange(count) if sample_ids is None else sample_ids
     if tuple(ids.shape) != (count,) or ids.is_floating_point():
@@ -83,5 +86,5 @@ def attack(
         x_adv = stage.run(logits_fn, x.clone(), y, ids.to(x.device, torch.int64))
     outside = int((~ball.contains(x_adv, x)).sum())
     if outside:
-        raise UserError(f"{method} returned {outside} points outside the ball or [0, 1]")
+        raise UserError(f"{name} returned {outside} points outside the ball or [0, 1]")
     return x_adv.to(images.device)

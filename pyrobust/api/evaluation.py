@@ -20,10 +20,12 @@ from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
 from pyrobust.evaluation import evaluate as evaluation
+from pyrobust.evaluation.attack_suites import CustomAttack
 from pyrobust.evaluation.describe import RESULT, describe_result, headline
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.files import atomic_path, exclusive, read_json, write_json
+from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
 
 _ROWS, _POINTS, _COST = "rows.parquet", "adversarial.npy", "cost.json"
@@ -151,7 +153,7 @@ def evaluate(
     *,
     norm: str,
     epsilon: str | float,
-    attack: str = "aa_mt",
+    attack: str | CustomAttack = "aa_mt",
     weights: str | Path | None = None,
     mean: float | Sequence[float] = (),
     std: float | Sequence[float] = (),
@@ -171,7 +173,7 @@ def evaluate(
         norm: linf or l2.
         epsilon: radius for pixels in [0, 1], such as "8/255" or 0.5.
         attack: aa_mt (the paper's, the strongest), autoattack (standard), fast (AutoAttack's two
-            APGD stages), pgd40, or MODULE:NAME of your own (docs/extending.md).
+            APGD stages), pgd40, or a function of your own or its MODULE:NAME (docs/extending.md).
         weights, mean, std: see `pyrobust.load`.
         num_images: attack only the first images.
         output: folder for the result and for the state that a killed call resumes from.
@@ -181,7 +183,8 @@ def evaluate(
         UserError: names the argument, its value and what to change.
     """
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon_of(epsilon)})
-    given = {"attack": attack, "num_images": num_images, "seed": seed, **settings}
+    name = import_path_of(attack, "attack")
+    given = {"attack": name, "num_images": num_images, "seed": seed, **settings}
     parsed = parse_settings(EvaluationSettings, given)
     check_evaluation(parsed, threat.norm)
     subject = Subject.open(

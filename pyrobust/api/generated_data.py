@@ -1,9 +1,11 @@
-"""`pyrobust.sample` and `pyrobust.complementarity`: generated images, and what they add."""
+"""Generated images, and what they add: `fit_generator`, `sample` and `complementarity`."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +18,55 @@ from pyrobust.analysis.complementarity_and_coverage import (
 )
 from pyrobust.analysis.complementarity_and_coverage import complementarity as shares_of_closest
 from pyrobust.analysis.pca import fit_pca, one_blas_thread
+from pyrobust.analysis.training_fid import TrainingFid
+from pyrobust.api.images import Images, Labels
+from pyrobust.api.training_data import Validation, dataset_folder
+from pyrobust.config import parse_settings
 from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
+from pyrobust.generators import fitting
+from pyrobust.generators.base import Generator
 from pyrobust.generators.registry import load_generator
+from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
+from pyrobust.training.runtime import Runtime
+
+
+def fit_generator(
+    kind: str | type[Generator],
+    images: Images,
+    labels: Labels = None,
+    *,
+    output: str | os.PathLike[str],
+    validation: Validation = None,
+    device: str = "auto",
+    **settings: Any,
+) -> Path:
+    """Fit a generative model on images and return its folder, for `sample`.
+
+    This is `pyrobust fit-generator` on images in memory. A killed call resumes from `output`; a
+    finished one with the same images and settings returns at once.
+
+    Args:
+        kind: gaussian, ddpm, edm, biggan, vdvae, stylegan2, or a class of your own or its
+            MODULE:NAME (docs/extending.md).
+        images, labels, validation: as for `pyrobust.train`. The model sees the images that training
+            sees: none of the held-out ones.
+        output: folder to write.
+        settings: other fields of `GeneratorSettings` (docs/generators.md), such as `preset`.
+
+    Raises:
+        UserError: names the argument, its value and what to change.
+    """
+    values = {"type": import_path_of(kind, "kind"), **settings}
+    parsed = parse_settings(GeneratorSettings, values)
+    runtime = Runtime(device=str(choose_device(device)), trackers=())
+    folder = Path(output)
+    with tempfile.TemporaryDirectory() as scratch:
+        data = dataset_folder(images, labels, validation, None, {}, Path(scratch, "data"))
+        fitting.fit_generator(data, folder, parsed, runtime, TrainingFid)
+    return folder
 
 
 def sample(
@@ -35,7 +82,7 @@ def sample(
     Image i is a function of (weights, seed, first_id + i) alone, as in `pyrobust sample`.
 
     Args:
-        generator: folder that `pyrobust fit-generator` wrote.
+        generator: folder that `fit_generator` or `pyrobust fit-generator` wrote.
         seed: default: that of the generator's settings.
 
     Raises:

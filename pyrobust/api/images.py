@@ -79,7 +79,9 @@ def _from_folder(path: Path) -> LabelledImages:
 
 def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages:
     """Read (images, labels) batches, or (image, label) pairs, into memory."""
-    images, labels, count = [], [], 0
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    count = 0
     for item in batches:
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise UserError(
@@ -88,14 +90,20 @@ def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages
             )
         x, y = _tensor(item[0]), _tensor(item[1])
         if x.ndim == 3:
-            x, y = x[None], y.reshape(1)
+            x, y = x[None], y[None] if y.ndim == 0 else y
+        if images and (x.shape[1:], y.shape[1:]) != (images[0].shape[1:], labels[0].shape[1:]):
+            raise UserError(
+                f"image {count} has shape {tuple(x.shape[1:])} and its label {tuple(y.shape[1:])}, "
+                f"but the first image {tuple(images[0].shape[1:])} and its label "
+                f"{tuple(labels[0].shape[1:])}: resize all images to one shape"
+            )
         images.append(x)
         labels.append(y)
         count += len(x)
         if num_images is not None and count >= num_images:
             break
     if not images:
-        raise UserError("there are no images to evaluate: the loader or data set is empty")
+        raise UserError("there are no images: the loader or data set is empty")
     keep = slice(0, num_images)
     return LabelledImages.of_tensors(torch.cat(images)[keep], torch.cat(labels)[keep])
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_sources import ModelSource, open_model
+from pyrobust.models.spec import Normalization, stated_normalization
 from pyrobust.ops.device import choose_device
 
 Model = nn.Module | str | Path
@@ -64,6 +65,13 @@ def load(
 def epsilon_of(epsilon: str | float) -> str | float:
     """Return a radius as settings read it: text such as "8/255", or a number."""
     return epsilon if isinstance(epsilon, str) else float(epsilon)
+
+
+def normalization_of(
+    mean: float | Sequence[float], std: float | Sequence[float], channels: int
+) -> Normalization | None:
+    """Return a normalisation with one number per channel; None where neither is given."""
+    return stated_normalization(_numbers(mean), _numbers(std), channels)
 
 
 def _numbers(values: float | Sequence[float]) -> tuple[float, ...]:

@@ -1,25 +1,34 @@
 """Settings of the data stages: data sets, selection."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from pyrobust.config.base import Settings
-from pyrobust.config.fields import NonNegativeFloat, NonNegativeInt, PositiveInt, Share
+from pyrobust.config.fields import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Share,
+    choice_or_import,
+)
 from pyrobust.errors import UserError
 
 # Snakemake would take hours to plan more, and schedulers would reject them.
 _MAX_PARTS = 100_000
 
 
+LayoutName = Literal["digits", "torchvision", "parquet", "tinyimagenet", "folder", "npz"]
+
+
 class DatasetSettings(Settings):
     """How a data set is read, split and augmented."""
 
-    layout: Literal["auto", "digits", "torchvision", "parquet", "tinyimagenet", "folder", "npz"] = (
-        "auto"
-    )
-    """Layout of the raw files; auto detects it from the folder's contents."""
+    layout: Annotated[str, choice_or_import("auto", *get_args(LayoutName))] = "auto"
+    """Layout of the raw files: digits, torchvision, parquet, tinyimagenet, folder, npz, or
+    MODULE:NAME of a function that reads them (docs/extending.md). auto detects it from the folder's
+    contents."""
 
     path: str | None = None
     """Folder of the raw files. Default: DATA_ROOT/<name of the data set>."""

@@ -1,9 +1,8 @@
 """Settings of the evaluation and of the loss landscapes."""
 
-import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import (
@@ -13,18 +12,13 @@ from pyrobust.config.fields import (
     Norm,
     PositiveFloat,
     PositiveInt,
+    choice_or_import,
 )
 from pyrobust.config.training import check_epsilon
 from pyrobust.errors import UserError
 
 Search = Literal["float32", "bfloat16"]
 AttackName = Literal["aa_mt", "autoattack", "fast", "pgd40"]
-
-
-def _check_attack(text: str) -> str:
-    if text not in get_args(AttackName) and not re.fullmatch(r"[\w.]+:\w+", text):
-        raise ValueError(f"expected one of {', '.join(get_args(AttackName))}, or MODULE:NAME")
-    return text
 
 
 class ThreatSettings(Settings):
@@ -48,7 +42,7 @@ class EvaluationSettings(Settings):
     num_images: PositiveInt | None = None
     """Attack only the first images of the test split. Default: all."""
 
-    attack: Annotated[str, AfterValidator(_check_attack)] = "aa_mt"
+    attack: Annotated[str, choice_or_import(*get_args(AttackName))] = "aa_mt"
     """aa_mt (the paper's), autoattack (standard), fast (AutoAttack's two APGD stages), pgd40, or
     MODULE:NAME of your own attack. The settings of single attacks below belong to aa_mt."""
 

@@ -27,6 +27,18 @@ PATTERNS = {
 
 Name = Annotated[str, Field(pattern=NAME)]
 
+
+def choice_or_import(*choices: str) -> AfterValidator:
+    """Return a validator that accepts `choices`, and MODULE:NAME of something of the user's own."""
+
+    def check(text: str) -> str:
+        if text not in choices and not re.fullmatch(_OBJECT, text):
+            raise ValueError(f"expected one of {', '.join(choices)}, or MODULE:NAME")
+        return text
+
+    return AfterValidator(check)
+
+
 # An object of the user's own: MODULE:NAME, as Python imports it.
 ImportPath = Annotated[str, Field(pattern=_IMPORT_PATH)]
 

@@ -1,7 +1,7 @@
 """Settings of generators, and the presets of each type."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -12,6 +12,7 @@ from pyrobust.config.fields import (
     PositiveFloat,
     PositiveInt,
     Share,
+    choice_or_import,
 )
 from pyrobust.config.generator_presets import KEEP_BEST, MEASURED, OPTIONAL, PRESETS
 
@@ -29,6 +30,10 @@ _ANCESTRAL_STEPS = 1000
 _NOT_TRAINED = ("gaussian", "imported")
 
 
+# Of a type of the user's own.
+_OWN_PRESETS: dict[str, dict[str, Any]] = {"paper": {}}
+
+
 def optional_settings(kind: str) -> tuple[str, ...]:
     """Return the settings that a type has and that none of its presets turns on."""
     return OPTIONAL.get(kind, ()) + (() if kind in _NOT_TRAINED else MEASURED)
@@ -42,10 +47,11 @@ def _of_preset(description: str) -> Any:
 class GeneratorSettings(Settings):
     """A generative model trained on the training split, or published samples."""
 
-    type: GeneratorType = "gaussian"
+    type: Annotated[str, choice_or_import(*get_args(GeneratorType))] = "gaussian"
     """gaussian: class-conditional Gaussian (section 3.2); ddpm: Ho et al. 2020; edm: Karras et al.
     2022; biggan, vdvae, stylegan2 (with adaptive augmentation): as in Table 1 of the paper;
-    imported: published samples."""
+    imported: published samples; or MODULE:NAME of a class of your own (docs/extending.md), which
+    may use any of the settings below."""
 
     preset: Literal["paper", "small", "tiny"] = "paper"
     """Starting point for trained types. paper: the settings of the model's paper; small: a network
@@ -164,7 +170,7 @@ class GeneratorSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "GeneratorSettings":
-        presets = PRESETS[self.type]
+        presets = PRESETS.get(self.type, _OWN_PRESETS)
         if self.preset not in presets:
             raise ValueError(
                 f"type {self.type} has no preset '{self.preset}'; use {' or '.join(presets)}"
@@ -179,7 +185,7 @@ class GeneratorSettings(Settings):
                 f"sampling_steps is {self.sampling_steps}, but the ancestral sampler always takes "
                 f"{_ANCESTRAL_STEPS}; use sampler ddim or dpm_solver"
             )
-        for key, field in type(self).model_fields.items():
+        for key, field in type(self).model_fields.items() if self.type in PRESETS else ():
             own = [*presets["paper"], *optional_settings(self.type)]
             is_foreign = field.default_factory is not None and key not in own
             if is_foreign and getattr(self, key) is not None:

@@ -1,6 +1,7 @@
 """Recognise the layout of a folder of raw files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pyrobust.data.raw_files import image_suffixes, visible_files
 from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
+from pyrobust.imports import import_object, source_sha256
 
 
 def read_digits(folder: Path, name: str) -> RawDataset:
@@ -35,6 +37,28 @@ LAYOUTS: dict[str, Callable[[Path, str], RawDataset]] = {
     "folder": read_folder,
     "npz": read_npz,
 }
+
+
+def read_layout(layout: str, folder: Path, name: str) -> RawDataset:
+    """Return the data set in `folder`, by one of `LAYOUTS` or a function of the user's own.
+
+    Args:
+        layout: key of `LAYOUTS`, or MODULE:NAME of a function with their signature. Its source
+            file then counts among the sources of the data set.
+        name: the data set's name.
+
+    Raises:
+        UserError: the files are damaged, or the function does not exist or returns something else.
+    """
+    if ":" not in layout:
+        return LAYOUTS[layout](folder, name)
+    read = import_object(layout, "layout", "my_data:read_stripes")
+    raw = read(folder, name)
+    if not isinstance(raw, RawDataset):
+        raise UserError(
+            f"layout {layout} returned a {type(raw).__name__}; expected a pyrobust.data.RawDataset"
+        )
+    return replace(raw, sources={**raw.sources, layout: str(source_sha256(read))})
 
 
 def detect_layout(folder: Path, name: str) -> str:

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyrobust.config.data import DatasetSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.dataset import DATASET, SPLITS
-from pyrobust.data.detect import LAYOUTS, detect_layout
+from pyrobust.data.detect import detect_layout, read_layout
 from pyrobust.data.permutation import permute
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit, check_raw, conform
 from pyrobust.data.store import ImageShape, SampleStore, StoreWriter
@@ -79,23 +79,43 @@ def make_dataset(name: str, data_root: Path, output: Path, settings: DatasetSett
     Raises:
         UserError: names the file, the row or the class that is wrong.
     """
-    started = time.monotonic()
     folder = Path(settings.path) if settings.path else data_root / name
     layout, raw = _read_raw(folder, name, settings.layout)
+    write_dataset(name, raw, output, settings, layout)
+
+
+def write_dataset(
+    name: str,
+    raw: RawDataset,
+    output: Path,
+    settings: DatasetSettings,
+    layout: str,
+    splits: Sequence[str] = SPLITS,
+) -> None:
+    """Write dataset.json with a store for each of `splits`.
+
+    Args:
+        layout: what dataset.json names as the layout of the raw files.
+        splits: train and validation, and usually test.
+
+    Raises:
+        UserError: names the split, the row or the class that is wrong.
+    """
+    started = time.monotonic()
     check_raw(raw)
-    rows = _divide(name, raw, settings)
+    rows = _divide(name, raw, settings, with_test="test" in splits)
     shape = _image_shape(rows["train"][0], raw, settings)
     images = sum(len(held) for _, held in rows.values())
     check_room(output, images * math.prod(shape), f"{name} with {images:,} images")
     try:
         (output / DATASET).unlink(missing_ok=True)
-        for split in SPLITS:
+        for split in splits:
             _write_split(name, split, raw, rows[split], shape, output, settings, layout)
     except UserError:
-        for split in SPLITS:
+        for split in splits:
             shutil.rmtree(output / split, ignore_errors=True)
         raise
-    stores = {split: SampleStore.open(output / split) for split in SPLITS}
+    stores = {split: SampleStore.open(output / split) for split in splits}
     mean, std = channel_statistics(stores["train"])
     facts: dict[str, Any] = {
         "name": name,
@@ -143,7 +163,7 @@ def make_test_store(folder: Path, output: Path) -> SampleStore:
 def _read_raw(folder: Path, name: str, layout: str) -> tuple[str, RawDataset]:
     """Return the layout of the raw files, and what they hold."""
     found = detect_layout(folder, name) if layout == "auto" else layout
-    return found, LAYOUTS[found](folder, name)
+    return found, read_layout(found, folder, name)
 
 
 def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:
@@ -163,30 +183,17 @@ def channel_statistics(store: SampleStore) -> tuple[list[float], list[float]]:
     return (mean / 255).tolist(), (std / 255).tolist()
 
 
-def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
-    """Return the rows of the raw splits that go to train, validation and test."""
+def _divide(name: str, raw: RawDataset, settings: DatasetSettings, with_test: bool) -> _Rows:
+    """Return the rows of the raw splits that go to train, validation and, if asked for, test."""
     if raw.train is None:
         raise UserError(
             f"{name} has no training images; add train/<class>/*.png, or evaluate a model on "
             "the test images with 'pyrobust evaluate --images FOLDER'"
         )
     rows = np.arange(len(raw.train.labels))
-    if raw.test is None:
-        if settings.test_size == 0:
-            raise UserError(
-                f"{name} has no test split; set test_size (for example --test-size "
-                f"{len(rows) // 5})"
-            )
-        held_out = hold_out(raw.train.labels, settings.test_size, settings.seed, "test_size")
-        test = (raw.train, rows[held_out])
-        rows = rows[~held_out]
-    elif settings.test_size:
-        raise UserError(
-            f"test_size is {settings.test_size}, but {name} already has a test split of "
-            f"{len(raw.test.labels)} images; remove test_size"
-        )
-    else:
-        test = (raw.test, np.arange(len(raw.test.labels)))
+    divided: _Rows = {}
+    if with_test:
+        rows, divided["test"] = _divide_test(name, raw, raw.train, settings)
     if raw.validation is not None:
         count = len(raw.validation.labels)
         if "validation_size" in settings.model_fields_set and settings.validation_size != count:
@@ -194,17 +201,34 @@ def _divide(name: str, raw: RawDataset, settings: DatasetSettings) -> _Rows:
                 f"validation_size is {settings.validation_size}, but {name} already has a "
                 f"validation split of {count} images; remove validation_size"
             )
-        validation = (raw.validation, np.arange(count))
-        return {"train": (raw.train, rows), "validation": validation, "test": test}
+        divided["validation"] = (raw.validation, np.arange(count))
+        return {**divided, "train": (raw.train, rows)}
     # Another seed than that of the test split, or both would hold out the same positions.
     held_out = hold_out(
         raw.train.labels[rows], settings.validation_size, settings.seed + 1, "validation_size"
     )
-    return {
-        "train": (raw.train, rows[~held_out]),
-        "validation": (raw.train, rows[held_out]),
-        "test": test,
-    }
+    divided["validation"] = (raw.train, rows[held_out])
+    return {**divided, "train": (raw.train, rows[~held_out])}
+
+
+def _divide_test(
+    name: str, raw: RawDataset, train: RawSplit, settings: DatasetSettings
+) -> tuple[np.ndarray, tuple[RawSplit, np.ndarray]]:
+    """Return the rows of the training split that remain, and those of the test split."""
+    rows = np.arange(len(train.labels))
+    if raw.test is not None:
+        if settings.test_size:
+            raise UserError(
+                f"test_size is {settings.test_size}, but {name} already has a test split of "
+                f"{len(raw.test.labels)} images; remove test_size"
+            )
+        return rows, (raw.test, np.arange(len(raw.test.labels)))
+    if settings.test_size == 0:
+        raise UserError(
+            f"{name} has no test split; set test_size (for example --test-size {len(rows) // 5})"
+        )
+    held_out = hold_out(train.labels, settings.test_size, settings.seed, "test_size")
+    return rows[~held_out], (train, rows[held_out])
 
 
 def _image_shape(split: RawSplit, raw: RawDataset, settings: DatasetSettings) -> ImageShape:
@@ -231,16 +255,37 @@ def _write_split(
         "settings": settings.model_dump(mode="json", exclude=_USED_LATER) | {"layout": layout},
         "sources": raw.sources,
     }
-    made_by = f"pyrobust dataset {name}"
     writer = StoreWriter(
-        output / split, shape, raw.class_names, len(rows), provenance, made_by=made_by
+        output / split,
+        shape,
+        raw.class_names,
+        len(rows),
+        provenance,
+        made_by=f"pyrobust dataset {name}",
     )
+    may_resize = settings.image_size is not None
+    write_images(writer, raw_split, rows, shape, may_resize, f"{name} {split}")
+
+
+def write_images(
+    writer: StoreWriter,
+    split: RawSplit,
+    rows: np.ndarray,
+    shape: ImageShape,
+    may_resize: bool,
+    description: str,
+) -> None:
+    """Write these rows of a split with their labels, and finish the store.
+
+    Args:
+        may_resize: whether images of another size are resized instead of refused.
+        description: what is written, for the progress line.
+    """
     rows_left = rows[writer.count :]
-    images = raw_split.read(rows_left)
-    with counting(len(rows), f"{name} {split}", "images", done=writer.count) as advance:
-        for block, labels in _blocks(images, raw_split.labels[rows_left]):
-            pixels = [conform(image, shape, settings.image_size is not None) for image in block]
-            writer.append(np.stack(pixels), labels)
+    images = split.read(rows_left)
+    with counting(len(rows), description, "images", done=writer.count) as advance:
+        for block, labels in _blocks(images, split.labels[rows_left]):
+            writer.append(np.stack([conform(image, shape, may_resize) for image in block]), labels)
             advance(len(block))
     writer.finish()
 

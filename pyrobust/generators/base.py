@@ -1,8 +1,8 @@
 """What every generator is: fitted on a data set, sampled by image id, saved as a folder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -14,6 +14,7 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.imports import source_sha256
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import Run
 from pyrobust.training.runtime import Runtime
@@ -70,6 +71,7 @@ class Fit:
         folder: of the generator; a killed fit resumes from what lies in `state`, which is removed
             when generator.json is written.
         fid: measures the samples of a training, for `keep_best`.
+        own_code: `Generator.own_code` of the type.
     """
 
     dataset: Dataset
@@ -78,6 +80,7 @@ class Fit:
     runtime: Runtime
     processes: Processes
     fid: FidMeasure | None = None
+    own_code: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -158,7 +161,14 @@ class Generator(ABC):
             "generator_sha256": self._sha256,
             "dataset": self.spec.dataset,
             "seed": self.spec.settings.seed,
+            **self.own_code(),
         }
+
+    @classmethod
+    def own_code(cls) -> dict[str, str | None]:
+        """Return the SHA-256 of the source file of a type of the user's own."""
+        is_own = not cls.__module__.startswith(f"{__package__}.")
+        return {"own_code": source_sha256(cls)} if is_own else {}
 
     def save(self, folder: Path) -> None:
         """Write the weights, then generator.json, which is absent while they change."""
@@ -176,6 +186,7 @@ class Generator(ABC):
             "image_shape": list(self.spec.image_shape),
             "conditional": self.conditional,
             "weights_sha256": self._sha256,
+            **self.own_code(),
             **self.training_facts(),
         }
         for name in (FITTED, GENERATOR):
@@ -189,9 +200,15 @@ class Generator(ABC):
             description: generator.json or fitted.json.
 
         Raises:
-            UserError: a file is missing or not what was written.
+            UserError: a file is missing or not what was written, or the code of a type of the
+                user's own has changed since.
         """
         facts = read_generator_facts(folder, description)
+        if (code := cls.own_code().get("own_code")) != facts.get("own_code"):
+            raise UserError(
+                f"the source of {facts['settings']['type']} has SHA-256 {code}, but {folder} was "
+                f"fitted by {facts.get('own_code')}; run '{MADE_BY}' again, or restore the file"
+            )
         height, width, channels = facts["image_shape"]
         spec = GeneratorSpec(
             parse_settings(GeneratorSettings, facts["settings"]),

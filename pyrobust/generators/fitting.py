@@ -15,7 +15,7 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import FITTED, MADE_BY, FidMeasure, Fit, Generator
-from pyrobust.generators.registry import GENERATORS, load_generator
+from pyrobust.generators.registry import generator_class, load_generator
 from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.runtime import Runtime
 
@@ -48,14 +48,14 @@ def fit_generator(
     """
     started = time.monotonic()
     dataset = Dataset.open(dataset_folder)
-    kind = GENERATORS[settings.type]
+    kind = generator_class(settings.type)
     with joined_processes(runtime.device, output) as processes:
         if processes.world_size > 1 and not kind.parallel:
             raise UserError(
                 f"type {settings.type} does not support {processes.world_size} processes; run "
                 f"'{MADE_BY}' with --processes 1"
             )
-        fit = Fit(dataset, settings, output, runtime, processes)
+        fit = Fit(dataset, settings, output, runtime, processes, own_code=kind.own_code())
         fitted = _fitted(fit) if processes.is_main else None
         if processes.any(fitted is not None):
             if fitted is not None:

@@ -246,7 +246,11 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
         log_steps=max(_LOG_STEPS, total // _LOG_LINES),
         max_loss=training.max_loss,
     )
-    identity: dict[str, Any] = {"settings": settings.fitting(), "dataset": fit.dataset.sha256}
+    identity: dict[str, Any] = {
+        "settings": settings.fitting(),
+        "dataset": fit.dataset.sha256,
+        **fit.own_code,
+    }
     if fit.fid is not None:
         identity["fid_features"] = fit.fid.description
     description = f"fit {settings.type}"

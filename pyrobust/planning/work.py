@@ -10,6 +10,7 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import ImageShape
+from pyrobust.errors import UserError
 
 # A pass with the gradient of the image costs two forward passes, one with that of the weights
 # three.
@@ -130,7 +131,16 @@ def inverted_list_pairs(
 
 
 def generator_work(settings: GeneratorSettings) -> GeneratorWork:
-    """Return the work of the network of a type that is trained."""
+    """Return the work of the network of a type that is trained.
+
+    Raises:
+        UserError: the type is the user's own.
+    """
+    if ":" in settings.type:
+        raise UserError(
+            f"the cost of the generator {settings.type} is not known: plan the experiment with "
+            "another generator"
+        )
     return GENERATORS[settings.type, settings.preset]
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +42,14 @@ class Interruption:
 
 @contextmanager
 def noting_signals() -> Iterator[Interruption]:
-    """Note SIGTERM and SIGUSR1 (Slurm's warning before pre-emption) instead of dying of them."""
+    """Note SIGTERM and SIGUSR1 (Slurm's warning before pre-emption) instead of dying of them.
+
+    Only the main thread of a process can; in another thread the signals do what they did before.
+    """
     interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         interruption.requested = True

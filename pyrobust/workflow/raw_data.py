@@ -55,8 +55,11 @@ def check_raw(name: str, settings: DatasetSettings, source: RawSource, dataset: 
     Raises:
         UserError: names the folder.
     """
-    has_own = settings.layout == "digits" or (
-        settings.layout in ("auto", "torchvision") and name in _PUBLISHED
+    # A function of the user's own may fetch its data from anywhere.
+    has_own = (
+        settings.layout == "digits"
+        or ":" in settings.layout
+        or (settings.layout in ("auto", "torchvision") and name in _PUBLISHED)
     )
     folder = source.folder(name)
     if not has_own and not dataset.exists() and not folder.exists():

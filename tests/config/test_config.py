@@ -107,7 +107,10 @@ def test_a_wrong_reference_names_experiment_and_value(
         ("7: 3", "invalid name 7: use lower-case letters"),
         ("generators: {gaussian_small: 3}", "gaussian_small is 3: expected a mapping"),
         ("generators: {gaussian_small: }", "gaussian_small is None: expected a mapping"),
-        ("generators: {gaussian_small: {type: [gan]}}", "type is ['gan']: input should be 'gauss"),
+        (
+            "generators: {gaussian_small: {type: [gan]}}",
+            "type is ['gan']: input should be a valid string",
+        ),
         ("generators: {gaussian_small: {jitter: .inf}}", "jitter is inf: input should be a finite"),
         ("labellers: {digits: {epochs: .nan}}", "epochs is nan: input should be a finite number"),
         ("labellers: {digits: {seed: 99999999999999999999}}", "99: must be below 2^63"),

@@ -43,12 +43,15 @@ def test_the_examples_run_one_after_the_other(
     monkeypatch.chdir(folder)
     generator = torch.Generator().manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    images = torch.rand(12, 1, 8, 8, generator=generator)
+    images = torch.rand(40, 1, 8, 8, generator=generator)
     features = torch.rand(3, 30, 8, generator=generator)
     known: dict[str, Any] = {
         "model": model,
         "images": images,
-        "labels": model(images).argmax(1),
+        "labels": torch.arange(40) % 10,
+        "network": nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
+        "test_images": images[:10],
+        "test_labels": torch.arange(10),
         "train_features": features[0].numpy(),
         "test_features": features[1].numpy(),
         "generated_features": np.asarray(features[2]),
@@ -60,10 +63,18 @@ def test_the_examples_run_one_after_the_other(
 
 
 def shortened(block: str) -> str:
-    """Return an example with the quickest attack in place of the strongest."""
-    return block.replace('epsilon="8/255")', 'epsilon="8/255", attack="pgd40")').replace(
-        "1000)", "10)"
-    )
+    """Return an example with the quickest attack and training in place of the strongest."""
+    for shown, run in (
+        ('epsilon="8/255")', 'epsilon="8/255", attack="pgd40")'),
+        ("test_labels)", 'test_labels, attack="pgd40")'),
+        ("1000)", "10)"),
+        (
+            "epochs=10, batch_size=256",
+            "epochs=1, batch_size=8, attack_steps=1, validations=1, gap_images=0",
+        ),
+    ):
+        block = block.replace(shown, run)
+    return block
 
 
 def test_the_attack_of_the_page_on_extending_breaks_images(
