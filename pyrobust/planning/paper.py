@@ -51,8 +51,8 @@ def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCo
             target,
             TargetCost(
                 len(models),
-                sum(_seconds(_plan(values, name, None, machine), "train") for name in models),
-                sum(_seconds(_plan(values, *key[:2], machine), "evaluate") for key in attacks),
+                sum(_seconds(plan_point(values, name, None, machine), "train") for name in models),
+                sum(_seconds(plan_point(values, *key[:2], machine), "evaluate") for key in attacks),
             ),
         )
 
@@ -62,8 +62,12 @@ def read_configuration(folder: Path) -> Config:
     return read_config([folder / "config.yaml", folder / "targets.yaml"])
 
 
-def _plan(values: Json, name: str, evaluation: str | None, machine: Machine) -> Plan:
-    """Return the plan of an experiment, under another evaluation where one is named."""
+def plan_point(values: Json, name: str, evaluation: str | None, machine: Machine) -> Plan:
+    """Return the plan of an experiment, under another evaluation where one is named.
+
+    Args:
+        values: of the configuration, with the points of sweeps among its experiments.
+    """
     own = dict(values["experiments"][name])
     own["evaluation"] = evaluation or own["evaluation"]
     # The plan of a mixture is that of its first generator: training costs the same.

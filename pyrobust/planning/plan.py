@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from pyrobust.config.evaluation import LandscapeSettings
 from pyrobust.config.experiment import Config, ExperimentSettings, check_training
 from pyrobust.planning import sizes, work
 from pyrobust.planning.rates import Machine, Rate
@@ -14,6 +15,9 @@ from pyrobust.planning.sizes import ImageCounts
 # classifier's holds weights, momentum, averages and the best of them.
 _STATE_BYTES = 2 * 4
 _CLASSIFIER_STATE = 4 * _STATE_BYTES
+
+# Bytes of a point of a landscape, as JSON.
+_POINT_BYTES = 20
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class _Planner:
         if self.experiment.uses_generated:
             yield from self.generated()
         yield self.train()
+        yield self.landscape()
         yield self.evaluate_labeller()
         yield self.evaluate()
 
@@ -230,9 +235,12 @@ class _Planner:
         sets = (self.images.train, self.images.test, self.experiment.num_samples)
         counts = [min(self.analysis.num_images, size) for size in sets]
         flops, dimensions = self.extractor
-        count = sum(counts)
-        passed = count - counts[2] if self.while_labelling else count
-        yield self.stage("features", "inference", passed * flops, count, 3, self.feature_bytes)
+        for name, count in zip(("train", "test", "generated"), counts, strict=True):
+            copied = name == "generated" and self.while_labelling
+            work_of_set = 0.0 if copied else count * flops
+            yield self.stage(
+                f"features ({name})", "inference", work_of_set, count, 1, self.feature_bytes
+            )
         yield self.neighbours(counts, dimensions)
         original, _, generated = counts
         pairs = sum(
@@ -265,11 +273,22 @@ class _Planner:
         # The generalisation gap takes training images twice and validation images once more.
         images = self.images.validation + 3 * self.training.gap_images
         validated = min(self.training.validations, steps) * images
-        passes = count * work.trades_passes(self.training) + validated * work.validation_passes()
+        passes = count * work.training_passes(self.training) + validated * work.validation_passes()
         jobs = len(self.experiment.seeds)
         kind = self.machine.kind("gradients", self.training.precision)
         kept, state = jobs * 4 * weights, jobs * _CLASSIFIER_STATE * weights
         return self.stage("train", kind, jobs * passes * flops, jobs * count, jobs, 0, kept, state)
+
+    def landscape(self) -> Stage:
+        flops, _ = self.classifier(self.training.architecture)
+        settings = LandscapeSettings()
+        count = min(settings.num_images, self.images.test)
+        attack, planes = work.landscape_passes(settings, count)
+        row_bytes = _POINT_BYTES * settings.resolution**2
+        more_work = {"inference": float(planes * flops)}
+        return self.stage(
+            "landscape", "gradients", attack * flops, count, 1, row_bytes, more_work=more_work
+        )
 
     def evaluate_labeller(self) -> Stage:
         # It falls to the first attack.

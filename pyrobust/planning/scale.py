@@ -207,6 +207,10 @@ def _stage(plan: Plan, name: str) -> Stage:
     return next(stage for stage in plan.stages if stage.name == name)
 
 
+def _stages_named(plan: Plan, start: str) -> list[Stage]:
+    return [stage for stage in plan.stages if stage.name.startswith(start)]
+
+
 def _stages(plans: Sequence[Plan]) -> str:
     rows = []
     for stages in zip(*(plan.stages for plan in plans), strict=True):
@@ -247,8 +251,11 @@ def _analysis(machine: Machine) -> str:
         plan = _plan(count, machine, num_images=count, num_samples=count, whole_sets=True)
         cells = [
             text
-            for stage in (_stage(plan, "features"), _stage(plan, "neighbours"))
-            for text in (hours(stage.seconds), size_text(stage.num_bytes))
+            for stages in (_stages_named(plan, "features"), _stages_named(plan, "neighbours"))
+            for text in (
+                hours(sum(stage.seconds for stage in stages)),
+                size_text(sum(stage.num_bytes for stage in stages)),
+            )
         ]
         rows.append([f"{count:,}", *cells])
     head = ["images", "features, hours", "features, disk", "search, hours", "pairs, disk"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pyrobust.config.analysis import AnalysisSettings
-from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import ImageShape
@@ -57,6 +57,9 @@ _LPIPS_FLOPS, _LPIPS_DIMENSIONS = 0.63e9, 124_928
 
 # Up to so many, a PCA decomposes the covariance matrix; wider features take subspace iteration.
 EXACT_DIMENSIONS = 4096
+
+# Images of one pass of a landscape.
+LANDSCAPE_PASS = 64
 
 # Samples that an approximate search looks for exactly as well.
 NUM_CHECKED = 1000
@@ -150,14 +153,30 @@ def generator_pass(settings: GeneratorSettings, image_shape: ImageShape) -> floa
     return generator_work(settings).flops * image_shape[0] * image_shape[1] / counted
 
 
-def trades_passes(settings: TrainSettings) -> int:
-    """Return the forward passes that an image of a TRADES batch costs: 26 with ten steps."""
-    return 2 * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * settings.attack_steps
+def training_passes(settings: TrainSettings) -> int:
+    """Return the forward passes that an image of a batch costs: 26 for TRADES with ten steps.
+
+    The loss of adversarial training is computed on the attacked image, other losses on the clean
+    one as well; AWP computes the loss twice. An objective MODULE:NAME is counted as TRADES.
+    """
+    images = 1 if settings.objective == "adversarial_training" else 2
+    losses = 2 if settings.awp_gamma > 0 else 1
+    return losses * images * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * settings.attack_steps
 
 
 def validation_passes(num_steps: int = 40) -> int:
     """Return the forward passes of an image of the validation split under PGD."""
     return 1 + _IMAGE_GRADIENT * num_steps
+
+
+def landscape_passes(settings: LandscapeSettings, num_images: int) -> tuple[int, int]:
+    """Return the forward passes of PGD-40 and of the planes for the first `num_images` images.
+
+    Passes have a fixed size, so that few images cost as much as a whole pass.
+    """
+    attacked = LANDSCAPE_PASS * math.ceil(num_images / LANDSCAPE_PASS)
+    row = LANDSCAPE_PASS * math.ceil(settings.resolution / LANDSCAPE_PASS)
+    return attacked * validation_passes(), num_images * settings.resolution * row
 
 
 def attack_passes(settings: EvaluationSettings, num_classes: int, standing: float) -> float:

@@ -59,6 +59,35 @@ def test_training_costs_steps_times_passes() -> None:
     assert two.seconds == pytest.approx(2 * one.seconds)
 
 
+def test_training_costs_the_passes_of_its_objective() -> None:
+    def passes(**training: Any) -> float:
+        stage = plan(seeds=[0], training={"gap_images": 0, **training})["train"]
+        work_done = stage.seconds - MACHINE.rate("start").value
+        return work_done / 10.48666 - 40 * 1024 * 81  # less those of the validations
+
+    trades = passes()
+    assert passes(objective="adversarial_training") == pytest.approx(23 / 26 * trades, rel=1e-4)
+    assert passes(objective="mart") == pytest.approx(trades)
+    assert passes(awp_gamma=0.005) == pytest.approx(32 / 26 * trades, rel=1e-4)
+
+
+def test_each_set_of_images_gets_features_in_a_job_of_its_own() -> None:
+    stages = plan(num_samples=1_000_000, analyses={"labeller": {"num_images": 1_000_000}})
+    start = MACHINE.rate("start").value
+    for name, count in (("train", 48_976), ("test", 10_000), ("generated", 1_000_000)):
+        stage = stages[f"features ({name})"]
+        assert (stage.jobs, stage.images) == (1, count)
+        assert stage.seconds - start == pytest.approx(10.48666 * count, rel=1e-4)
+
+
+def test_a_landscape_is_planned_for_the_chosen_run() -> None:
+    one, two = (plan(seeds=seeds)["landscape"] for seeds in ([0], [0, 1]))
+    assert (one.jobs, one.images) == (1, 2) and one == two
+    # A pass of PGD-40 and 2 × 41 rows of the planes, of 64 images each.
+    passes = 64 * (81 + 2 * 41)
+    assert one.seconds - MACHINE.rate("start").value == pytest.approx(10.48666 * passes, rel=1e-4)
+
+
 def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
     stages = plan(generator="biggan")
     counted = work.GENERATORS["biggan", "paper"]
@@ -110,7 +139,8 @@ def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
     assert together["label"].num_bytes - apart["label"].num_bytes == (
         1_300_000 * (4 * 640 + 4 * 10 + 16)
     )
-    saved = apart["features"].seconds - together["features"].seconds
+    own = "features (generated)"
+    saved = apart[own].seconds - together[own].seconds
     assert saved == pytest.approx(10.48666 * 50_000, rel=1e-4)
 
 
@@ -166,7 +196,7 @@ def test_an_approximate_search_is_planned_by_its_probes_and_off_the_gpu() -> Non
 
 def test_without_generated_images_there_are_no_stages_of_theirs() -> None:
     assert list(plan(mixing_factor=1)) == [
-        "dataset", "train-labeller", "train", "evaluate (labeller)", "evaluate",
+        "dataset", "train-labeller", "train", "landscape", "evaluate (labeller)", "evaluate",
     ]  # fmt: skip
 
 

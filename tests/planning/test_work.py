@@ -1,15 +1,20 @@
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pyrobust.attacks import ThreatModel
 from pyrobust.config import parse_settings
-from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
 from pyrobust.config.generators import PRESETS, GeneratorSettings
 from pyrobust.config.training import TrainSettings
+from pyrobust.evaluation.loss_landscape import write_landscape
 from pyrobust.generators.base import GeneratorSpec
 from pyrobust.generators.biggan.networks import DiscriminatorNetwork as BigGanDiscriminator
 from pyrobust.generators.network_training import AVERAGE
@@ -41,7 +46,7 @@ def test_the_penultimate_layer_is_as_wide_as_the_networks(architecture: str, wid
 
 @pytest.mark.parametrize(("steps", "passes"), [(10, 26), (0, 6)])
 def test_a_trades_image_costs_26_forward_passes(steps: int, passes: int) -> None:
-    assert work.trades_passes(TrainSettings(attack_steps=steps)) == passes
+    assert work.training_passes(TrainSettings(attack_steps=steps)) == passes
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,31 @@ def test_discriminators_have_as_many_weights_as_counted(
         network = discriminator(side, channels, 10, spec.settings.width)
     counted = work.GENERATORS[kind, preset].discriminator_weights
     assert sum(p.numel() for p in network.parameters()) == counted
+
+
+def test_a_landscape_makes_as_many_passes_as_counted(tmp_path: Path) -> None:
+    settings = LandscapeSettings(resolution=5)
+    forward: list[int] = []
+    with_gradient: list[int] = []
+    weights = torch.linspace(-1, 1, 16)
+
+    def logits_fn(x: torch.Tensor) -> torch.Tensor:
+        (with_gradient if x.requires_grad else forward).append(len(x))
+        score = x.flatten(1) @ weights
+        return torch.stack([score, -score], 1)
+
+    subject: Any = SimpleNamespace(
+        logits_fn=logits_fn,
+        device="cpu",
+        threat=ThreatModel("linf", 0.1),
+        threat_settings=ThreatSettings(norm="linf", epsilon="0.1"),
+        images=SimpleNamespace(count=10),
+        load=lambda rows: (torch.full((len(rows), 1, 4, 4), 0.5), torch.tensor([*rows]) % 2),
+    )
+    write_landscape(subject, tmp_path, settings)
+    attack, planes = work.landscape_passes(settings, settings.num_images)
+    counted = sum(forward) + 2 * sum(with_gradient)
+    assert counted == pytest.approx(attack + planes, rel=0.05)
 
 
 def test_images_that_fell_meet_no_further_attack() -> None:

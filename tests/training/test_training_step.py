@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.models import ModelSpec, batch_statistics, build_model
 from pyrobust.models.batch_norm import running_momentum, running_statistics
+from pyrobust.planning.work import classifier, training_passes
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, new_model
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import target_table
@@ -232,3 +235,31 @@ def test_the_averaged_model_is_a_copy_that_training_does_not_touch(digits: Path)
         assert now.grad is None
     assert isinstance(optimizer.averaged.logits, nn.Linear)
     assert not any(p.requires_grad for p in optimizer.averaged.parameters())
+
+
+class Counter(TorchDispatchMode):
+    """Counts operations; FlopCounterMode fails in gradients of images alone."""
+
+    flops = 0
+
+    def __torch_dispatch__(  # type: ignore[no-untyped-def]
+        self, func, types, args=(), kwargs=None
+    ):
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        self.flops += count(*args, **(kwargs or {}), out_val=result) if count else 0
+        return result
+
+
+@pytest.mark.parametrize("objective", ["trades", "adversarial_training", "mart"])
+@pytest.mark.parametrize("awp_gamma", [0.0, 0.01])
+def test_a_step_makes_as_many_passes_as_a_plan_counts(
+    objective: str, awp_gamma: float, digits: Path, samples: Path
+) -> None:
+    settings = make_settings(objective=objective, awp_gamma=awp_gamma, attack_steps=3)
+    task, inputs, _ = make_task(digits, samples, settings)
+    with Counter() as counter:
+        task.step(0)
+    forward, _ = classifier(settings.architecture, inputs.dataset.train.image_shape, 10)
+    passes = counter.flops / forward / settings.batch_size
+    assert passes == pytest.approx(training_passes(settings), rel=0.05)
