@@ -57,7 +57,7 @@ def report(
         parse_experiment(given.name, json.dumps(given.experiment)),
         _folders(given),
         parse_experiment(baseline.name, json.dumps(baseline.experiment)) if baseline else None,
-        list(given.jobs.items()),
+        given.jobs,
         Outputs(record=output, cost=cost, page=page),
         Origin(
             command=f"snakemake --cores all {output} {snakemake_options}".rstrip(),

@@ -54,8 +54,8 @@ class ReportInputs(Settings):
 
     baseline: BaselineInputs | None = None
 
-    jobs: dict[JobsOf, Path] = Field(default_factory=dict)
-    """Stages of many jobs, and the folder below which their `cost.json` lie."""
+    jobs: dict[JobsOf, tuple[Path, ...]] = Field(default_factory=dict)
+    """Stages of several jobs, with the folder of each job that the experiment uses."""
 
 
 class TargetInputs(Settings):

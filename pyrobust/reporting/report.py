@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyrobust.config.report import JobsOf
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json, write_text
 from pyrobust.reporting.page import Origin, build_page
@@ -57,10 +58,6 @@ def _sum(files: Sequence[Path]) -> Json | None:
     }
 
 
-# Their jobs are no inputs of a report, except for their cost.
-STAGES_OF_MANY_JOBS = ("sample", "label", "distances", "features")
-
-
 @dataclass(frozen=True)
 class Outputs:
     """The three files of a report."""
@@ -74,14 +71,14 @@ def write_report(
     experiment: Experiment,
     folders: StageFolders,
     baseline: Experiment | None,
-    jobs: Sequence[tuple[str, Path]],
+    jobs: Mapping[JobsOf, Sequence[Path]],
     outputs: Outputs,
     origin: Origin,
 ) -> None:
     """Build record, cost and page, then write them, the record last.
 
     Args:
-        jobs: stages of many jobs, with the folders below which their `cost.json` lie.
+        jobs: stages of several jobs, with the folder of each job.
 
     Raises:
         UserError: a stage is missing or disagrees with the experiment; nothing is written then.
@@ -102,7 +99,7 @@ def write_report(
 
 
 def _cost_files(
-    folders: StageFolders, jobs: Sequence[tuple[str, Path]]
+    folders: StageFolders, jobs: Mapping[JobsOf, Sequence[Path]]
 ) -> dict[str, Sequence[Path]]:
     """Return the `cost.json` files by verb, in the order of the flow."""
     return {
@@ -117,20 +114,16 @@ def _cost_files(
 
 
 def _generated_cost_files(
-    folders: GeneratedFolders, jobs: Sequence[tuple[str, Path]]
+    folders: GeneratedFolders, jobs: Mapping[JobsOf, Sequence[Path]]
 ) -> dict[str, Sequence[Path]]:
-    of_jobs = {
-        stage: [file for name, folder in jobs if name == stage for file in _costs_below(folder)]
-        for stage in STAGES_OF_MANY_JOBS
-    }
     return {
         "fit-generator": _costs_in(folders.generator),
-        "sample": of_jobs["sample"],
-        "label": of_jobs["label"],
+        "sample": _costs_in(*jobs.get("sample", ())),
+        "label": _costs_in(*jobs.get("label", ())),
         # Not every selection looks for near-copies.
-        **({"distances": of_jobs["distances"]} if of_jobs["distances"] else {}),
+        **({"distances": _costs_in(*jobs["distances"])} if "distances" in jobs else {}),
         "select": _costs_in(folders.samples),
-        "features": of_jobs["features"],
+        "features": _costs_in(*jobs.get("features", ())),
         "neighbours": [folders.neighbours.with_suffix(".cost.json")],
         "quality": [folders.quality.with_suffix(".cost.json")],
     }
@@ -138,7 +131,3 @@ def _generated_cost_files(
 
 def _costs_in(*folders: Path) -> list[Path]:
     return [folder / "cost.json" for folder in folders]
-
-
-def _costs_below(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("cost.json"))

@@ -20,6 +20,7 @@ SELECTED = _SAMPLES + "/selected/{labeller}/{selection}/{num_samples}/manifest.j
 _ANALYSIS = (
     "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}"
 )
+ORIGINAL_FEATURES = "<results>/features/{dataset}/{labeller}/{analysis}/{split}/features.json"
 FEATURES = _ANALYSIS + "/features/features.json"
 NEIGHBOURS = _ANALYSIS + "/neighbours.json"
 QUALITY = _ANALYSIS + "/quality.json"

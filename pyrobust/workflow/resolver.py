@@ -17,6 +17,7 @@ from pyrobust.workflow import paths
 from pyrobust.workflow.flags import Inputs, flags, settings_flags
 from pyrobust.workflow.paths import fill
 from pyrobust.workflow.raw_data import RawSource, check_raw, raw_digest
+from pyrobust.workflow.shares import share_files
 
 Wildcards = Mapping[str, str]
 Files = str | list[str]
@@ -235,16 +236,18 @@ class Resolver:
         name = wildcards.get("evaluation") or self.experiment(wildcards).evaluation
         return settings_flags(self.config.evaluations[name])
 
-    def shares(self, folder: str) -> Callable[[Wildcards], list[str]]:
+    def shares(self, folder: str, expand: Expand) -> Callable[[Wildcards], list[str]]:
         """Return a function to one file in `folder` for each job of a shared evaluation.
 
         There are none where one job does it all.
         """
-        count = self.config.evaluation_jobs
-        numbers = range(1, count + 1) if count > 1 else ()
-        return lambda wildcards: [
-            fill(f"{folder}/{number}-{count}.done", wildcards) for number in numbers
-        ]
+
+        def files(wildcards: Wildcards) -> list[str]:
+            place = fill(folder, wildcards)
+            names = share_files(Path(expand(place)), self.config.evaluation_jobs)
+            return [f"{place}/{name}" for name in names]
+
+        return files
 
     def evaluated_runs(self, name: str, test_runs: str = "chosen") -> list[str]:
         """Return the runs of an experiment that meet the test split.
@@ -291,7 +294,7 @@ class Resolver:
             return Path(expand(fill(path, own, more)))
 
         generated: GeneratedInputs | None = None
-        jobs: dict[JobsOf, Path] = {}
+        jobs: dict[JobsOf, tuple[Path, ...]] = {}
         if experiment.uses_generated:
             generated = GeneratedInputs(
                 generator=at(paths.GENERATOR),
@@ -299,12 +302,14 @@ class Resolver:
                 neighbours=at(paths.NEIGHBOURS),
                 quality=at(paths.QUALITY),
             )
-            jobs = {
-                "sample": at(paths.PART, part=0).parents[1],
-                "label": at(paths.LABELS, part=0).parents[1],
-                "distances": at(paths.DISTANCES, part=0).parents[1],
-                "features": at(paths.FEATURES).parent,
-            }
+            parts = self._numbers_of_parts(own)
+            of_parts: dict[JobsOf, str] = {"sample": paths.PART, "label": paths.LABELS}
+            if self.selection(own).min_distance > 0:
+                of_parts["distances"] = paths.DISTANCES
+            for stage, path in of_parts.items():
+                jobs[stage] = tuple(at(path, part=part).parent for part in parts)
+            original = (at(paths.ORIGINAL_FEATURES, split=split) for split in ("train", "test"))
+            jobs["features"] = tuple(file.parent for file in (*original, at(paths.FEATURES)))
         radius = paths.spell_radius(experiment.epsilon)
         return ReportInputs(
             name=name,

@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 def write(folders: StageFolders, target: Path) -> Outputs:
     outputs = Outputs(target / "x.json", target / "x.cost.json", target / "x.html")
-    write_report(EXPERIMENT, folders, BASELINE, [], outputs, ORIGIN)
+    write_report(EXPERIMENT, folders, BASELINE, {}, outputs, ORIGIN)
     return outputs
 
 
@@ -167,7 +167,7 @@ def test_an_experiment_without_generated_data_has_a_page(
         write_json(run / "training.json", training)
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
     alone = replace(folders, generated=None, baseline_choice=None, baseline_evaluations=())
-    write_report(BASELINE, alone, None, [], outputs, ORIGIN)
+    write_report(BASELINE, alone, None, {}, outputs, ORIGIN)
     page = Page(outputs.page.read_text(encoding="utf-8"))
     assert page.mistakes == []
     assert not any(attributes.get("id") == "generator" for _, attributes in page.elements)
@@ -238,7 +238,7 @@ def test_the_training_of_a_generator_is_drawn_where_there_was_one(
     }
     write_json(folder / "generator.json", facts)
     folders = replace(finished, generated=generated, baseline_choice=None, baseline_evaluations=())
-    write_report(experiment, folders, None, [], outputs, ORIGIN)
+    write_report(experiment, folders, None, {}, outputs, ORIGIN)
     page = outputs.page.read_text(encoding="utf-8")
     assert "Training of the generator" in page
     assert "3,000 steps in batches of\n64." in page

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyrobust.cli import main
+from pyrobust.files import write_json
 from pyrobust.reporting.stage_results import StageFolders
 from tests.reporting.fixtures import experiment_json
 
@@ -31,7 +32,7 @@ def inputs(folders: StageFolders) -> dict[str, Any]:
             "neighbours": str(folders.generated.neighbours),
             "quality": str(folders.generated.quality),
         },
-        "jobs": {"sample": str(folders.choice)},
+        "jobs": {"sample": [str(folders.choice)]},
     }
 
 
@@ -53,6 +54,20 @@ def test_the_verb_writes_record_cost_and_page(
     assert run_report(monkeypatch, json.dumps(inputs(finished)), tmp_path) == 0
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {"x.json", "x.cost.json", "x.html"}
+
+
+def test_the_cost_is_of_the_jobs_that_the_experiment_uses(
+    finished: StageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [tmp_path / f"parts/{part}" for part in range(3)]
+    cost = {"seconds": 2, "peak_memory_mb": 1, "device": "cpu", "versions": {}}
+    for part in parts:
+        write_json(part / "cost.json", cost)
+    given = {**inputs(finished), "jobs": {"sample": [str(part) for part in parts[1:]]}}
+    assert run_report(monkeypatch, json.dumps(given), tmp_path) == 0
+    stages = json.loads((tmp_path / "x.cost.json").read_text())["stages"]
+    assert (stages["sample"]["jobs"], stages["sample"]["seconds"]) == (2, 4)
+    assert stages["label"] is None and "distances" not in stages
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from pyrobust.workflow import paths
 from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import flags, input_flags, settings_flags, stated
 from pyrobust.workflow.resolver import Resolver
+from pyrobust.workflow.shares import note_jobs, share_files
 from tests.workflow.running import ROOT, TINY
 
 
@@ -163,8 +164,32 @@ def test_shares_are_asked_for_where_several_jobs_evaluate(
     tmp_path: Path, jobs: int, count: int
 ) -> None:
     resolve = resolver(tmp_path, f"{{evaluation_jobs: {jobs}}}")
-    shares = resolve.shares("e/{experiment}/{run}/shares")({"experiment": "tiny", "run": "seed1"})
-    assert shares == [f"e/tiny/seed1/shares/{number}-{jobs}.done" for number in range(1, count + 1)]
+    files = resolve.shares("<results>/{experiment}/shares", lambda path: str(tmp_path / path))
+    assert files({"experiment": "tiny"}) == [
+        f"<results>/tiny/shares/{number}-{jobs}.done" for number in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("now", [1, 3])
+def test_an_evaluation_keeps_its_shares_until_it_is_removed(
+    tmp_path: Path, before: int, now: int
+) -> None:
+    shares = tmp_path / "shares"
+    first = share_files(shares, before)
+    note_jobs(shares, len(first))
+    assert share_files(shares, now) == (["1-3.done", "2-3.done", "3-3.done"] if now == 3 else [])
+    (tmp_path / "evaluation.json").touch()
+    assert share_files(shares, now) == first
+    (tmp_path / "evaluation.json").unlink()
+    assert len(share_files(shares, now)) == (now if now > 1 else 0)
+
+
+def test_an_evaluation_of_an_earlier_version_has_as_many_shares_as_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "evaluation.json").touch()
+    assert share_files(tmp_path / "shares", 2) == ["1-2.done", "2-2.done"]
 
 
 def test_the_path_names_another_evaluation_and_radius(tmp_path: Path) -> None:
@@ -193,10 +218,19 @@ def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) 
     assert given.experiment["selection"]["name"] == "tiny"
     assert given.experiment["selection"]["min_distance"] == 0.02
     assert given.baseline and given.baseline.name == "tiny_no_generated"
-    assert given.jobs["label"] == Path("out/my results/samples/digits/tiny/labels/tiny")
+    labels = Path("out/my results/samples/digits/tiny/labels/tiny")
+    assert given.jobs["label"] == (labels / "0", labels / "1")
     inputs = resolve.report_inputs({"experiment": "tiny"})
     assert set(inputs) >= {"dataset", "generator", "quality", "runs", "baseline_evaluations"}
     assert inputs["landscape"] == "<results>/landscape/tiny/landscape.json"
+
+
+def test_a_report_counts_the_jobs_that_its_experiment_uses(tmp_path: Path) -> None:
+    resolve = resolver(tmp_path, "{selections: {tiny: {skip_samples: 600, min_distance: 0}}}")
+    jobs = resolve.describe_report({"experiment": "tiny"}, str)["jobs"]
+    assert [Path(folder).name for folder in jobs["sample"]] == ["2", "3"]
+    assert "distances" not in jobs
+    assert [Path(folder).name for folder in jobs["features"]] == ["train", "test", "features"]
 
 
 def test_a_report_without_generated_images_reads_none(tmp_path: Path) -> None:

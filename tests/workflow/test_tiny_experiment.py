@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -28,10 +29,17 @@ def test_a_second_call_has_nothing_to_do(finished: Project) -> None:
     assert "Nothing to be done" in run.stdout, run.stdout
 
 
-def test_a_run_from_scratch_gives_the_same_bytes(finished: Project, project: Project) -> None:
+def test_a_run_from_scratch_gives_the_same_bytes(
+    finished: Project, project: Project, tmp_path: Path
+) -> None:
     run = snakemake(project)
     assert run.returncode == 0, run.stdout[-6000:]
     assert (project / RECORD).read_bytes() == (finished / RECORD).read_bytes()
+    # Its shares are removed by now.
+    assert not list((project / "results").rglob("*.done"))
+    (tmp_path / "overlay.yaml").write_text("evaluation_jobs: 3")
+    run = snakemake(project, "--dry-run", overlays=(tmp_path / "overlay.yaml",))
+    assert "Nothing to be done" in run.stdout, run.stdout
 
 
 def wait_for(project: Project, pattern: str, workflow: "subprocess.Popen[bytes]") -> None:
@@ -90,8 +98,16 @@ TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
         ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
         ("analyses: {tiny: {components: 7}}", {"find_neighbours", "report_experiment"}),
         ("evaluations: {tiny: {seed: 1}}", {"evaluate_labeller", *EVALUATED_ANEW}),
-        ("evaluation_jobs: 3", EVALUATED_ANEW),
         ("evaluations: {other: {seed: 1}}", set()),
+        ("evaluation_jobs: 1", set()),
+        ("evaluation_jobs: 3", set()),
+        ("data_root: elsewhere", set()),
+        # As an upgrade adds a setting: its default is as good as nothing.
+        ("experiments: {tiny: {training: {awp_gamma: 0.0, label_smoothing: 0.1}}}", set()),
+        ("labellers: {tiny: {label_smoothing: 0.0}}", set()),
+        ("selections: {tiny: {skip_samples: 0}}", set()),
+        ("evaluations: {tiny: {autoattack: false}}", set()),
+        ("analyses: {tiny: {approximate: false}}", set()),
         ("experiments: {digits_l2: {mixing_factor: 0.9}}", set()),
     ],
 )  # fmt: skip
@@ -103,6 +119,16 @@ def test_a_changed_setting_makes_anew_what_depends_on_it(
     assert run.returncode == 0, run.stdout
     planned = set(job_counts(run.stdout)) - DESCRIBED
     assert planned == rules - DESCRIBED, run.stdout
+
+
+def test_a_copy_without_times_has_nothing_to_do(finished: Project, tmp_path: Path) -> None:
+    # As by cp -r: every file is as old as its copy, so that inputs may be newer than outputs.
+    copy = shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy)
+    now = time.time()
+    for index, file in enumerate(sorted((copy / "results").rglob("*"), reverse=True)):
+        os.utime(file, (now + index, now + index))
+    run = snakemake(copy, "--dry-run")
+    assert "Nothing to be done" in run.stdout, run.stdout
 
 
 def test_a_changed_core_reruns_no_stage(finished: Project) -> None:

@@ -20,6 +20,7 @@ from pyrobust.workflow.scheduling import (
     WHOLE_SETS,
     count_gpus,
 )
+from pyrobust.workflow.shares import note_jobs
 
 # Rules call the `python` that runs snakemake, whether or not its environment is active. An
 # environment of --use-conda is activated later and comes first.

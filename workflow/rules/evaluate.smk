@@ -31,12 +31,14 @@ rule evaluate_run:
 # All shares of an evaluation as one temporary file.
 rule gather_shares:
     input:
-        resolve.shares("<results>/evaluate/{experiment}/{run}/shares"),
+        resolve.shares("<results>/evaluate/{experiment}/{run}/shares", expand_paths),
     output:
         temp(touch("<results>/evaluate/{experiment}/{run}/shares/all.done")),
     log:
         "<logs>/gather_shares/{experiment}/{run}.log",
     localrule: True
+    run:
+        note_jobs(Path(output[0]).parent, len(input))
 
 
 # One share of the images of evaluate_run, as a separate job.

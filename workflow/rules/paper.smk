@@ -60,7 +60,9 @@ use rule evaluate_run as evaluate_again with:
 
 use rule gather_shares as gather_shares_again with:
     input:
-        resolve.shares("<results>/evaluate/{experiment}/again/{evaluation}/shares"),
+        resolve.shares(
+            "<results>/evaluate/{experiment}/again/{evaluation}/shares", expand_paths
+        ),
     output:
         temp(
             touch("<results>/evaluate/{experiment}/again/{evaluation}/shares/all.done")
