@@ -21,8 +21,8 @@ class Advance(Protocol):
 
 # Seconds between two lines in a log: rare enough to read, often enough to see that it lives.
 _LOG_INTERVAL = 10.0
-# Seconds between two pictures of a bar in a notebook.
-_CELL_INTERVAL = 0.2
+# Seconds until a notebook shows a bar, and between two pictures of it.
+_CELL_INTERVAL = 1.0
 
 
 @contextmanager
@@ -97,14 +97,21 @@ def _cell(total: int, description: str, unit: str, done: int) -> Iterator[Advanc
         picture = f'<progress max="{total}" value="{line.count}"></progress>'
         return HTML(f"{picture} {escape(line.text())}")
 
+    handle = None
+
     def advance(units: int, note: str = "") -> None:
-        if line.advance(units, note, _CELL_INTERVAL):
+        nonlocal handle
+        if not line.advance(units, note, _CELL_INTERVAL):
+            return
+        if handle is None:
+            handle = display(bar(), display_id=True)
+        else:
             handle.update(bar())
 
-    handle = display(bar(), display_id=True)
     yield advance
     line.note = ""
-    handle.update(bar())
+    if handle is not None:
+        handle.update(bar())
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pyrobust.api.images import Images, Labels, labelled_images
 from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
+from pyrobust.errors import UserError
 from pyrobust.evaluation import evaluate as evaluation
 from pyrobust.evaluation.attack_suites import CustomAttack
 from pyrobust.evaluation.describe import RESULT, describe_result, headline
@@ -117,8 +118,18 @@ class EvaluationResult:
         return [check for check in self.summary["checks"] if not check["passed"]]
 
     def to_frame(self) -> Any:
-        """Return `rows` as a pandas DataFrame."""
-        return self.rows.to_pandas()
+        """Return `rows` as a pandas DataFrame.
+
+        Raises:
+            UserError: the package pandas is missing.
+        """
+        try:
+            return self.rows.to_pandas()
+        except ImportError as error:
+            raise UserError(
+                "to_frame needs the package pandas: pip install pandas, or use rows, a pyarrow "
+                "table"
+            ) from error
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write the result as one HTML page that needs no other file, and return its path."""
