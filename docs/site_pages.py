@@ -1,7 +1,8 @@
 """Pages of the site that lie outside of docs/, and links as they read in the repository.
 
-The Markdown links files as a reader of the repository sees them. On the site, links to pages
-become links to these pages, and links to other files become the names of the files.
+Notebooks become pages with their saved outputs; nothing is executed. The Markdown links files as a
+reader of the repository sees them. On the site, links to pages become links to these pages, and
+links to other files become the names of the files.
 """
 
 import posixpath
@@ -11,6 +12,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
 # File of the repository -> page of the site.
@@ -20,6 +22,10 @@ OUTSIDE = {
     "benchmarks/README.md": "benchmarks.md",
     "csrc/README.md": "core.md",
 }
+NOTEBOOKS = {
+    path.relative_to(ROOT).as_posix(): f"notebooks/{path.stem}.md"
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -27,14 +33,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages from outside of docs/."""
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text("utf-8")))
+    for source, page in NOTEBOOKS.items():
+        resources = {"output_files_dir": page.removesuffix(".md").removeprefix("notebooks/")}
+        text, found = MarkdownExporter().from_filename(str(ROOT / source), resources)
+        files.append(File.generated(config, page, content=text))
+        for name, content in found["outputs"].items():  # pictures
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite links from paths in the repository to pages of the site."""
-    source = next((s for s, p in OUTSIDE.items() if p == page.file.src_uri), None)
+    outside = {**OUTSIDE, **NOTEBOOKS}
+    source = next((s for s, p in outside.items() if p == page.file.src_uri), None)
     source = source or f"docs/{page.file.src_uri}"
-    pages = {**{f"docs/{file.src_uri}": file.src_uri for file in files}, **OUTSIDE}
+    pages = {**{f"docs/{file.src_uri}": file.src_uri for file in files}, **outside}
 
     def rewritten(link: re.Match[str]) -> str:
         image, text, target, anchor = link[1], link[2], link[3], link[4] or ""
