@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     )
     from pyrobust.api.models import load
     from pyrobust.api.training import TrainedClassifier, train
+    from pyrobust.api.verifying import verify
     from pyrobust.errors import UserError
+    from pyrobust.evaluation.transcripts.transcript import TranscriptError
+    from pyrobust.evaluation.transcripts.verification import Verification
 
 try:
     __version__ = version("pyrobust")
@@ -32,7 +35,9 @@ _MODULES = {
     "Complementarity": "pyrobust.api.generated_data",
     "EvaluationResult": "pyrobust.api.evaluation",
     "TrainedClassifier": "pyrobust.api.training",
+    "TranscriptError": "pyrobust.evaluation.transcripts.transcript",
     "UserError": "pyrobust.errors",
+    "Verification": "pyrobust.evaluation.transcripts.verification",
     "attack": "pyrobust.api.attacking",
     "complementarity": "pyrobust.api.generated_data",
     "evaluate": "pyrobust.api.evaluation",
@@ -40,6 +45,7 @@ _MODULES = {
     "load": "pyrobust.api.models",
     "sample": "pyrobust.api.generated_data",
     "train": "pyrobust.api.training",
+    "verify": "pyrobust.api.verifying",
 }
 
 __all__ = [
@@ -47,7 +53,9 @@ __all__ = [
     "Complementarity",
     "EvaluationResult",
     "TrainedClassifier",
+    "TranscriptError",
     "UserError",
+    "Verification",
     "attack",
     "complementarity",
     "evaluate",
@@ -55,6 +63,7 @@ __all__ = [
     "load",
     "sample",
     "train",
+    "verify",
 ]
 
 

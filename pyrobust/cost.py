@@ -25,7 +25,7 @@ def write_cost(
         "seconds": round(seconds, 3),
         "peak_memory_mb": round(peak_memory_mb(device)),
         "device": device_name(device),
-        "versions": _versions(),
+        "versions": versions(),
     }
     commit = commit_of(Path(__file__).parent)
     if commit is not None:
@@ -91,7 +91,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

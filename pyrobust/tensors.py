@@ -60,7 +60,10 @@ def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[st
         ) from error
     if text is None:
         raise UserError(f"{path} was not written by pyrobust; {mended_by}")
-    return tensors, json.loads(text)
+    try:
+        return tensors, dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} has damaged metadata ({error}); {mended_by}") from error
 
 
 def _umask() -> int:

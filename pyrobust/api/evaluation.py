@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,8 @@ from pyrobust.evaluation.attack_suites import CustomAttack
 from pyrobust.evaluation.describe import RESULT, describe_result, headline
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
+from pyrobust.evaluation.transcripts.transcript import check_transcript_name
 from pyrobust.files import atomic_path, exclusive, read_json, write_json
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
@@ -43,12 +45,14 @@ class EvaluationResult:
         adversarial: (N, C, H, W) float32 on the CPU, the worst point of each image: one that is
             misclassified, if any was found. Empty where it was not kept.
         cost: seconds, images/s, memory, device and versions.
+        subject: the model and the images, in the result of a call; None in one that was loaded.
     """
 
     summary: Mapping[str, Any]
     rows: pa.Table
     adversarial: Tensor
     cost: Mapping[str, Any]
+    subject: Subject | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -139,6 +143,39 @@ class EvaluationResult:
             temporary.write_text(evaluation_page(self.summary), encoding="utf-8")
         return Path(path)
 
+    def transcript(self, path: str | os.PathLike[str]) -> Path:
+        """Write the points that break images to a .safetensors file, and return its path.
+
+        `pyrobust.verify` and `pyrobust verify` check it by one forward pass for each point.
+
+        Raises:
+            UserError: the result was loaded from a folder, or the points of AutoAttack, which
+                left fewer images correct, were not kept.
+        """
+        target = Path(path)
+        check_transcript_name(target)
+        if self.subject is None:
+            raise UserError(
+                "a result that was loaded has no model and no images: evaluate again with "
+                "transcript=FILE"
+            )
+        if self.summary["worst"] < self.summary["robust_accuracy"]:
+            raise UserError(
+                "AutoAttack left fewer images correct, and this result has the points of AA+MT: "
+                "evaluate with transcript=FILE"
+            )
+        settings = parse_settings(EvaluationSettings, self.summary["settings"])
+        attacked = Attacked(
+            attack=str(self.summary["settings"]["attack"]),
+            stages=[str(stage["attack"]) for stage in self.stages],
+            ids=self.rows["image"].to_numpy(),
+            clean_correct=self.rows["clean_correct"].to_numpy(),
+            broken=self.rows["broken_by"].is_valid().to_numpy(),
+            points=self.adversarial.numpy(),
+        )
+        make_transcript(self.subject, settings, attacked).write(target)
+        return target
+
     def __repr__(self) -> str:
         """Return the headline, the checks that failed and the notes."""
         return "\n".join(describe_result(self.summary))
@@ -172,6 +209,7 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     output: str | os.PathLike[str] | None = None,
+    transcript: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> EvaluationResult:
     """Attack a model and return its clean and robust accuracy, stage by stage and image by image.
@@ -188,6 +226,8 @@ def evaluate(
         weights, mean, std: see `pyrobust.load`.
         num_images: attack only the first images.
         output: folder for the result and for the state that a killed call resumes from.
+        transcript: .safetensors file for the points that break images, which `pyrobust.verify`
+            checks.
         settings: any other field of `EvaluationSettings` (docs/evaluation.md).
 
     Raises:
@@ -206,5 +246,11 @@ def evaluate(
     )
     here = tempfile.TemporaryDirectory() if output is None else nullcontext(str(output))
     with here as folder, exclusive(Path(folder)):
-        evaluation.evaluate(subject, Path(folder), parsed, keep_adversarial=True)
-        return EvaluationResult.load(folder)
+        evaluation.evaluate(
+            subject,
+            Path(folder),
+            parsed,
+            keep_adversarial=True,
+            transcript=None if transcript is None else Path(transcript),
+        )
+        return replace(EvaluationResult.load(folder), subject=subject)

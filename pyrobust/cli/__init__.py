@@ -14,7 +14,19 @@ from typing import Annotated
 
 import typer
 
-from pyrobust.cli import analyse, convert, data, demo, evaluate, generate, publish, report, train
+from pyrobust.cli import (
+    analyse,
+    convert,
+    data,
+    demo,
+    evaluate,
+    generate,
+    leaderboard,
+    publish,
+    report,
+    train,
+    verify,
+)
 from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError
 from pyrobust.workflow.attempts import append_output, note_end
 
@@ -49,7 +61,8 @@ app.command("augment")(analyse.augment)
 
 app.command("evaluate")(evaluate.evaluate)
 app.command("landscape")(evaluate.landscape)
-app.command("robustbench")(evaluate.robustbench)
+app.command("verify")(verify.verify)
+app.command("robustbench")(leaderboard.robustbench)
 app.command("publish")(publish.publish)
 
 app.command("report")(report.report)

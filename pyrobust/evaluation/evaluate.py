@@ -26,7 +26,7 @@ from pyrobust.evaluation.checks import Check, check_masking, check_model, check_
 from pyrobust.evaluation.describe import RESULT
 from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.evaluation.outcomes import Outcome
+from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
 from pyrobust.evaluation.result_rows import write_rows
 from pyrobust.evaluation.robustness_curve import Curve, Radii, attack_radii
 from pyrobust.evaluation.saved_state import (
@@ -34,6 +34,8 @@ from pyrobust.evaluation.saved_state import (
     fingerprint,
     state_folder,
 )
+from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
+from pyrobust.evaluation.transcripts.transcript import check_transcript_name
 from pyrobust.files import atomic_path, write_json
 from pyrobust.imports import source_sha256
 from pyrobust.memory import keep_freed_memory
@@ -125,6 +127,7 @@ def evaluate(
     settings: EvaluationSettings,
     keep_adversarial: bool = False,
     share: Share | None = None,
+    transcript: Path | None = None,
 ) -> dict[str, Any] | None:
     """Attack the images and write `rows.parquet`, `cost.json` and, last, `evaluation.json`.
 
@@ -135,13 +138,17 @@ def evaluate(
             (N, C, H, W) float32.
         share: attack this share only and leave its state; a run without a share attacks what is
             left and writes the results.
+        transcript: also write the points of the cascade with the lower robust accuracy to this
+            file (`pyrobust.evaluation.transcripts`).
 
     Returns:
         what `evaluation.json` holds; None for a share.
 
     Raises:
-        UserError: `output` holds the result of another evaluation.
+        UserError: `output` holds the result of another evaluation, or the network of a transcript
+            is not deterministic.
     """
+    check_transcript_name(transcript)
     started = time.monotonic()
     keep_freed_memory()
     if ":" in settings.attack:  # the code of an attack of the user's own decides the result, too
@@ -160,7 +167,8 @@ def evaluate(
         for start in range(0, count, settings.batch_size)
     ]
     state = output / STATE
-    identity = [subject.identity, settings.model_dump(mode="json"), keep_adversarial]
+    keep_points = keep_adversarial or transcript is not None
+    identity = [subject.identity, settings.model_dump(mode="json"), keep_points]
     with exact_kernels():
         x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
         few = slice(0, _CHECKED_IMAGES)
@@ -168,9 +176,7 @@ def evaluate(
             subject.logits_fn, settings.search, settings.pass_size, x
         )
         folder = state_folder(state, identity, fingerprint(logits_fn, x[few]))
-        run = CascadeRun(
-            logits_fn, search_fn, subject.threat, subject.load, folder, keep_adversarial
-        )
+        run = CascadeRun(logits_fn, search_fn, subject.threat, subject.load, folder, keep_points)
         if share:
             _attack(run, cascades, radii, batches[share.number - 1 :: share.of])
             return None
@@ -196,8 +202,23 @@ def evaluate(
     write_cost(output / "cost.json", seconds, subject.device, count / max(seconds, 1e-9))
     result = summarize(subject, settings, attacked, curve, checks)
     write_json(output / RESULT, result)
+    if transcript is not None:
+        best = min(attacked, key=lambda pair: int(pair[1].standing.sum()))
+        make_transcript(subject, settings, _found(settings, *best)).write(transcript)
     shutil.rmtree(state)
     return result
+
+
+def _found(settings: EvaluationSettings, cascade: Cascade, outcome: Outcome) -> Attacked:
+    """Return what a transcript states about the images of one cascade."""
+    return Attacked(
+        attack=settings.attack if cascade.name == "custom" else cascade.name,
+        stages=[stage.attack for stage in cascade.stages],
+        ids=np.arange(len(outcome.broken_by)),
+        clean_correct=outcome.clean_correct,
+        broken=outcome.broken_by != UNBROKEN,
+        points=outcome.x_adv,
+    )
 
 
 def _checks(

@@ -18,6 +18,8 @@ from pyrobust.data.store import check_labels
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive
 
+# Row numbers, in any order.
+Rows = range | NDArray[np.int64]
 Split = Literal["train", "validation", "test"]
 
 
@@ -41,7 +43,7 @@ class LabelledImages:
     num_classes: int | None
     labels: NDArray[np.int64]
     sha256: str
-    read: Callable[[range], Tensor]
+    read: Callable[[Rows], Tensor]
 
     @classmethod
     def of_dataset(cls, path: str | os.PathLike[str], split: Split = "test") -> Self:
@@ -88,9 +90,8 @@ class LabelledImages:
             UserError: the store has no labels.
         """
 
-        def read(rows: range) -> Tensor:
-            pixels = torch.from_numpy(store.gather(np.arange(rows.start, rows.stop)))
-            return pixels.permute(0, 3, 1, 2)
+        def read(rows: Rows) -> Tensor:
+            return torch.from_numpy(store.gather(np.asarray(rows))).permute(0, 3, 1, 2)
 
         num_classes = len(store.class_names)
         labels = store.labels()
@@ -125,7 +126,7 @@ class LabelledImages:
             num_classes,
             classes,
             digest.hexdigest(),
-            lambda rows: held[rows.start : rows.stop],
+            lambda rows: held[torch.from_numpy(np.array(rows))],
         )
 
     @property
@@ -133,11 +134,12 @@ class LabelledImages:
         """N."""
         return len(self.labels)
 
-    def load(self, rows: range, device: str | torch.device) -> tuple[Tensor, Tensor]:
+    def load(self, rows: Rows, device: str | torch.device) -> tuple[Tensor, Tensor]:
         """Return images (n, C, H, W) float32 in [0, 1] and labels (n,) int64."""
-        pixels = self.read(rows).to(device).contiguous()
+        index = np.asarray(rows, dtype=np.int64)
+        pixels = self.read(index).to(device).contiguous()
         x = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return x, torch.from_numpy(self.labels[rows.start : rows.stop]).to(device)
+        return x, torch.from_numpy(self.labels[index]).to(device)
 
 
 def _check_images(images: Tensor) -> None:

@@ -10,7 +10,7 @@ from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.data.store import check_labels
-from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.evaluation.labelled_images import LabelledImages, Rows
 from pyrobust.evaluation.model_sources import ModelSource, open_model
 from pyrobust.models.files import sha256_of_state
 
@@ -74,6 +74,6 @@ class Subject:
         settings = self.threat_settings
         return ThreatModel(settings.norm, parse_epsilon(settings.epsilon))
 
-    def load(self, rows: range) -> tuple[Tensor, Tensor]:
+    def load(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return images (n, C, H, W) float32 in [0, 1] and labels (n,) int64."""
         return self.images.load(rows, self.device)

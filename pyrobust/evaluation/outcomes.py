@@ -135,13 +135,16 @@ class Outcome:
         return cls(**{name: np.concatenate(column) for name, column in columns.items()}, **totals)
 
 
-def _judge(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return predictions (N,) int64 and margins z_y - max over i ≠ y of z_i, (N,) float32.
 
-    Logits that are not finite predict no class, and their margin is -inf.
+    Logits (N, K) that are not finite predict no class, and their margin is -inf.
     """
-    with torch.no_grad():
-        logits = logits_fn(x)
     loss, _ = ops.margin(logits, labels)
     margin = torch.where(logits.isfinite().all(1), -loss, -torch.inf)
     return predictions(logits), margin
+
+
+def _judge(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        return judge(logits_fn(x), labels)

@@ -13,7 +13,7 @@ import pyrobust
 from pyrobust.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/python.md")
+PAGES = ("README.md", "docs/python.md", "docs/trust.md")
 
 
 def python_blocks(page: str) -> list[str]:
@@ -45,7 +45,9 @@ def test_the_examples_run_one_after_the_other(
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     images = torch.rand(40, 1, 8, 8, generator=generator)
     features = torch.rand(3, 30, 8, generator=generator)
+    Path("results").mkdir(exist_ok=True)
     known: dict[str, Any] = {
+        "pyrobust": pyrobust,
         "model": model,
         "images": images,
         "labels": torch.arange(40) % 10,

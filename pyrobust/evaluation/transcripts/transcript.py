@@ -1,0 +1,183 @@
+"""The file of a transcript (docs/formats.md): one safetensors file without pickles."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyrobust.config import parse_epsilon, parse_settings
+from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.errors import UserError
+from pyrobust.evaluation.transcripts.evidence import BROKEN, MISCLASSIFIED, STANDING
+from pyrobust.tensors import read_tensors, write_tensors
+
+FORMAT = {"format": "pyrobust-transcript", "version": 1}
+# Images whose points are compressed together: few enough to verify in little memory.
+BLOCK = 64
+SUFFIX = ".safetensors"
+_DIGEST = "content_sha256"
+_MENDED_BY = "expected a file of 'pyrobust evaluate --transcript'"
+_POINTS = "points."
+
+
+class TranscriptError(UserError):
+    """A file that is no transcript, or not the one that was written."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """N images, of which B were broken.
+
+    Attributes:
+        facts: JSON values: `images`, `model`, `threat`, `attack`, `judge`, `claim`, `versions`.
+        ids: (N,) int64, rows of the data set, ascending.
+        digests: (N, 16) uint8, of image and label.
+        fate: (N,) uint8: STANDING, MISCLASSIFIED without an attack, or BROKEN.
+        clean_margin: (N,) float32, of the images.
+        margin: (B,) float32, of the points, in the order of their images.
+        blocks: encoded points of 64 images each.
+    """
+
+    facts: Mapping[str, Any]
+    ids: NDArray[np.int64]
+    digests: NDArray[np.uint8]
+    fate: NDArray[np.uint8]
+    clean_margin: NDArray[np.float32]
+    margin: NDArray[np.float32]
+    blocks: tuple[bytes, ...]
+
+    @property
+    def threat(self) -> ThreatSettings:
+        """The perturbation set."""
+        return parse_settings(ThreatSettings, self.facts["threat"])
+
+    @property
+    def epsilon(self) -> float:
+        """Its radius."""
+        return parse_epsilon(self.threat.epsilon)
+
+    def broken_blocks(self) -> Iterator[tuple[NDArray[np.int64], bytes]]:
+        """Yield (places of the broken images of a block, their points)."""
+        broken = np.flatnonzero(self.fate == BROKEN)
+        for number, block in enumerate(self.blocks):
+            yield broken[number * BLOCK : (number + 1) * BLOCK], block
+
+    def write(self, path: Path) -> None:
+        """Write the file atomically; equal transcripts give equal bytes."""
+        tensors = self._tensors()
+        facts = {**FORMAT, **self.facts}
+        write_tensors(path, tensors, {**facts, _DIGEST: _content_sha256(facts, tensors)})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        columns = ("ids", "digests", "fate", "clean_margin", "margin")
+        tensors = {name: torch.from_numpy(np.array(getattr(self, name))) for name in columns}
+        for number, block in enumerate(self.blocks):
+            held = np.frombuffer(block, np.uint8).copy()
+            tensors[f"{_POINTS}{number:06d}"] = torch.from_numpy(held)
+        return tensors
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            TranscriptError: another kind of file, or one that has changed since it was written.
+        """
+        if not path.is_file():
+            raise UserError(f"{path} is missing; {_MENDED_BY}")
+        try:
+            tensors, facts = read_tensors(path, _MENDED_BY)
+        except UserError as error:
+            raise TranscriptError(str(error)) from error
+        found = {key: facts.get(key) for key in FORMAT}
+        if found != FORMAT:
+            raise TranscriptError(f"{path} contains {found}, expected {FORMAT}; {_MENDED_BY}")
+        stated = facts.pop(_DIGEST, None)
+        if stated != _content_sha256(facts, tensors) or not _header_is_compact(path):
+            raise TranscriptError(
+                f"{path} has changed since it was written: the SHA-256 of its content is not the "
+                "one that it states; get the file again from its author"
+            )
+        names = sorted(name for name in tensors if name.startswith(_POINTS))
+        blocks = tuple(tensors.pop(name).numpy().tobytes() for name in names)
+        try:
+            columns = {name: tensor.numpy() for name, tensor in tensors.items()}
+            transcript = cls(facts, blocks=blocks, **columns)
+            transcript._check()
+        except (KeyError, TypeError, ValueError, UserError) as error:
+            raise TranscriptError(f"{path} contradicts itself ({error}); {_MENDED_BY}") from error
+        return transcript
+
+    def _check(self) -> None:
+        """Compare the columns with each other and with the claim."""
+        count, broken = len(self.ids), int((self.fate == BROKEN).sum())
+        expected = {
+            "ids": ((count,), np.int64),
+            "digests": ((count, 16), np.uint8),
+            "fate": ((count,), np.uint8),
+            "clean_margin": ((count,), np.float32),
+            "margin": ((broken,), np.float32),
+        }
+        for name, (shape, kind) in expected.items():
+            column = getattr(self, name)
+            if column.shape != shape or column.dtype != kind:
+                raise ValueError(f"{name} is {column.dtype} {column.shape}, expected {shape}")
+        if count and (self.ids[0] < 0 or (np.diff(self.ids) <= 0).any()):
+            raise ValueError("ids do not ascend")
+        if count and self.fate.max() > BROKEN:
+            raise ValueError(f"fate is {self.fate.max()}, expected at most {BROKEN}")
+        if len(self.blocks) != -(-broken // BLOCK):
+            raise ValueError(f"{len(self.blocks)} blocks of points for {broken} broken images")
+        for key in ("sha256", "shape", "name", "split"):
+            self.facts["images"][key]
+        for key in ("weights_sha256", "num_classes"):
+            self.facts["model"][key]
+        pass_size = self.facts["judge"]["pass_size"]
+        if not isinstance(pass_size, int) or not 1 <= pass_size <= 1 << 16:
+            raise ValueError(f"pass_size is {pass_size}")
+        counts = claim_of(self.fate)
+        if self.facts["claim"] != counts:
+            raise ValueError(f"the claim is {self.facts['claim']}, but its images say {counts}")
+        parse_epsilon(self.threat.epsilon)
+
+
+def check_transcript_name(path: Path | None) -> None:
+    """Refuse names that `pyrobust verify` would read as another kind of file.
+
+    Raises:
+        UserError: the name does not end in .safetensors.
+    """
+    if path is not None and path.suffix != SUFFIX:
+        raise UserError(f"the transcript is {path}; use a name that ends in {SUFFIX}")
+
+
+def claim_of(fate: NDArray[np.uint8]) -> dict[str, int]:
+    """Return the numbers that a transcript claims."""
+    return {
+        "num_images": len(fate),
+        "num_clean_correct": int((fate != MISCLASSIFIED).sum()),
+        "num_standing": int((fate == STANDING).sum()),
+    }
+
+
+def _content_sha256(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of everything that a transcript states."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        held = tensors[name].contiguous().numpy()
+        digest.update(f"{name} {held.dtype} {held.shape}\n".encode() + held.tobytes())
+    return digest.hexdigest()
+
+
+def _header_is_compact(path: Path) -> bool:
+    """Whether the JSON header has no white space that a change could hide in."""
+    with path.open("rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    return not set(header) & set(b"\t\n\r")
