@@ -108,6 +108,11 @@ class Config(Settings):
     """Memory for nearest-neighbour searches, in GB (`--search-memory-gb` of `neighbours`,
     `distances` and `select`). It does not change exact results and triggers no rerun."""
 
+    container: Annotated[str, Field(min_length=1)] | None = None
+    """Image in which the jobs run with `--software-deployment-method apptainer`: a file such as
+    `pyrobust.sif`, or an address such as `docker://HOST/pyrobust:TAG` (docs/cluster.md). Default:
+    none; the project publishes no image."""
+
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""
 

@@ -1,9 +1,7 @@
 """What snakemake would do, without doing it."""
 
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
@@ -214,37 +212,3 @@ def test_a_target_whose_sweep_is_wrong_says_why_and_the_others_can_be_made(
     assert run.returncode != 0
     assert "cannot read the sweep config/sweeps/not_there.tsv" in run.stdout, run.stdout
     assert run_snakemake("results/paper/table5_smoke.csv", *options).returncode == 0
-
-
-MODULE = """
-configfile: "config/config.yaml"
-configfile: "config/targets.yaml"
-
-
-module pyrobust:
-    snakefile:
-        "{root}/workflow/Snakefile"
-    config:
-        config
-
-
-use rule * from pyrobust as robust_*
-
-
-rule mine:
-    default_target: True
-    input:
-        "results/digits_linf.json",
-"""
-
-
-def test_another_workflow_can_use_the_rules_as_a_module(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "config", tmp_path / "config")
-    (tmp_path / "Snakefile").write_text(MODULE.format(root=ROOT))
-    run = subprocess.run(
-        ["snakemake", "--cores", "2", "--dry-run"], cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-3000:]
-    counts = job_counts(run.stdout)
-    assert (counts["robust_train_robust"], counts["mine"]) == (8, 1)

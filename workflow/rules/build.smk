@@ -1,6 +1,10 @@
 # Builds the compiled core; other rules wait for its mark, which stays. A core that became older than
 # its sources is built when a run starts (run.smk): as a job, it would rerun every stage behind it.
-SOURCES = Path(str(workflow.current_basedir)).parents[1]
+# Where Snakemake reads the rules from a Git host, the package is installed and has no sources.
+RULES = workflow.current_basedir
+SOURCES = (
+    Path(str(RULES)).parents[1] if RULES.is_local else Path(core_build.__file__).parent
+)
 
 
 rule build_core:

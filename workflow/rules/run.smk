@@ -30,9 +30,10 @@ def hold_alive_lock():
 
 def renew_core():
     """Build a core that is older than its sources, before any job uses it."""
-    if core_build.is_current(SOURCES):
-        return
-    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    deployment = workflow.deployment_settings.deployment_method
+    if core_build.is_current(SOURCES) or DeploymentMethod.APPTAINER in deployment:
+        return  # an image has a core
+    if DeploymentMethod.CONDA in deployment:
         logger.warning(
             "The compiled core is older than its sources; build it in the environment of the "
             "rules: snakemake --use-conda --cores 4 --force resources/core.built"
