@@ -3,22 +3,25 @@
 # make docs   build the documentation site
 # make quick  the part of `make test` that takes minutes, for every commit
 
-# CUDA=0   installs 1.2 GB less and builds the core for the CPU alone; the choice is remembered
+# CUDA=0   installs 1.2 GB less and builds the core for the CPU alone
 # CUDA=1   insists on the CUDA half of the core, which is otherwise built where a compiler is found
+# The choice is remembered until another one is made; `make install CUDA=` returns to neither.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+REMEMBERED := $(strip $(shell cat $(VENV)/.installed 2> /dev/null))
 ifneq ($(origin CUDA),command line)
-CUDA := $(shell cat $(VENV)/.installed 2> /dev/null)
+CUDA := $(REMEMBERED)
 endif
 # What only a GPU and the compiler for it need; torch itself needs the other CUDA libraries even on
 # a machine without GPU.
-GPU_ONLY := triton|nvidia-cuda-nvcc|nvidia-nvvm|nvidia-cuda-crt|nvidia-cuda-cccl
+GPU_ONLY := triton nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-cccl
+LEFT_OUT := $(if $(filter 0,$(CUDA)),^($(subst $() ,|,$(GPU_ONLY)))==,^$$)
 # Snakemake, rules and tests find the environment without activating it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test quick install core lint unit workflow sanitizers docs lock clean
+.PHONY: demo test quick install core lint unit workflow sanitizers docs lock clean choice
 
 demo: install
 	pyrobust demo --folder .
@@ -47,10 +50,11 @@ lint: install
 
 install: $(VENV)/.installed core
 
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml $(if $(filter-out _$(REMEMBERED),_$(CUDA)),choice)
 	$(PYTHON) -m venv $(VENV)
-	grep -vE "^($(if $(filter 0,$(CUDA)),$(GPU_ONLY),#))" requirements.lock > $(VENV)/requirements
+	grep -vE "$(LEFT_OUT)" requirements.lock > $(VENV)/requirements
 	pip install --no-deps --requirement $(VENV)/requirements
+	$(if $(filter 0,$(CUDA)),pip uninstall --quiet --yes $(GPU_ONLY))
 	PYROBUST_CORE=0 pip install --no-deps --no-build-isolation --editable .
 	echo "$(CUDA)" > $@
 
