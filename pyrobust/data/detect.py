@@ -26,7 +26,7 @@ def read_digits(folder: Path, name: str) -> RawDataset:
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     file = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
     train = array_split(images, digits.target, "scikit-learn's digits")
-    return RawDataset(KNOWN["digits"], train, None, {file.name: sha256_of(file)})
+    return RawDataset(KNOWN["digits"], train, None, lambda: {file.name: sha256_of(file)})
 
 
 LAYOUTS: dict[str, Callable[[Path, str], RawDataset]] = {

@@ -60,19 +60,19 @@ def read_folder(folder: Path, name: str) -> RawDataset:
                 f"{found.root / found.name} is a class that the training split does not have"
             )
     read: dict[RawSplitName, RawSplit] = {}
-    sources = {}
+    files_of: dict[Path, list[Path]] = {}
     for split, folders in splits.items():
         files = [file for found in folders for file in found.files]
         shuffled = permute(np.arange(len(files)), len(files), seed=0).tolist()
         ordered = [files[k] for k in shuffled]
         root = folders[0].root
         read[split] = _split(ordered, names, root)
-        sources[root.name] = _digest(root, ordered)
+        files_of[root] = ordered
     return RawDataset(
         names,
         read.get("train"),
         read.get("test"),
-        sources,
+        lambda: {root.name: _digest(root, files) for root, files in files_of.items()},
         validation=read.get("validation"),
         names_splits=first[0].root != folder,
     )

@@ -4,6 +4,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -42,7 +43,7 @@ def read_npz(folder: Path, name: str) -> RawDataset:
         find_class_names(folder, name, num_classes),
         splits.get("train"),
         splits.get("test"),
-        hashes(folder, files),
+        partial(hashes, folder, files),
         validation=splits.get("validation"),
         names_splits=names_splits(files, folder),
     )

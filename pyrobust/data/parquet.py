@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def read_parquet(folder: Path, name: str) -> RawDataset:
         _class_names(folder, name, splits[first][0], num_classes),
         read.get("train"),
         read.get("test"),
-        hashes(folder, [file for files in splits.values() for file in files]),
+        partial(hashes, folder, [file for files in splits.values() for file in files]),
         validation=read.get("validation"),
         names_splits=names_splits(found, folder),
     )

@@ -134,6 +134,20 @@ def write_dataset(
     write_json(output / DATASET, facts)
 
 
+def check_settings(name: str, folder: Path, settings: DatasetSettings) -> None:
+    """Refuse settings and folders that `make_dataset` would refuse, without reading the images.
+
+    Labels and one image are read.
+
+    Raises:
+        UserError: as `make_dataset` raises it.
+    """
+    _, raw = _read_raw(folder, name, settings.layout)
+    check_raw(raw)
+    rows = _divide(name, raw, settings)
+    _image_shape(rows["train"][0], raw, settings)
+
+
 def make_test_store(folder: Path, output: Path) -> SampleStore:
     """Write the test images of a folder of raw files as one store, without a data set.
 

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -198,10 +199,15 @@ class RawDataset:
     class_names: tuple[str, ...]
     train: RawSplit | None
     test: RawSplit | None
-    sources: dict[str, str]  # file name -> SHA-256
+    hash_sources: Callable[[], dict[str, str]]
     channels: int | None = None  # if the layout fixes it; else that of the first image
     validation: RawSplit | None = None
     names_splits: bool = True  # False where all images are `train` because no file says otherwise
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """File name -> SHA-256; reads all files when first asked for."""
+        return self.hash_sources()
 
 
 def check_raw(raw: RawDataset) -> None:

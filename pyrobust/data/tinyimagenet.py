@@ -48,7 +48,9 @@ def read_tinyimagenet(folder: Path, name: str) -> RawDataset:
         _distinct(first_words, list(numbers)),
         _split(read, train, f"train/ of {path}"),
         _split(read, test, f"val/ of {path}"),
-        {path.name: sha256_of(path if path.is_file() else path / "val/val_annotations.txt")},
+        lambda: {
+            path.name: sha256_of(path if path.is_file() else path / "val/val_annotations.txt")
+        },
         channels=3,
     )
 

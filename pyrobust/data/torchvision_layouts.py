@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def read_torchvision(folder: Path, name: str) -> RawDataset:
         KNOWN[kind],
         array_split(*train, f"the training split in {folder}"),
         array_split(*test, f"the test split in {folder}"),
-        hashes(folder, files),
+        partial(hashes, folder, files),
     )
 
 

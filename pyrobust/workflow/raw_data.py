@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pyrobust.config.data import DatasetSettings
@@ -24,6 +25,9 @@ _PUBLISHED = ("cifar10", "cifar100", "svhn", "digits")
 # size may differ. Of more, such as a folder of images, names and sizes do.
 _FEW_FILES = 200
 _ENDS = 1 << 20
+
+# Of more files, listing their labels would take longer than seconds.
+_CHECKED_FILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,17 @@ class RawSource:
 def check_raw(name: str, settings: DatasetSettings, source: RawSource, dataset: Path) -> None:
     """Refuse a data set that can be neither read nor downloaded, before anything runs.
 
+    Splits of files of the user's own are checked as `pyrobust dataset` checks them, unless there
+    are very many files.
+
     Args:
         dataset: its index file; once that is written, the raw files may be removed.
 
     Raises:
-        UserError: names the folder.
+        UserError: names the folder, or the setting that does not fit the files.
     """
+    if dataset.exists():
+        return
     # A function of the user's own may fetch its data from anywhere.
     has_own = (
         settings.layout == "digits"
@@ -62,11 +71,25 @@ def check_raw(name: str, settings: DatasetSettings, source: RawSource, dataset: 
         or (settings.layout in ("auto", "torchvision") and name in _PUBLISHED)
     )
     folder = source.folder(name)
-    if not has_own and not dataset.exists() and not folder.exists():
+    if not has_own and not folder.exists():
         raise UserError(
             f"no raw files of '{name}': there is no folder {folder} (docs/data.md); put them "
             "there, or name another folder with --config data_root=DIR"
         )
+    if folder.is_dir() and _is_of_the_user(name, settings, folder):
+        from pyrobust.data.prepare import check_settings  # which needs NumPy and Pillow
+
+        check_settings(name, folder, settings)
+
+
+def _is_of_the_user(name: str, settings: DatasetSettings, folder: Path) -> bool:
+    """Return whether `folder` has few enough files, and none of a published archive."""
+    files = list(islice(_files(folder), _CHECKED_FILES + 1))
+    return (
+        settings.layout in ("auto", "folder", "npz", "parquet")
+        and 0 < len(files) <= _CHECKED_FILES
+        and not _downloaded(name, files)
+    )
 
 
 def raw_digest(name: str, source: RawSource, dataset: Path) -> str:

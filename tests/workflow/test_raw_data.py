@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pyrobust.config.data import DatasetSettings
+from pyrobust.data.prepare import make_dataset
 from pyrobust.errors import UserError
 from pyrobust.workflow.raw_data import DIGEST, RawSource, check_raw, raw_digest
 
@@ -100,6 +102,46 @@ def test_a_data_set_that_cannot_be_made_is_refused(
     made.parent.mkdir()
     made.touch()
     check_raw(name, given, source, made)
+
+
+@pytest.mark.parametrize(
+    ("settings", "files", "message"),
+    [
+        ({"test_size": 2}, {}, "validation_size is 1024, but only 4 images of 2 classes"),
+        ({"validation_size": 1}, {}, "flowers has no test split; set test_size"),
+        ({"test_size": 9, "validation_size": 1}, {}, "test_size is 9, but only 6 images"),
+        ({}, {"stray.png": b""}, "is in neither .*/<split>/<class>/ nor"),
+        ({}, {"train.npz": b"no archive"}, "train.npz"),
+    ],
+)
+def test_what_dataset_would_refuse_is_refused_at_once(
+    settings: dict[str, int], files: dict[str, bytes], message: str, tmp_path: Path
+) -> None:
+    for name in (f"{kind}/{number}.png" for kind in ("rose", "tulip") for number in range(3)):
+        (tmp_path / "flowers" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "flowers" / name)
+    for name, content in files.items():
+        (tmp_path / "flowers" / name).write_bytes(content)
+    given, made = DatasetSettings.model_validate(settings), tmp_path / "made/dataset.json"
+    with pytest.raises(UserError, match=message) as at_once:
+        check_raw("flowers", given, RawSource(str(tmp_path), None), made)
+    with pytest.raises(UserError) as later:
+        make_dataset("flowers", tmp_path, tmp_path / "made", given)
+    assert str(at_once.value) == str(later.value)
+    made.touch()  # the data set is there
+    check_raw("flowers", given, RawSource(str(tmp_path), None), made)
+
+
+def test_a_data_set_that_can_be_made_is_accepted_without_hashing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrobust.data.image_folders._digest", None)
+    kinds = ("train/a", "train/b", "test/a", "test/b")
+    for name in (f"{kind}/{number}.png" for kind in kinds for number in range(2)):
+        (tmp_path / "flowers" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4)).save(tmp_path / "flowers" / name)
+    given = DatasetSettings(validation_size=1)
+    check_raw("flowers", given, RawSource(str(tmp_path), None), tmp_path / "made/dataset.json")
 
 
 def test_paths_survive_the_shell() -> None:
