@@ -34,6 +34,8 @@ class Machine:
     name: str
     device: str
     rates: Mapping[str, Rate]
+    memory_gb: float | None = None
+    """Of the GPU; None if it has none, or it is not known."""
 
     def rate(self, work: str) -> Rate:
         """Return the rate of one kind of work.
@@ -73,4 +75,4 @@ def _machine(name: str, contents: Mapping[str, Any]) -> Machine:
     entry = contents[name]
     host = _machine(entry["host"], contents).rates if "host" in entry else {}
     own = {work: Rate(**rate) for work, rate in entry["rates"].items()}
-    return Machine(name, entry["device"], {**host, **own})
+    return Machine(name, entry["device"], {**host, **own}, entry.get("memory_gb"))

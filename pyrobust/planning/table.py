@@ -1,10 +1,11 @@
 """A plan as lines for a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pyrobust.config.experiment import read_config
 from pyrobust.errors import UserError
+from pyrobust.planning.memory import device_memory
 from pyrobust.planning.plan import Plan, plan_experiment
 from pyrobust.planning.rates import RATES, Rate, read_machines
 from pyrobust.planning.sizes import count_images
@@ -68,6 +69,8 @@ def describe_plan(
     images = count_images(dataset, config.datasets[dataset], _DATASETS)
     plan = plan_experiment(config, name, images, machines[machine_name])
     yield from plan_lines(plan, devices, free_space(Path()))
+    if plan.machine.memory_gb is not None:
+        yield from memory_lines(device_memory(config, name, images), plan.machine.memory_gb)
     if profile is not None:
         whole_sets = config.analyses[config.experiments[name].analysis].whole_sets
         yield from wall_time_lines(plan, profile, whole_sets)
@@ -109,6 +112,21 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
     )
     for rate in _distinct(plan):
         yield f"  {rate.value:.3g} {rate.unit}, {rate.basis}: {rate.source}"
+
+
+def memory_lines(memory: Mapping[str, int], memory_gb: float) -> Iterator[str]:
+    """Yield the GPU memory of the stages, and which of them need more than there is."""
+    told = ", ".join(f"{stage} {size(num_bytes)}" for stage, num_bytes in memory.items())
+    yield (
+        f"GPU memory of a job, counted and not measured: {told}. CUDA and its libraries take a "
+        "gigabyte or more in addition; generators are not counted."
+    )
+    for stage, num_bytes in memory.items():
+        if num_bytes > 1e9 * memory_gb:
+            yield (
+                f"{stage} needs more than the {memory_gb:g} GB of this GPU: "
+                "use precision bfloat16, smaller batches, or several GPUs (--processes)"
+            )
 
 
 def wall_time_lines(plan: Plan, profile: Path, whole_sets: bool) -> Iterator[str]:

@@ -1,0 +1,109 @@
+"""Counted memory of a GPU: weights, optimisers, what passes keep, and resident images.
+
+Not counted are CUDA itself, workspaces of its libraries and fragmentation.
+"""
+
+import math
+from functools import cache
+from typing import Literal
+
+from pyrobust.config.experiment import Config, check_training
+from pyrobust.config.training import LabellerSettings, TrainSettings
+from pyrobust.data.store import ImageShape
+from pyrobust.planning import work
+from pyrobust.planning.sizes import ImageCounts
+
+# Weights, their gradients, momentum and averages, in float32.
+_BYTES_OF_A_WEIGHT = 4 * 4
+
+# Stores up to this size are resident by default (`--resident-mb`).
+_RESIDENT_BYTES = 4096 << 20
+
+# Images of the passes that are counted.
+_FEW, _MORE = 2, 4
+
+
+def device_memory(config: Config, name: str, images: ImageCounts) -> dict[str, int]:
+    """Return stage → bytes of a GPU for one job, of the stages whose memory can be counted.
+
+    Those of generators are not among them.
+    """
+    experiment = config.experiments[name]
+    labeller, training = config.labellers[experiment.labeller], check_training(experiment)
+    pass_size = config.evaluations[experiment.evaluation].pass_size
+    generated = experiment.num_samples if experiment.uses_generated else 0
+    known = {
+        "train-labeller": _of_training(labeller, images, images.train),
+        "train": _of_training(training, images, images.train + generated),
+        "evaluate (labeller)": _of_evaluation(labeller.architecture, pass_size, images),
+        "evaluate": _of_evaluation(training.architecture, pass_size, images),
+    }
+    if generated:
+        known["neighbours"] = int(1e9 * config.search_memory_gb)
+    return known
+
+
+def _of_training(
+    settings: LabellerSettings | TrainSettings, images: ImageCounts, num_images: int
+) -> int:
+    """Return the bytes of a process that trains on whole batches of `num_images` images."""
+    _, weights = work.classifier(settings.architecture, images.image_shape, images.num_classes)
+    kept = kept_bytes(
+        settings.architecture, images.image_shape, images.num_classes, settings.precision
+    )
+    # Adversarial training and the labeller hold the graph of one pass, the others of two.
+    robust = isinstance(settings, TrainSettings) and settings.objective != "adversarial_training"
+    stored = num_images * math.prod(images.image_shape)
+    return (
+        _BYTES_OF_A_WEIGHT * weights
+        + (2 if robust else 1) * settings.batch_size * kept
+        + (stored if stored <= _RESIDENT_BYTES else 0)
+    )
+
+
+def _of_evaluation(architecture: str, pass_size: int, images: ImageCounts) -> int:
+    """Return the bytes of attacks on a network, which run in float32 at most."""
+    _, weights = work.classifier(architecture, images.image_shape, images.num_classes)
+    kept = kept_bytes(architecture, images.image_shape, images.num_classes, "float32")
+    return 4 * weights + pass_size * kept
+
+
+@cache
+def kept_bytes(
+    architecture: str,
+    image_shape: ImageShape,
+    num_classes: int,
+    precision: Literal["float32", "bfloat16"],
+) -> int:
+    """Return the bytes for each image that a training pass keeps until its backward pass.
+
+    The network runs on tensors without memory, and autograd says what it saves.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.autograd.graph import saved_tensors_hooks
+
+    from pyrobust.models import ModelSpec, build_model
+    from pyrobust.models.batch_norm import batch_statistics
+    from pyrobust.models.build import logits_in
+
+    height, width, channels = image_shape
+    half = (0.5,) * channels
+    with FakeTensorMode():
+        model = build_model(ModelSpec(architecture, "silu", num_classes, image_shape, half, half))
+
+        def of(count: int) -> int:
+            kept = {}
+
+            def keep(tensor: torch.Tensor) -> torch.Tensor:
+                storage = tensor.untyped_storage()
+                kept[storage._cdata] = storage
+                return tensor
+
+            x = torch.empty(count, channels, height, width)
+            with batch_statistics(model), saved_tensors_hooks(keep, lambda tensor: tensor):
+                logits_in(precision, model)(x)
+            return sum(storage.nbytes() for storage in kept.values())
+
+        # Weights are kept as well, whatever the number of images.
+        return (of(_MORE) - of(_FEW)) // (_MORE - _FEW)
