@@ -12,6 +12,9 @@ from pyrobust import ops
 # Rows that matrix kernels take at once, on all processors that we know.
 _GRANULE = 16
 
+# Share of a GPU's free memory that one pass may take.
+_SHARE_OF_MEMORY = 0.25
+
 # x (N, C, H, W) in [0, 1] -> logits (N, K)
 LogitsFn = Callable[[Tensor], Tensor]
 
@@ -68,20 +71,25 @@ def _filled(rows: Tensor, values: Tensor) -> Tensor:
     return rows
 
 
-def packed_passes(logits_fn: LogitsFn, pass_size: int, x: Tensor) -> FixedPasses:
+def packed_passes(
+    logits_fn: LogitsFn, pass_size: int, x: Tensor, most: int | None = None
+) -> FixedPasses:
     """Return passes whose last one is filled up as little as the network's bits allow.
 
     Where passes of 16, 32, ... images give `x` the same logits and the same gradients, to the
     bit, as passes of `pass_size`, the kernels sum in the same order, and an image's result
     does not depend on the size. Otherwise every pass is padded.
 
+    A small network leaves most of a GPU idle. There, `pass_size` is doubled as long as bits stay
+    the same and a pass takes a quarter of the free memory at most.
+
     Args:
         x: (N, C, H, W) in [0, 1]; its first `pass_size` images are tried, repeated if fewer.
+        most: images of the largest pass to try; `pass_size` if not given.
     """
-    whole = FixedPasses(logits_fn, pass_size)
-    (images,) = whole.split_images(x[:pass_size])
 
     def bits(count: int) -> tuple[Tensor, Tensor]:
+        (images,) = FixedPasses(logits_fn, max(count, pass_size)).split_images(x[:pass_size])
         points = images[:count].detach().requires_grad_()
         with torch.enable_grad():
             logits = logits_fn(points)
@@ -92,11 +100,38 @@ def packed_passes(logits_fn: LogitsFn, pass_size: int, x: Tensor) -> FixedPasses
         )
         return logits.detach(), grad
 
-    reference = bits(pass_size)
-    for count in range(_GRANULE, pass_size, _GRANULE):
-        if not all(torch.equal(a, b[:count]) for a, b in zip(bits(count), reference, strict=True)):
-            return whole
-    return FixedPasses(logits_fn, pass_size, min(_GRANULE, pass_size))
+    reference, taken, free = _with_memory(lambda: bits(pass_size), x.device)
+
+    def same(count: int) -> bool:
+        common = min(count, pass_size)
+        return all(
+            torch.equal(a[:common], b[:common]) for a, b in zip(bits(count), reference, strict=True)
+        )
+
+    if not all(map(same, range(_GRANULE, pass_size, _GRANULE))):
+        return FixedPasses(logits_fn, pass_size)
+    size, of_memory = pass_size, pass_size * free * _SHARE_OF_MEMORY / taken
+    while 2 * size <= min(most or pass_size, of_memory):
+        if not all(map(same, range(size + _GRANULE, 2 * size + 1, _GRANULE))):
+            break
+        size *= 2
+    return FixedPasses(logits_fn, size, min(_GRANULE, size))
+
+
+def _with_memory(
+    call: Callable[[], tuple[Tensor, Tensor]], device: torch.device
+) -> tuple[tuple[Tensor, Tensor], float, float]:
+    """Return what `call` returns, the bytes that it takes of a GPU, and those that are free.
+
+    On a CPU, larger passes gain nothing, and no memory counts as free.
+    """
+    if device.type != "cuda":
+        return call(), 1, 0
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    result = call()
+    taken = torch.cuda.max_memory_allocated(device) - before
+    return result, max(1, taken), torch.cuda.mem_get_info(device)[0]
 
 
 # (logits, labels[, targets]) -> (loss (N,), gradient (N, K)); an attack maximises it.

@@ -81,7 +81,8 @@ class EvaluationSettings(Settings):
 
     pass_size: PositiveInt = 128
     """Images per forward pass; the last one is padded, so that an image's result does not depend on
-    the others. Changing it may change the last bits."""
+    the others. Changing it may change the last bits. On a GPU, larger passes are used where they
+    give the same bits."""
 
     search: Search = "float32"
     """Precision of the attack's forward and backward passes. bfloat16 is faster; success is always

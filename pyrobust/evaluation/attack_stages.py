@@ -112,7 +112,7 @@ def _words(loss: str) -> str:
 
 
 def judge_and_search_passes(
-    network: LogitsFn, search: Search, pass_size: int, x: Tensor
+    network: LogitsFn, search: Search, pass_size: int, x: Tensor, most: int | None = None
 ) -> tuple[FixedPasses, FixedPasses]:
     """Return the passes that judge points, and those that attacks search through.
 
@@ -120,11 +120,12 @@ def judge_and_search_passes(
         search: float32 is the network itself; bfloat16 rounds the factors of its products to
             8 bits, which leaves pixels, losses and steps in float32.
         x: (N, C, H, W) in [0, 1], a few images to try the passes on (`packed_passes`).
+        most: images that a pass may have on a GPU, where their bits stay the same.
     """
-    judge = packed_passes(network, pass_size, x)
+    judge = packed_passes(network, pass_size, x, most)
     if search == "float32":
         return judge, judge
-    return judge, packed_passes(_in_bfloat16(network), pass_size, x)
+    return judge, packed_passes(_in_bfloat16(network), pass_size, x, most)
 
 
 def searched(

@@ -173,7 +173,7 @@ def evaluate(
         x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
         few = slice(0, _CHECKED_IMAGES)
         logits_fn, search_fn = judge_and_search_passes(
-            subject.logits_fn, settings.search, settings.pass_size, x
+            subject.logits_fn, settings.search, settings.pass_size, x, settings.batch_size
         )
         folder = state_folder(state, identity, fingerprint(logits_fn, x[few]))
         run = CascadeRun(logits_fn, search_fn, subject.threat, subject.load, folder, keep_points)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyrobust import ops
-from pyrobust.attacks import FixedPasses, packed_passes
+from pyrobust.attacks import FixedPasses, network_passes, packed_passes
 from pyrobust.attacks.network_passes import gradient
 from pyrobust.evaluation.model_under_test import Subject
 
@@ -87,3 +87,39 @@ def test_every_pass_is_filled_up_where_bits_differ() -> None:
         return x.flatten(1) * (1 + len(x) * 1e-6)
 
     assert packed_passes(logits_fn, 64, torch.rand(10, 1, 2, 2)) == FixedPasses(logits_fn, 64)
+
+
+# A stand-in for a GPU: a pass takes 1 byte an image of a memory of `free` bytes.
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch, pass_size: int, free: float) -> None:
+    monkeypatch.setattr(
+        network_passes, "_with_memory", lambda call, device: (call(), pass_size, free)
+    )
+
+
+@pytest.mark.parametrize(
+    ("most", "free", "size"),
+    [(256, 1e9, 256), (255, 1e9, 128), (None, 1e9, 32), (256, 4 * 128, 128), (256, 100, 32)],
+)
+def test_passes_grow_on_a_gpu_to_the_batch_or_a_quarter_of_the_memory(
+    most: int | None, free: float, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_gpu(monkeypatch, 32, free)
+    passes = packed_passes(lambda x: x.flatten(1), 32, torch.rand(40, 1, 2, 2), most)
+    assert (passes.pass_size, passes.granule) == (size, 16)
+
+
+def test_passes_grow_no_further_than_their_bits_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def logits_fn(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) * (1 + (len(x) > 100) * 1e-6)
+
+    on_a_gpu(monkeypatch, 32, 1e9)
+    x = torch.rand(300, 1, 2, 2)
+    passes = packed_passes(logits_fn, 32, x, 256)
+    assert passes.pass_size == 64
+    assert torch.equal(passes(x), FixedPasses(logits_fn, 32)(x))
+
+
+def test_passes_do_not_grow_on_a_cpu() -> None:
+    assert packed_passes(lambda x: x.flatten(1), 32, torch.rand(9, 1, 2, 2), 256).pass_size == 32
