@@ -97,3 +97,25 @@ def is_running(process: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"  # dead, and nobody has asked for its status
+
+
+# One of three processes fails between two collectives of a run.
+FAILING = """
+import pathlib, sys, torch
+from pyrobust.training.data_parallel import joined_processes
+with joined_processes("cpu", pathlib.Path(sys.argv[1])) as processes:
+    processes.sum(torch.ones(1))
+    if processes.rank == 1:
+        raise ValueError("of rank 1")
+    processes.sum(torch.ones(1))
+"""
+
+
+def test_an_exception_in_one_process_ends_all_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    started = time.monotonic()
+    # None is killed: the others fail in the collective that they wait in.
+    assert run_processes(python(FAILING, tmp_path), 3, grace=600) == 1
+    assert time.monotonic() - started < 120
+    assert "of rank 1" in capfd.readouterr().err
