@@ -2,6 +2,7 @@
 listed with the reason why not."""
 
 import importlib.util
+import io
 import re
 import shlex
 import shutil
@@ -9,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
+from PIL import Image
 
 from pyrobust.cli import app
 from tests.workflow.running import ROOT, Project
@@ -117,25 +121,43 @@ def test_modules_that_are_shown_can_be_run(page: str, line: str) -> None:
     assert "__main__" in Path(found.origin).read_text(), (page, line)
 
 
+# Overlays that pages show, and the section that each begins with.
+OVERLAYS = {"mine.yaml": "datasets", "edm.yaml": "generators"}
+
+
+def write_images(folder: Path) -> None:
+    """Write a data set that is large enough for the default validation split."""
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, "png")
+    folder.mkdir(parents=True)
+    for split, count in (("train", 2000), ("test", 10)):
+        labels = [number % 10 for number in range(count)]
+        images = [{"bytes": pixel.getvalue()}] * count
+        pq.write_table(pa.table({"image": images, "label": labels}), folder / f"{split}.parquet")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "line"), SNAKEMAKE)
 def test_snakemake_plans_what_is_shown(page: str, line: str, tmp_path: Path) -> None:
     words = shlex.split(line.split("#")[0])
-    if "mine.yaml" in words:
-        (mine,) = re.findall(
-            r"^```yaml\n(datasets:.*?)^```", (ROOT / page).read_text(), re.M | re.S
-        )
-        (tmp_path / "mine.yaml").write_text(mine)
-        words[words.index("mine.yaml")] = str(tmp_path / "mine.yaml")
+    (samples := tmp_path / "samples").mkdir()
+    (samples / "1m.npz").touch()
+    for overlay, first in OVERLAYS.items():
+        if overlay in words:
+            block = rf"^```yaml\n({first}:.*?)^```"
+            (contents,) = re.findall(block, (ROOT / page).read_text(), re.M | re.S)
+            (tmp_path / overlay).write_text(contents.replace("resources/edm", str(samples)))
+            words[words.index(overlay)] = str(tmp_path / overlay)
     if "--config" not in words:
         for name in ("tinyimagenet", "flowers"):  # nothing can download these
-            (tmp_path / "raw" / name).mkdir(parents=True)
-            (tmp_path / "raw" / name / "data.parquet").touch()
+            write_images(tmp_path / "raw" / name)
         words += ["--config", f"data_root={tmp_path / 'raw'}"]
     if "profiles/mine" in words:
         return
     if "--use-conda" in words and not shutil.which("conda"):
         pytest.skip("no conda: tests/workflow/test_conda.py runs this with a stand-in")
+    if "apptainer" in words and not shutil.which("apptainer"):
+        pytest.skip("no apptainer: tests/workflow/test_deployment.py runs this with a stand-in")
     run = subprocess.run(
         [words[0], "--quiet", "all", "--dry-run", *words[1:]], cwd=ROOT, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False,
