@@ -58,7 +58,7 @@ def read_layout(layout: str, folder: Path, name: str) -> RawDataset:
         raise UserError(
             f"layout {layout} returned a {type(raw).__name__}; expected a pyrobust.data.RawDataset"
         )
-    return replace(raw, sources={**raw.sources, layout: str(source_sha256(read))})
+    return replace(raw, sources={**raw.source_hashes, layout: str(source_sha256(read))})
 
 
 def detect_layout(folder: Path, name: str) -> str:

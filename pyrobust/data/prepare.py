@@ -127,7 +127,7 @@ def write_dataset(
         "manifests": {split: store.sha256 for split, store in stores.items()},
         "mean": mean,
         "std": std,
-        "sources": raw.sources,
+        "sources": raw.source_hashes,
     }
     seconds = time.monotonic() - started
     write_cost(output / "cost.json", seconds, "cpu", sum(facts["counts"].values()) / seconds)
@@ -144,7 +144,7 @@ def check_settings(name: str, folder: Path, settings: DatasetSettings) -> None:
     """
     _, raw = _read_raw(folder, name, settings.layout)
     check_raw(raw)
-    rows = _divide(name, raw, settings)
+    rows = _divide(name, raw, settings, with_test=True)
     _image_shape(rows["train"][0], raw, settings)
 
 
@@ -267,7 +267,7 @@ def _write_split(
         "dataset": name,
         "split": split,
         "settings": settings.model_dump(mode="json", exclude=_USED_LATER) | {"layout": layout},
-        "sources": raw.sources,
+        "sources": raw.source_hashes,
     }
     writer = StoreWriter(
         output / split,

@@ -199,15 +199,15 @@ class RawDataset:
     class_names: tuple[str, ...]
     train: RawSplit | None
     test: RawSplit | None
-    hash_sources: Callable[[], dict[str, str]]
+    sources: dict[str, str] | Callable[[], dict[str, str]]  # file name -> SHA-256
     channels: int | None = None  # if the layout fixes it; else that of the first image
     validation: RawSplit | None = None
     names_splits: bool = True  # False where all images are `train` because no file says otherwise
 
     @cached_property
-    def sources(self) -> dict[str, str]:
-        """File name -> SHA-256; reads all files when first asked for."""
-        return self.hash_sources()
+    def source_hashes(self) -> dict[str, str]:
+        """File name -> SHA-256; a function as `sources` reads the files when first asked for."""
+        return self.sources() if callable(self.sources) else self.sources
 
 
 def check_raw(raw: RawDataset) -> None:

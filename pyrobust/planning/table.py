@@ -116,7 +116,7 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
 
 def memory_lines(memory: Mapping[str, int], memory_gb: float) -> Iterator[str]:
     """Yield the GPU memory of the stages, and which of them need more than there is."""
-    told = ", ".join(f"{stage} {size(num_bytes)}" for stage, num_bytes in memory.items())
+    told = ", ".join(f"{stage} {size_text(num_bytes)}" for stage, num_bytes in memory.items())
     yield (
         f"GPU memory of a job, counted and not measured: {told}. CUDA and its libraries take a "
         "gigabyte or more in addition; generators are not counted."

@@ -33,7 +33,7 @@ def test_rows_and_their_order_are_those_of_the_files(raw_files, layout):
 def test_parquet_brings_its_class_names_and_hashes(raw_files):
     _, raw = read(raw_files.parquet())
     assert raw.class_names == raw_files.names
-    assert sorted(raw.sources) == [
+    assert sorted(raw.source_hashes) == [
         f"data/{split}-{part:05}-of-00002.parquet" for split in ("test", "train") for part in (0, 1)
     ]
 

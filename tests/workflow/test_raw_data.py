@@ -111,7 +111,7 @@ def test_a_data_set_that_cannot_be_made_is_refused(
         ({"validation_size": 1}, {}, "flowers has no test split; set test_size"),
         ({"test_size": 9, "validation_size": 1}, {}, "test_size is 9, but only 6 images"),
         ({}, {"stray.png": b""}, "is in neither .*/<split>/<class>/ nor"),
-        ({}, {"train.npz": b"no archive"}, "train.npz"),
+        ({}, {"train.npz": b"no archive"}, "rose/0.png is neither an .npz file nor"),
     ],
 )
 def test_what_dataset_would_refuse_is_refused_at_once(
@@ -128,6 +128,7 @@ def test_what_dataset_would_refuse_is_refused_at_once(
     with pytest.raises(UserError) as later:
         make_dataset("flowers", tmp_path, tmp_path / "made", given)
     assert str(at_once.value) == str(later.value)
+    made.parent.mkdir(exist_ok=True)
     made.touch()  # the data set is there
     check_raw("flowers", given, RawSource(str(tmp_path), None), made)
 
