@@ -37,12 +37,12 @@ from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.files import write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.models import ModelSpec, build_model, initialize, load_model
 from pyrobust.ops import choose_device
+from pyrobust.ops.precision import exact_kernels
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks/results/evaluation.json"

@@ -14,10 +14,10 @@ from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import judge_and_search_passes
 from pyrobust.evaluation.attack_suites import CustomAttack, Method, stage_of
-from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
+from pyrobust.ops.precision import exact_kernels
 
 
 def attack(

@@ -24,7 +24,6 @@ from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
 from pyrobust.evaluation.describe import RESULT
-from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
 from pyrobust.evaluation.result_rows import write_rows
@@ -39,6 +38,7 @@ from pyrobust.evaluation.transcripts.transcript import check_transcript_name
 from pyrobust.files import atomic_path, write_json
 from pyrobust.imports import source_sha256
 from pyrobust.memory import keep_freed_memory
+from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
 
 

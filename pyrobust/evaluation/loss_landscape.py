@@ -12,9 +12,9 @@ from pyrobust.attacks import FixedPasses, LogitsFn, ThreatModel, pgd, pgd40
 from pyrobust.config.evaluation import LandscapeSettings
 from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
-from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.files import write_json
+from pyrobust.ops.precision import exact_kernels
 
 _PASS_SIZE = 64
 

@@ -6,8 +6,8 @@ from, and, with `keep_best`, the weights of the best FID.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from pyrobust import ops
-from pyrobust.errors import UserError
 from pyrobust.generators.base import Fit
+from pyrobust.ops.precision import full_float32, passes_in
 from pyrobust.training.adam import AdamUpdate
 from pyrobust.training.batches import BatchPlan
+from pyrobust.training.early_stopping import BestWeights, copy_to_host
 from pyrobust.training.loader import Augmentation, Loader
 from pyrobust.training.loop import SKIPPED, Metrics, Run, run_loop
 from pyrobust.training.weight_averaging import WeightAverage
@@ -31,8 +32,6 @@ _LOG_LINES, _LOG_STEPS = 2000, 10
 _TRAINING_STREAM = 1 << 31
 
 AVERAGE, LIVE = "average.", "live."
-
-_KEPT = "kept."
 
 # Measures the averaged network; None if it was stopped on the way.
 Measure = Callable[[nn.Module, Callable[[], bool]], Metrics | None]
@@ -61,7 +60,7 @@ class NetworkTraining(ABC):
         parts: all that has a state, by name; a type adds its optimisers.
         average: the averaged weights of the network that samples.
         loader: the batches by number; `batch_numbers` says which an update takes.
-        kept: the averaged weights of the best measurement so far, where those are kept.
+        best: the averaged weights of the best measurement so far, with `keep_best`.
     """
 
     update_metrics: Sequence[str] = ("loss",)
@@ -81,8 +80,8 @@ class NetworkTraining(ABC):
         self.processes = fit.processes
         self.average = WeightAverage(network)
         self.parts: dict[str, HasState] = {"average": self.average}
-        self.kept: dict[str, Tensor] = {}
-        check_share(self.settings.batch_size, self.processes.world_size)
+        self.best = BestWeights()
+        self.processes.check_share(self.settings.batch_size)
         train = fit.dataset.train
         self.loader = Loader(
             BatchPlan(self.settings.batch_size, 1.0, train.count, 0, self.settings.seed),
@@ -149,14 +148,14 @@ class NetworkTraining(ABC):
         return dict(network.state_dict())
 
     def averaged_weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights of the network that samples, on the host."""
-        return _on_host(self.finished(self.average.network))
+        """Return a copy of the averaged weights of the network that samples, on the CPU."""
+        return copy_to_host(self.finished(self.average.network))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the averaged weights, the best where those are kept, and the live ones."""
         networks = {
-            AVERAGE: self.kept or self.averaged_weights(),
-            LIVE: _on_host(self.finished(self.average.live)),
+            AVERAGE: self.best.weights or self.averaged_weights(),
+            LIVE: copy_to_host(self.finished(self.average.live)),
         }
         return {
             f"{prefix}{name}": value
@@ -196,26 +195,22 @@ class NetworkTraining(ABC):
         return self.measure(self.average.network, stopping)
 
     def keep(self) -> None:
-        """Keep the averaged weights as the best so far, with `keep_best`; else the last count."""
+        """Keep the averaged weights as the best so far, with `keep_best`."""
         if self.settings.keep_best is not None:
-            self.kept = self.averaged_weights()
+            self.best.keep(self.finished(self.average.network))
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors of all parts, and the weights that are kept."""
+        """Return the tensors of all parts, and the best weights."""
         of_parts = {
             f"{part}.{name}": value
             for part, owner in self.parts.items()
             for name, value in owner.state().items()
         }
-        return {**of_parts, **{f"{_KEPT}{name}": value for name, value in self.kept.items()}}
+        return {**of_parts, **self.best.state()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` returned."""
-        self.kept = {
-            name.removeprefix(_KEPT): value.cpu()
-            for name, value in tensors.items()
-            if name.startswith(_KEPT)
-        }
+        self.best.load_state(tensors)
         for part, owner in self.parts.items():
             mine = {
                 name.removeprefix(f"{part}."): value
@@ -257,46 +252,6 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
     return run_loop(training, loop_settings, fit.folder, identity, description, fit.processes)
 
 
-def _on_host(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
-def check_share(batch_size: int, num_processes: int) -> None:
-    """Refuse a batch that the processes cannot share equally.
-
-    Raises:
-        UserError: names the numbers that fit.
-    """
-    if batch_size % num_processes == 0:
-        return
-    counts = [str(count) for count in range(1, batch_size + 1) if batch_size % count == 0]
-    below = batch_size // num_processes * num_processes
-    sizes = [str(size) for size in (below, below + num_processes) if size]
-    raise UserError(
-        f"a batch of {batch_size} images cannot be divided equally among {num_processes} "
-        f"processes; use --processes {' or '.join(counts)}, or --batch-size {' or '.join(sizes)}"
-    )
-
-
 def seed_of(*numbers: int) -> int:
     """Return a seed for torch's generator that mixes non-negative numbers of any size."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-@contextmanager
-def full_float32() -> Iterator[None]:
-    """Compute float32 as float32 on a GPU, backward passes and penalties included.
-
-    cuDNN would else round the factors of convolutions to 10 bits (TensorFloat-32).
-    """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
-def passes_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which networks compute in float32 or bfloat16."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

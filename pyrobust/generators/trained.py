@@ -28,12 +28,12 @@ from pyrobust.generators.network_training import (
     AVERAGE,
     Measure,
     NetworkTraining,
-    passes_in,
     run_training,
 )
 from pyrobust.generators.pretrained import read_published
 from pyrobust.generators.weights import map_tensors, read_facts, write_tensors
 from pyrobust.models.files import load_strictly
+from pyrobust.ops.precision import exact_kernels, passes_in
 from pyrobust.training.loop import Metrics
 
 
@@ -265,10 +265,7 @@ class TrainedGenerator(BlockGenerator):
         classes = None if conditions is None else torch.from_numpy(conditions).to(device)
         with (
             torch.inference_mode(),
-            # Kernels that are chosen by timing, or that add in any order, would move last bits.
-            torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            ),
+            exact_kernels(),
             passes_in(self.spec.settings.precision, device),
         ):
             images = self.draw(torch.from_numpy(ids).to(device), classes, seed)

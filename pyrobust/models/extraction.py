@@ -1,7 +1,6 @@
 """Networks that give features and logits of images, in batches of one shape."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from pyrobust.files import sha256_of
 from pyrobust.models.files import load_model
 from pyrobust.models.spec import ModelSpec
+from pyrobust.ops.precision import exact_kernels
 
 # uint8 images (B, C, H, W) -> features (B, D) and logits (B, K), or no logits.
 Compute = Callable[[Tensor], tuple[Tensor, Tensor | None]]
@@ -48,7 +48,8 @@ class Extractor:
         here = slice(place, place + len(images))
         batch[here] = images
         x = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).contiguous()
-        with torch.inference_mode(), _exact_convolutions():
+        # TensorFloat-32 changes an FID in its third digit.
+        with torch.inference_mode(), exact_kernels():
             features, logits = self.compute(x)
         return _rows(features, here), None if logits is None else _rows(logits, here)
 
@@ -71,15 +72,3 @@ def classifier_extractor(path: Path, device: torch.device) -> tuple[Extractor, M
 def _rows(values: Tensor, rows: slice) -> np.ndarray:
     array: np.ndarray = values[rows].float().cpu().numpy()
     return array
-
-
-@contextmanager
-def _exact_convolutions() -> Iterator[None]:
-    """Keep cuDNN to float32 and to algorithms that give the same bits each time.
-
-    TensorFloat-32 moves an FID in its third digit, and is on for convolutions by default.
-    """
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    ):
-        yield

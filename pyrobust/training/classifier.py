@@ -128,7 +128,7 @@ class ClassifierTask:
 
     def keep(self) -> None:
         """Keep a copy of the averaged weights as the best so far."""
-        self._best.keep(self.averaged_model())
+        self._best.keep(self.averaged_model().state_dict())
 
     def result(self) -> Mapping[str, Tensor]:
         """Return the state dict of the best weights, or without validation of the last ones."""

@@ -48,6 +48,30 @@ class Processes:
         """Whether this process writes the files."""
         return self.rank == 0
 
+    def check_share(self, batch_size: int, virtual_batch: int = 0) -> None:
+        """Refuse a batch that the processes cannot divide equally.
+
+        Args:
+            virtual_batch: each slice must consist of whole groups of so many images; 0 for any.
+
+        Raises:
+            UserError: names the numbers of processes and the batch sizes that fit.
+        """
+        unit = max(1, virtual_batch)
+        step = self.world_size * unit
+        if batch_size % step == 0:
+            return
+        groups = batch_size // unit
+        counts = [str(count) for count in range(1, groups + 1) if groups % count == 0]
+        below = batch_size // step * step
+        sizes = [str(size) for size in (below, below + step) if size]
+        within = f" in virtual batches of {virtual_batch}" if virtual_batch else ""
+        raise UserError(
+            f"a batch of {batch_size} images{within} cannot be divided equally among "
+            f"{self.world_size} processes; use --processes {' or '.join(counts)}, or --batch-size "
+            f"{' or '.join(sizes)}"
+        )
+
     def normalized_together(self, batch_size: int, virtual_batch: int = 0) -> int:
         """Return the images that share batch statistics when each process takes its slice.
 
@@ -57,12 +81,7 @@ class Processes:
         Raises:
             UserError: the slices, or the virtual batches within one, would not be equal.
         """
-        if batch_size % (self.world_size * max(1, virtual_batch)):
-            within = f" in virtual batches of {virtual_batch}" if virtual_batch else ""
-            raise UserError(
-                f"{self.world_size} processes cannot share batches of {batch_size}{within}: "
-                "expected a divisor"
-            )
+        self.check_share(batch_size, virtual_batch)
         return virtual_batch or batch_size // self.world_size
 
     def average_(self, tensors: Sequence[Tensor]) -> None:

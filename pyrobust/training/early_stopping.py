@@ -1,14 +1,14 @@
 """Early stopping (appendix A): robust accuracy on the validation split, and the best weights.
 
-The loop validates at even intervals, keeps the weights wherever `BEST_BY` is at least as high as
-before, and trains to the end; what was kept last is the result of the run.
+The training loop validates at even intervals, keeps the averaged weights whenever `BEST_BY` is at
+least as high as before, and trains to the end; the weights kept last are the result of the run.
 """
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn
@@ -19,22 +19,22 @@ from pyrobust.models import ImageClassifier
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import Metrics
 
-# The metric by which weights are kept.
+# The metric that decides which weights are kept.
 BEST_BY = "robust_accuracy"
 
-# Images of a pass. Fewer and fewer images stand during an attack; in passes of one size an image's
-# result does not depend on the others, and cuDNN looks for its fastest kernels once.
+# Images per pass. During an attack, fewer and fewer images remain robust; with passes of one size,
+# an image's result does not depend on the others, and cuDNN searches for its fastest kernels once.
 _PASS_SIZE = 64
 
 _KEPT = "kept."
 
 
 class RobustValidation:
-    """Attacks every image of a store by PGD and counts what stands.
+    """Measures clean and robust accuracy on the images of a store, under PGD.
 
     Args:
-        batch_size: images attacked at once; several processes share the images out.
-        num_images: images that are attacked, the first of the store; all if None.
+        batch_size: images attacked at once; several processes divide the images among them.
+        num_images: attack only the first images of the store, this many; all if None.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RobustValidation:
             return model(x)  # type: ignore[no-any-return]
 
         processes, count = self._processes, len(self._labels)
-        # Images that are right, images that are right under attack, processes that stopped.
+        # Images classified correctly, those also robust, processes that stopped.
         totals = torch.zeros(3, device=processes.device)
         mine = torch.arange(count, device=totals.device)[processes.rank :: processes.world_size]
         try:
@@ -84,22 +84,25 @@ class RobustValidation:
         x_adv = pgd(logits_fn, x, labels, ids, self._attack, self._seed)
         with torch.no_grad():
             clean = ~is_broken(logits_fn(x), labels)
-            # An image that is wrong without an attack does not stand under it.
+            # An image that is misclassified without an attack is not robust.
             robust = clean & ~is_broken(logits_fn(x_adv), labels)
         return torch.stack([clean.sum(), robust.sum()])
 
 
+def copy_to_host(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy of a state dict on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
 class BestWeights:
-    """The state dict of the weights that were best so far, on the host."""
+    """The best weights so far, a state dict on the CPU; empty before the first validation."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
 
-    def keep(self, model: nn.Module) -> None:
-        """Replace the weights by a copy of those of `model`."""
-        self.weights = {
-            name: value.detach().cpu().clone() for name, value in model.state_dict().items()
-        }
+    def keep(self, weights: Mapping[str, Tensor]) -> None:
+        """Replace the weights by a copy of a state dict."""
+        self.weights = copy_to_host(weights)
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights for the saved state of the run."""

@@ -13,7 +13,7 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Fit
-from pyrobust.generators.network_training import NetworkTraining, check_share
+from pyrobust.generators.network_training import NetworkTraining
 from pyrobust.generators.registry import GENERATORS
 from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.training.data_parallel import Processes
@@ -83,12 +83,6 @@ def test_batches_that_processes_cannot_share_are_refused_with_the_numbers_that_f
         UserError, match=f"a batch of 50 images cannot be divided .* 8 processes; use {numbers}"
     ):
         training_of("biggan", bars, tmp_path, 50, world_size=8)
-    with pytest.raises(
-        UserError, match=r"among 4 processes; use --processes 1 or 3, or --batch-size 4$"
-    ):
-        check_share(3, 4)
-    for fits in (1, 2, 5, 10, 25, 50):
-        check_share(50, fits)
 
 
 @pytest.mark.parametrize("kind", SMALL)

@@ -22,8 +22,23 @@ def test_a_slice_or_a_virtual_batch_is_normalized_together(
     assert processes.normalized_together(batch_size, virtual_batch) == images
 
 
-def test_unequal_slices_are_refused() -> None:
-    with pytest.raises(UserError, match="3 processes cannot share batches of 1024: expected"):
-        make_processes(3).normalized_together(1024)
-    with pytest.raises(UserError, match="of 1024 in virtual batches of 256"):
-        make_processes(8).normalized_together(1024, 256)
+@pytest.mark.parametrize(
+    ("world_size", "batch_size", "virtual_batch", "sentence"),
+    [
+        (4, 3, 0, "a batch of 3 images .* among 4 processes; use --processes 1 or 3, or "
+         "--batch-size 4$"),
+        (8, 50, 0, "--processes 1 or 2 or 5 or 10 or 25 or 50, or --batch-size 48 or 56$"),
+        (8, 1024, 256, "of 1024 images in virtual batches of 256 .* use --processes 1 or 2 or 4, "
+         "or --batch-size 2048$"),
+    ],
+)  # fmt: skip
+def test_unequal_slices_are_refused_with_the_numbers_that_fit(
+    world_size: int, batch_size: int, virtual_batch: int, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        make_processes(world_size).normalized_together(batch_size, virtual_batch)
+
+
+def test_every_divisor_of_a_batch_fits() -> None:
+    for fits in (1, 2, 5, 10, 25, 50):
+        make_processes(fits).check_share(50)
