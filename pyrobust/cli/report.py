@@ -1,17 +1,13 @@
 """Verbs that write what people read: `report`, `compare` and `target`."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pyrobust.config import parse_settings
 from pyrobust.config.report import ReportInputs, TargetInputs
 from pyrobust.files import read_json
-
-if TYPE_CHECKING:
-    from pyrobust.reporting.stage_results import StageFolders
 
 ReportFile = Annotated[
     Path,
@@ -50,47 +46,10 @@ def report(
     from pyrobust.cost import commit_of
     from pyrobust.reporting.page import Origin
     from pyrobust.reporting.report import Outputs, write_report
-    from pyrobust.reporting.stage_results import parse_experiment
 
-    baseline = given.baseline
-    write_report(
-        parse_experiment(given.name, json.dumps(given.experiment)),
-        _folders(given),
-        parse_experiment(baseline.name, json.dumps(baseline.experiment)) if baseline else None,
-        given.jobs,
-        Outputs(record=output, cost=cost, page=page),
-        Origin(
-            command=f"snakemake --cores all {output} {snakemake_options}".rstrip(),
-            commit=commit_of(Path(__file__).parents[1]),
-        ),
-    )
-
-
-def _folders(given: ReportInputs) -> "StageFolders":
-    from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders
-
-    generated, baseline = given.generated, given.baseline
-    return StageFolders(
-        dataset=given.dataset.parent,
-        labeller=given.labeller.parent,
-        labeller_evaluation=given.labeller_evaluation.parent,
-        runs=tuple(run.parent for run in given.runs),
-        choice=given.choice.parent,
-        evaluations=tuple(evaluation.parent for evaluation in given.evaluations),
-        landscape=given.landscape.parent,
-        generated=GeneratedFolders(
-            generated.generator.parent,
-            generated.samples.parent,
-            generated.neighbours,
-            generated.quality,
-        )
-        if generated
-        else None,
-        baseline_choice=baseline.choice.parent if baseline else None,
-        baseline_evaluations=tuple(path.parent for path in baseline.evaluations)
-        if baseline
-        else (),
-    )
+    command = f"snakemake --cores all {output} {snakemake_options}".rstrip()
+    origin = Origin(command, commit_of(Path(__file__).parents[1]))
+    write_report(given, Outputs(record=output, cost=cost, page=page), origin)
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -132,6 +132,26 @@ class Config(Settings):
     targets: dict[Name, TargetSettings] = Field(default_factory=dict)
 
 
+# Keys of an experiment that name an entry of a section, and that section.
+SECTIONS = {
+    "dataset": "datasets",
+    "generator": "generators",
+    "selection": "selections",
+    "labeller": "labellers",
+    "evaluation": "evaluations",
+    "analysis": "analyses",
+}
+
+# Those whose settings a report takes from the configuration; a data set describes itself.
+REPORTED_SECTIONS = tuple(key for key in SECTIONS if key != "dataset")
+
+
+def entry_model(key: str) -> type[Settings]:
+    """Return the settings of the entries that `key` of an experiment names."""
+    _, model = get_args(Config.model_fields[SECTIONS[key]].annotation)
+    return model  # type: ignore[no-any-return]
+
+
 # results/<experiment>.html and the page that compares experiments must not be one file.
 _PAGE_OF_ALL = "report"
 
@@ -181,21 +201,12 @@ def parse_config(values: Mapping[str, Any]) -> Config:
     """
     config = parse_settings(Config, values)
     for name, experiment in config.experiments.items():
-        sections: dict[str, Mapping[str, Any]] = {
-            "dataset": config.datasets,
-            "generator": config.generators,
-            "selection": config.selections,
-            "labeller": config.labellers,
-            "evaluation": config.evaluations,
-            "analysis": config.analyses,
-            "baseline": config.experiments,
-        }
-        for key, section in sections.items():
-            value = getattr(experiment, key)
-            if value is not None and value not in section:
+        for key, section in {**SECTIONS, "baseline": "experiments"}.items():
+            value, known = getattr(experiment, key), getattr(config, section)
+            if value is not None and value not in known:
                 raise UserError(
                     f"experiments.{name}.{key}: unknown name '{value}'; "
-                    f"choose one of: {', '.join(section)}"
+                    f"choose one of: {', '.join(known)}"
                 )
         try:
             check_training(experiment)

@@ -1,4 +1,4 @@
-"""What `pyrobust report` and `pyrobust target` read: settings, and where the stages lie."""
+"""What `pyrobust report` and `pyrobust target` read: settings, and the index file of each stage."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -42,11 +42,11 @@ class ReportInputs(Settings):
     labeller: Path
     labeller_evaluation: Path
     runs: tuple[Path, ...]
-    """One training for each seed."""
+    """`training.json` of each seed."""
 
     choice: Path
     evaluations: tuple[Path, ...]
-    """In a folder `chosen`, or in one `seed<seed>` for each run that met the test split."""
+    """Each in a folder `chosen`, or `seed<seed>` for each run evaluated on the test split."""
 
     landscape: Path
     generated: GeneratedInputs | None = None
@@ -64,4 +64,4 @@ class TargetInputs(Settings):
     name: Name
     settings: TargetSettings
     points: tuple[dict[str, Any], ...]
-    """The rows of the sweep, each with its experiment, the kind of its generator, and files."""
+    """The rows of the sweep, each with its experiment, the type of its generator, and files."""

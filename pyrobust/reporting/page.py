@@ -136,9 +136,9 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
 
 def _images(record: Record, stages: Stages) -> dict[str, Any]:
     """Return what the page shows of original and of generated images."""
-    original = Dataset.open(stages.folders.dataset).train
-    folders = stages.folders.generated
-    if folders is None:
+    original = Dataset.open(stages.inputs.dataset.parent).train
+    inputs = stages.inputs.generated
+    if inputs is None:
         return {
             "class_grid": class_grid(original, None),
             "num_classes": len(original.class_names),
@@ -149,21 +149,21 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             "paper_quality": None,
         }
     assert stages.generated is not None
-    generated = SampleStore.open(folders.samples)
+    generated = SampleStore.open(inputs.samples.parent)
     settings = record["settings"]
     quality = record["generator"]["quality"]
     return {
         "class_grid": class_grid(original, generated),
         "num_classes": len(original.class_names),
         "nearest": nearest_originals(
-            folders.neighbours.with_suffix(".parquet"), original, generated
+            inputs.neighbours.with_suffix(".parquet"), original, generated
         ),
         "neighbour_chart": neighbour_chart(
             record["generator"]["neighbours"]["complementarity"],
             "Nearest neighbours of generated images by set, compared with the ideal",
         ),
         "class_neighbours": stages.generated.neighbours["per_class"],
-        "generator_curves": _generator_curves(folders.generator),
+        "generator_curves": _generator_curves(inputs.generator.parent),
         "paper_quality": QUALITY.get(
             (settings["dataset"], wording.generator_kind(settings["generator"]))
         )
@@ -182,11 +182,10 @@ def _generator_curves(folder: Path) -> str | None:
 
 def _runs(record: Record, stages: Stages) -> list[dict[str, Any]]:
     """Return each run with its curves."""
-    folders = dict(zip(stages.runs, stages.folders.runs, strict=True))
     runs = []
     for run in record["runs"]:
         seed = run["seed"]
-        log = read_log(folders[seed] / "log.jsonl")
+        log = read_log(stages.run_folders[seed] / "log.jsonl")
         title = f"of the run with seed {seed}"
         runs.append(
             {

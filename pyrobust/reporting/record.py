@@ -34,7 +34,6 @@ def check_agreement(experiment: Experiment, stages: Stages, baseline: Experiment
     stated = experiment.as_json()
     given = {**_some(stated, _OF_TRAINING), **experiment.settings.training}
     training = parse_settings(TrainSettings, given).model_dump(mode="json", exclude={"seed"})
-    folders = dict(zip(stages.runs, stages.folders.runs, strict=True))
     seeds = experiment.settings.seeds
     if set(stages.runs) != set(seeds):
         raise UserError(
@@ -42,14 +41,16 @@ def check_agreement(experiment: Experiment, stages: Stages, baseline: Experiment
             f"{sorted(seeds)}: give the folder of each run"
         )
     for seed, run in stages.runs.items():
-        _check(folders[seed], LATER | run["settings"], LATER | training, "pyrobust train")
+        _check(
+            stages.run_folders[seed], LATER | run["settings"], LATER | training, "pyrobust train"
+        )
     for evaluation in (*stages.tested.evaluations.values(), stages.labeller_evaluation):
         _check_evaluation(evaluation, experiment)
     if baseline and stages.baseline:
         for evaluation in stages.baseline.evaluations.values():
             _check_attack(evaluation, baseline)
     _check(
-        stages.folders.landscape,
+        stages.inputs.landscape.parent,
         stages.landscape,
         _some(stated, _OF_THREAT),
         "pyrobust landscape",

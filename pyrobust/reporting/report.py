@@ -1,16 +1,16 @@
-"""From the folders of the stages to record, cost and page."""
+"""Write the record, the cost and the page of an experiment from the results of its stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrobust.config.report import JobsOf
+from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json, write_text
 from pyrobust.reporting.page import Origin, build_page
 from pyrobust.reporting.record import build_record
-from pyrobust.reporting.stage_results import Experiment, GeneratedFolders, StageFolders, load_stages
+from pyrobust.reporting.stage_results import load_stages, parse_experiment
 
 Json = dict[str, Any]
 
@@ -67,67 +67,64 @@ class Outputs:
     page: Path
 
 
-def write_report(
-    experiment: Experiment,
-    folders: StageFolders,
-    baseline: Experiment | None,
-    jobs: Mapping[JobsOf, Sequence[Path]],
-    outputs: Outputs,
-    origin: Origin,
-) -> None:
+def write_report(inputs: ReportInputs, outputs: Outputs, origin: Origin) -> None:
     """Build record, cost and page, then write them, the record last.
-
-    Args:
-        jobs: stages of several jobs, with the folder of each job.
 
     Raises:
         UserError: a stage is missing or disagrees with the experiment; nothing is written then.
     """
-    if experiment.uses_generated != (folders.generated is not None):
+    experiment = parse_experiment(inputs.name, inputs.experiment)
+    compared = inputs.baseline
+    baseline = parse_experiment(compared.name, compared.experiment) if compared else None
+    if experiment.uses_generated != (inputs.generated is not None):
         raise UserError(
             f"mixing_factor of '{experiment.name}' is {experiment.settings.mixing_factor:g}: "
             "expected generated images (generator, samples, neighbours and quality) where it is "
             "below 1, and none where it is 1"
         )
-    stages = load_stages(folders)
+    stages = load_stages(inputs)
     record = build_record(experiment, stages, baseline)
-    cost = gather_cost(_cost_files(folders, jobs))
+    cost = gather_cost(_cost_files(inputs))
     page = build_page(record, stages, cost, origin)
     write_json(outputs.cost, cost)
     write_text(outputs.page, page)
     write_json(outputs.record, record)
 
 
-def _cost_files(
-    folders: StageFolders, jobs: Mapping[JobsOf, Sequence[Path]]
-) -> dict[str, Sequence[Path]]:
+def _cost_files(inputs: ReportInputs) -> dict[str, Sequence[Path]]:
     """Return the `cost.json` files by verb, in the order of the flow."""
     return {
-        "dataset": _costs_in(folders.dataset),
-        "train-labeller": _costs_in(folders.labeller),
-        **(_generated_cost_files(folders.generated, jobs) if folders.generated else {}),
-        "train": _costs_in(*folders.runs),
-        "evaluate": _costs_in(*folders.evaluations),
-        "evaluate (labeller)": _costs_in(folders.labeller_evaluation),
-        "landscape": _costs_in(folders.landscape),
+        "dataset": _costs_of([inputs.dataset]),
+        "train-labeller": _costs_of([inputs.labeller]),
+        **_generated_cost_files(inputs),
+        "train": _costs_of(inputs.runs),
+        "evaluate": _costs_of(inputs.evaluations),
+        "evaluate (labeller)": _costs_of([inputs.labeller_evaluation]),
+        "landscape": _costs_of([inputs.landscape]),
     }
 
 
-def _generated_cost_files(
-    folders: GeneratedFolders, jobs: Mapping[JobsOf, Sequence[Path]]
-) -> dict[str, Sequence[Path]]:
+def _generated_cost_files(inputs: ReportInputs) -> dict[str, Sequence[Path]]:
+    generated = inputs.generated
+    if generated is None:
+        return {}
+    jobs = {
+        stage: [folder / "cost.json" for folder in folders]
+        for stage, folders in inputs.jobs.items()
+    }
     return {
-        "fit-generator": _costs_in(folders.generator),
-        "sample": _costs_in(*jobs.get("sample", ())),
-        "label": _costs_in(*jobs.get("label", ())),
+        "fit-generator": _costs_of([generated.generator]),
+        "sample": jobs.get("sample", []),
+        "label": jobs.get("label", []),
         # Not every selection looks for near-copies.
-        **({"distances": _costs_in(*jobs["distances"])} if "distances" in jobs else {}),
-        "select": _costs_in(folders.samples),
-        "features": _costs_in(*jobs.get("features", ())),
-        "neighbours": [folders.neighbours.with_suffix(".cost.json")],
-        "quality": [folders.quality.with_suffix(".cost.json")],
+        **({"distances": jobs["distances"]} if "distances" in jobs else {}),
+        "select": _costs_of([generated.samples]),
+        "features": jobs.get("features", []),
+        "neighbours": [generated.neighbours.with_suffix(".cost.json")],
+        "quality": [generated.quality.with_suffix(".cost.json")],
     }
 
 
-def _costs_in(*folders: Path) -> list[Path]:
-    return [folder / "cost.json" for folder in folders]
+def _costs_of(indexes: Iterable[Path]) -> list[Path]:
+    """Return the `cost.json` next to each index file."""
+    return [index.with_name("cost.json") for index in indexes]

@@ -1,32 +1,24 @@
-"""What a report reads: the experiment's settings and the folders of its stages."""
+"""What a report reads: the settings of an experiment and the JSON files of its stages."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyrobust.config import Settings, parse_settings
-from pyrobust.config.analysis import AnalysisSettings
-from pyrobust.config.data import SelectionSettings
+from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.config.experiment import ExperimentSettings
-from pyrobust.config.generators import GeneratorSettings
-from pyrobust.config.training import LabellerSettings
+from pyrobust.config.experiment import REPORTED_SECTIONS, ExperimentSettings, entry_model
+from pyrobust.config.report import GeneratedInputs, ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
 
-SECTIONS: dict[str, type[Settings]] = {
-    "generator": GeneratorSettings,
-    "selection": SelectionSettings,
-    "labeller": LabellerSettings,
-    "evaluation": EvaluationSettings,
-    "analysis": AnalysisSettings,
-}
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One entry of `experiments`, its sections resolved."""
+    """One entry of `experiments`, with the settings of the sections that it names."""
 
     name: str
     settings: ExperimentSettings
@@ -34,8 +26,8 @@ class Experiment:
 
     @property
     def uses_generated(self) -> bool:
-        """Whether any generated image meets the training."""
-        return self.settings.mixing_factor < 1
+        """Whether training uses any generated image."""
+        return self.settings.uses_generated
 
     @property
     def evaluation(self) -> EvaluationSettings:
@@ -49,26 +41,19 @@ class Experiment:
         return {**values, **named}
 
 
-def parse_experiment(name: str, text: str) -> Experiment:
-    """Read an experiment from JSON.
+def parse_experiment(name: str, values: Mapping[str, Any]) -> Experiment:
+    """Return the experiment `name` with checked settings.
 
     Args:
-        name: its key in `experiments`.
-        text: its settings; generator, selection, labeller, evaluation and analysis are objects
+        values: its settings; generator, selection, labeller, evaluation and analysis are objects
             of a `name` and the settings of that section.
 
     Raises:
-        UserError: the text is not JSON, or a setting is invalid.
+        UserError: a setting is missing or invalid.
     """
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"the settings of experiment '{name}' are not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"the settings of experiment '{name}' are {text}; expected a JSON object")
     names: dict[str, str] = {}
-    sections: dict[str, dict[str, Any]] = {}
-    for key, model in SECTIONS.items():
+    sections: dict[str, Json] = {}
+    for key in REPORTED_SECTIONS:
         section = values.get(key)
         if not isinstance(section, dict) or "name" not in section:
             raise UserError(
@@ -77,40 +62,8 @@ def parse_experiment(name: str, text: str) -> Experiment:
             )
         given = {field: value for field, value in section.items() if field != "name"}
         names[key] = section["name"]
-        sections[key] = parse_settings(model, given).model_dump(mode="json")
+        sections[key] = parse_settings(entry_model(key), given).model_dump(mode="json")
     return Experiment(name, parse_settings(ExperimentSettings, {**values, **names}), sections)
-
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class GeneratedFolders:
-    """Stages that an experiment without generated images does not have."""
-
-    generator: Path
-    samples: Path
-    neighbours: Path
-    """The file `neighbours.json`."""
-    quality: Path
-    """The file `quality.json`."""
-
-
-@dataclass(frozen=True)
-class StageFolders:
-    """Where the stages of one experiment lie."""
-
-    dataset: Path
-    labeller: Path
-    labeller_evaluation: Path
-    runs: tuple[Path, ...]
-    choice: Path
-    evaluations: tuple[Path, ...]
-    """One folder `chosen`, or one folder `seed<seed>` for each run."""
-    landscape: Path
-    generated: GeneratedFolders | None = None
-    baseline_choice: Path | None = None
-    baseline_evaluations: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,7 +103,7 @@ class Generated:
 class Stages:
     """JSON of every stage that an experiment depends on."""
 
-    folders: StageFolders
+    inputs: ReportInputs
     dataset: Json
     labeller: Json
     labeller_evaluation: Evaluation
@@ -161,64 +114,74 @@ class Stages:
     generated: Generated | None
     baseline: Arm | None
 
+    @property
+    def run_folders(self) -> dict[int, Path]:
+        """The folder of each run, by seed."""
+        folders = (run.parent for run in self.inputs.runs)
+        return dict(zip(self.runs, folders, strict=True))
 
-def load_stages(folders: StageFolders) -> Stages:
+
+def load_stages(inputs: ReportInputs) -> Stages:
     """Read the JSON of every stage.
 
     Raises:
         UserError: a file is missing, names the verb that writes it; or the chosen run was not
             evaluated.
     """
-    runs = [read_json(run / "training.json", "pyrobust train") for run in folders.runs]
+    runs = [read_json(run, "pyrobust train") for run in inputs.runs]
     baseline = None
-    if folders.baseline_choice is not None:
-        baseline = read_arm(folders.baseline_choice, folders.baseline_evaluations)
+    if inputs.baseline is not None:
+        baseline = read_arm(inputs.baseline.choice, inputs.baseline.evaluations)
     return Stages(
-        folders=folders,
-        dataset=read_json(folders.dataset / "dataset.json", "pyrobust dataset"),
-        labeller=read_json(folders.labeller / "labeller.json", "pyrobust train-labeller"),
-        labeller_evaluation=read_evaluation(folders.labeller_evaluation),
+        inputs=inputs,
+        dataset=read_json(inputs.dataset, "pyrobust dataset"),
+        labeller=read_json(inputs.labeller, "pyrobust train-labeller"),
+        labeller_evaluation=read_evaluation(inputs.labeller_evaluation),
         runs={run["settings"]["seed"]: run for run in runs},
-        tested=read_arm(folders.choice, folders.evaluations),
-        landscape=read_json(folders.landscape / "landscape.json", "pyrobust landscape"),
-        generated=_generated(folders.generated) if folders.generated else None,
+        tested=read_arm(inputs.choice, inputs.evaluations),
+        landscape=read_json(inputs.landscape, "pyrobust landscape"),
+        generated=_generated(inputs.generated) if inputs.generated else None,
         baseline=baseline,
     )
 
 
-def _generated(folders: GeneratedFolders) -> Generated:
+def _generated(inputs: GeneratedInputs) -> Generated:
     return Generated(
-        generator=read_json(folders.generator / "generator.json", "pyrobust fit-generator"),
-        selection=read_json(folders.samples / "manifest.json", "pyrobust select")["provenance"],
-        neighbours=read_json(folders.neighbours, "pyrobust neighbours"),
-        quality=read_json(folders.quality, "pyrobust quality"),
+        generator=read_json(inputs.generator, "pyrobust fit-generator"),
+        selection=read_json(inputs.samples, "pyrobust select")["provenance"],
+        neighbours=read_json(inputs.neighbours, "pyrobust neighbours"),
+        quality=read_json(inputs.quality, "pyrobust quality"),
     )
 
 
-def read_evaluation(folder: Path) -> Evaluation:
-    """Read `evaluation.json` in a folder."""
-    return Evaluation(folder, read_json(folder / "evaluation.json", "pyrobust evaluate"))
+def read_evaluation(index: Path) -> Evaluation:
+    """Read an `evaluation.json`."""
+    return Evaluation(index.parent, read_json(index, "pyrobust evaluate"))
 
 
-def read_arm(choice: Path, folders: tuple[Path, ...]) -> Arm:
+def read_arm(choice: Path, evaluations: Sequence[Path]) -> Arm:
     """Read the choice among the runs of an experiment, and the evaluations of those tested.
+
+    Args:
+        choice: the file choice.json.
+        evaluations: the files evaluation.json, each in a folder `chosen` or `seed<seed>`.
 
     Raises:
         UserError: a file is missing, or the chosen run was not evaluated.
     """
-    chosen = int(read_json(choice / "choice.json", "pyrobust choose")["chosen_seed"])
-    by_seed = {_seed_of(folder, chosen): read_evaluation(folder) for folder in folders}
+    chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
+    by_seed = {_seed_of(index.parent, chosen): read_evaluation(index) for index in evaluations}
     if chosen not in by_seed:
         raise UserError(
             f"the chosen run (seed {chosen}) has no evaluation in "
-            f"{', '.join(map(str, folders))}; run 'pyrobust evaluate --model "
-            f"{choice}/model.safetensors'"
+            f"{', '.join(str(index.parent) for index in evaluations)}; run 'pyrobust evaluate "
+            f"--model {choice.with_name('model.safetensors')}'"
         )
     return Arm(chosen, by_seed)
 
 
 def _seed_of(folder: Path, chosen_seed: int) -> int:
-    """Return the seed of the run whose evaluation lies in `folder`."""
+    """Return the seed of the run whose evaluation is in `folder`."""
     if folder.name == "chosen":
         return chosen_seed
     digits = folder.name.removeprefix("seed")

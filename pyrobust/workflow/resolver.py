@@ -10,9 +10,7 @@ from pyrobust.config.analysis import ANALYSIS_VERBS
 from pyrobust.config.data import SelectionSettings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.config.experiment import Config, ExperimentSettings, check_training, parse_config
-from pyrobust.config.report import BaselineInputs, GeneratedInputs, JobsOf, ReportInputs
 from pyrobust.config.sweeps import Sweeps, resolve_targets
-from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.flags import Inputs, flags, settings_flags
 from pyrobust.workflow.paths import fill
@@ -25,15 +23,6 @@ Json = dict[str, Any]
 
 # Replaces the pathvars of a path.
 Expand = Callable[[str], str]
-
-# Section of the configuration that a key of an experiment names an entry of.
-_SECTIONS = {
-    "generator": "generators",
-    "selection": "selections",
-    "labeller": "labellers",
-    "evaluation": "evaluations",
-    "analysis": "analyses",
-}
 
 
 class Resolver:
@@ -120,10 +109,11 @@ class Resolver:
     def parts_of(self, path: str) -> Callable[[Wildcards], list[str]]:
         """Return a function to one file for each part that a selection starts from."""
         return lambda wildcards: [
-            fill(path, wildcards, part=part) for part in self._numbers_of_parts(wildcards)
+            fill(path, wildcards, part=part) for part in self.numbers_of_parts(wildcards)
         ]
 
-    def _numbers_of_parts(self, wildcards: Wildcards) -> range:
+    def numbers_of_parts(self, wildcards: Wildcards) -> range:
+        """Return the numbers of the parts that a selection starts from."""
         selection = self.selection(wildcards)
         size = self.config.generators[wildcards["generator"]].part_size
         first = selection.first_part(size)
@@ -259,103 +249,6 @@ class Resolver:
         if "all" in (experiment.test_runs, test_runs):
             return [f"seed{seed}" for seed in experiment.seeds]
         return ["chosen"]
-
-    # --- report ---------------------------------------------------------------------------------
-
-    def report_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
-        """Return every file that the record and the page are made of."""
-        inputs = self._report(wildcards["experiment"], str)
-        files: dict[str, Files] = {
-            key: str(value) if isinstance(value, Path) else list(map(str, value))
-            for part in (inputs, inputs.generated)
-            if part
-            for key, value in dict(part).items()
-            if isinstance(value, Path) or key in ("runs", "evaluations")
-        }
-        if inputs.baseline:
-            files["baseline_choice"] = str(inputs.baseline.choice)
-            files["baseline_evaluations"] = list(map(str, inputs.baseline.evaluations))
-        return files
-
-    def describe_report(self, wildcards: Wildcards, expand: Expand) -> Json:
-        """Return what `pyrobust report` reads of an experiment.
-
-        Args:
-            expand: replaces the pathvars of a path.
-        """
-        described = self._report(wildcards["experiment"], expand)
-        return described.model_dump(mode="json", exclude_none=True)
-
-    def _report(self, name: str, expand: Expand) -> ReportInputs:
-        experiment = self.config.experiments[name]
-        own = dict(experiment) | {"experiment": name}
-
-        def at(path: str, **more: object) -> Path:
-            return Path(expand(fill(path, own, more)))
-
-        generated: GeneratedInputs | None = None
-        jobs: dict[JobsOf, tuple[Path, ...]] = {}
-        if experiment.uses_generated:
-            generated = GeneratedInputs(
-                generator=at(paths.GENERATOR),
-                samples=at(paths.SELECTED),
-                neighbours=at(paths.NEIGHBOURS),
-                quality=at(paths.QUALITY),
-            )
-            parts = self._numbers_of_parts(own)
-            of_parts: dict[JobsOf, str] = {"sample": paths.PART, "label": paths.LABELS}
-            if self.selection(own).min_distance > 0:
-                of_parts["distances"] = paths.DISTANCES
-            for stage, path in of_parts.items():
-                jobs[stage] = tuple(at(path, part=part).parent for part in parts)
-            original = (at(paths.ORIGINAL_FEATURES, split=split) for split in ("train", "test"))
-            jobs["features"] = tuple(file.parent for file in (*original, at(paths.FEATURES)))
-        radius = paths.spell_radius(experiment.epsilon)
-        return ReportInputs(
-            name=name,
-            experiment=self._with_sections(experiment),
-            dataset=at(paths.DATASET),
-            labeller=at(paths.LABELLER),
-            labeller_evaluation=at(paths.LABELLER_EVALUATION, radius=radius),
-            runs=tuple(Path(expand(run)) for run in self.runs({"experiment": name})),
-            choice=at(paths.CHOICE),
-            evaluations=self._evaluations(name, expand),
-            landscape=at(paths.LANDSCAPE),
-            generated=generated,
-            baseline=self._baseline(experiment, expand),
-            jobs=jobs,
-        )
-
-    def _baseline(self, experiment: ExperimentSettings, expand: Expand) -> BaselineInputs | None:
-        name = experiment.baseline
-        if name is None:
-            return None
-        return BaselineInputs(
-            name=name,
-            experiment=self._with_sections(self.config.experiments[name]),
-            choice=Path(expand(fill(paths.CHOICE, experiment=name))),
-            evaluations=self._evaluations(name, expand),
-        )
-
-    def _evaluations(self, name: str, expand: Expand) -> tuple[Path, ...]:
-        return tuple(
-            Path(expand(fill(paths.EVALUATION, experiment=name, run=run)))
-            for run in self.evaluated_runs(name)
-        )
-
-    def _with_sections(self, experiment: ExperimentSettings) -> Json:
-        """Return an experiment's settings with those of the sections that it names."""
-        named = {}
-        for key, section in _SECTIONS.items():
-            name = getattr(experiment, key)
-            settings = getattr(self.config, section).get(name)
-            if settings is None:  # only points of sweeps name a mixture as their generator
-                raise UserError(
-                    f"an experiment whose {key} is the mixture '{name}' has no record of its own: "
-                    "ask for the table or figure of its sweep"
-                )
-            named[key] = {"name": name, **settings.model_dump(mode="json")}
-        return {**experiment.model_dump(mode="json"), **named}
 
 
 def _threat_flags(norm: str, epsilon: str) -> str:

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from pyrobust.reporting.stage_results import StageFolders
+from pyrobust.config.report import ReportInputs
 from tests.reporting.fixtures import make_stages
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> StageFolders:
+def inputs(tmp_path: Path) -> ReportInputs:
     """Return a fresh tree of stage outputs, to be spoiled at will."""
     return make_stages(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> StageFolders:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     """Return a tree of stage outputs that tests must not change."""
     return make_stages(tmp_path_factory.mktemp("stages"))

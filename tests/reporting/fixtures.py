@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.report import BaselineInputs, GeneratedInputs, ReportInputs
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.files import write_json
-from pyrobust.reporting.stage_results import GeneratedFolders, StageFolders
 from tests.reporting.fake_images import (
     COUNTS,
     NUM_GENERATED,
@@ -34,7 +33,7 @@ CURVE = ("16/255", "64/255")
 TRAINING = {"epochs": 4, "batch_size": 128}
 
 
-def experiment_json(**changes: Any) -> str:
+def experiment_values(**changes: Any) -> dict[str, Any]:
     """Return settings as the workflow passes them to the verb."""
     settings: dict[str, Any] = {
         "dataset": "digits",
@@ -52,10 +51,10 @@ def experiment_json(**changes: Any) -> str:
         "evaluation": {"name": "small", **SMALL_ATTACK, "curve": CURVE},
         "analysis": {"name": "small", "num_samples": 200},
     }
-    return json.dumps({**settings, **changes})
+    return {**settings, **changes}
 
 
-def make_stages(root: Path) -> StageFolders:
+def make_stages(root: Path) -> ReportInputs:
     """Write every stage of one experiment and of its baseline under `root`."""
     random = np.random.default_rng(0)
     labels = make_dataset(root / "dataset", random)
@@ -71,43 +70,61 @@ def make_stages(root: Path) -> StageFolders:
     _make_evaluation(root / "baseline/evaluate/seed0", labels, [0.95, 0.5, 0.48, 0.46], random)
     _make_evaluation(root / "baseline/evaluate/seed1", labels, [0.95, 0.5, 0.47, 0.44], random)
     _make_landscape(root / "landscape")
-    return StageFolders(
-        dataset=root / "dataset",
-        labeller=root / "labeller",
-        labeller_evaluation=root / "evaluate/labeller",
-        runs=(root / "train/seed0", root / "train/seed1"),
-        choice=root / "train",
-        evaluations=(root / "evaluate/seed0", root / "evaluate/seed1"),
-        landscape=root / "landscape",
-        generated=GeneratedFolders(
-            generator=root / "generator",
-            samples=root / "samples",
+    return ReportInputs(
+        name="digits_linf",
+        experiment=experiment_values(),
+        dataset=root / "dataset/dataset.json",
+        labeller=root / "labeller/labeller.json",
+        labeller_evaluation=root / "evaluate/labeller/evaluation.json",
+        runs=tuple(root / f"train/seed{seed}/training.json" for seed in (0, 1)),
+        choice=root / "train/choice.json",
+        evaluations=tuple(root / f"evaluate/seed{seed}/evaluation.json" for seed in (0, 1)),
+        landscape=root / "landscape/landscape.json",
+        generated=GeneratedInputs(
+            generator=root / "generator/generator.json",
+            samples=root / "samples/manifest.json",
             neighbours=root / "analysis/neighbours.json",
             quality=root / "analysis/quality.json",
         ),
-        baseline_choice=root / "baseline/train",
-        baseline_evaluations=tuple(root / f"baseline/evaluate/seed{seed}" for seed in (0, 1)),
+        baseline=BaselineInputs(
+            name="digits_linf_no_generated",
+            experiment=experiment_values(mixing_factor=1),
+            choice=root / "baseline/train/choice.json",
+            evaluations=tuple(
+                root / f"baseline/evaluate/seed{seed}/evaluation.json" for seed in (0, 1)
+            ),
+        ),
     )
 
 
-def add_seeds(folders: StageFolders, robust: Sequence[float], baseline: Sequence[float]) -> Any:
-    """Add runs with these robust accuracies after AA+MT, from seed 2 on; return the new folders."""
-    root, random = folders.dataset.parent, np.random.default_rng(1)
-    labels = Dataset.open(folders.dataset).test.labels()
+def without_baseline(inputs: ReportInputs, **changes: Any) -> ReportInputs:
+    """Return the inputs of a report that compares with nothing."""
+    return inputs.model_copy(update={"baseline": None, **changes})
+
+
+def add_seeds(
+    inputs: ReportInputs, robust: Sequence[float], baseline: Sequence[float]
+) -> ReportInputs:
+    """Add runs with these robust accuracies after AA+MT, from seed 2 on; return the new inputs."""
+    assert inputs.baseline
+    root, random = inputs.dataset.parents[1], np.random.default_rng(1)
+    labels = Dataset.open(inputs.dataset.parent).test.labels()
     runs, evaluations, others = [], [], []
     for seed, level in enumerate(robust, 2):
-        runs.append(root / f"train/seed{seed}")
-        _make_run(runs[-1], seed, random)
-        evaluations.append(root / f"evaluate/seed{seed}")
-        _make_evaluation(evaluations[-1], labels, [0.94, level, level, level], random)
+        runs.append(root / f"train/seed{seed}/training.json")
+        _make_run(runs[-1].parent, seed, random)
+        evaluations.append(root / f"evaluate/seed{seed}/evaluation.json")
+        _make_evaluation(evaluations[-1].parent, labels, [0.94, level, level, level], random)
     for seed, level in enumerate(baseline, 2):
-        others.append(root / f"baseline/evaluate/seed{seed}")
-        _make_evaluation(others[-1], labels, [0.94, level, level, level], random)
-    return replace(
-        folders,
-        runs=(*folders.runs, *runs),
-        evaluations=(*folders.evaluations, *evaluations),
-        baseline_evaluations=(*folders.baseline_evaluations, *others),
+        others.append(root / f"baseline/evaluate/seed{seed}/evaluation.json")
+        _make_evaluation(others[-1].parent, labels, [0.94, level, level, level], random)
+    theirs = (*inputs.baseline.evaluations, *others)
+    return inputs.model_copy(
+        update={
+            "runs": (*inputs.runs, *runs),
+            "evaluations": (*inputs.evaluations, *evaluations),
+            "baseline": inputs.baseline.model_copy(update={"evaluations": theirs}),
+        }
     )
 
 

@@ -1,6 +1,5 @@
 """What the paper states, what its code does and what ours does are three columns."""
 
-import json
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from pyrobust.reporting.departures import departures, training_departures
 from pyrobust.reporting.protocols import TRAINING
 from pyrobust.reporting.published_results import result_of, unlike
 from pyrobust.reporting.stage_results import parse_experiment
-from tests.reporting.fixtures import experiment_json
+from tests.reporting.fixtures import experiment_values
 
 COUNTS = {"train": 48_976, "validation": 1024, "test": 10_000}
 PAPER = {
@@ -22,7 +21,7 @@ PAPER = {
 
 
 def found(labeller: float = 0.9568, **changes: Any) -> dict[str, dict[str, Any]]:
-    experiment = parse_experiment("x", json.dumps(json.loads(experiment_json()) | PAPER | changes))
+    experiment = parse_experiment("x", experiment_values() | PAPER | changes)
     training = check_training(experiment.settings).model_dump(mode="json")
     rows = departures(experiment, training, labeller, COUNTS)
     return {row["topic"]: row for row in rows}

@@ -1,6 +1,5 @@
 """An effect is a difference of means over seeds; one pair of models is no evidence about data."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,24 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.reporting.record import build_record
-from pyrobust.reporting.stage_results import StageFolders, load_stages, parse_experiment
-from tests.reporting.fixtures import add_seeds, experiment_json
+from pyrobust.reporting.stage_results import load_stages, parse_experiment
+from tests.reporting.fixtures import add_seeds, experiment_values
 
 SEEDS = {"seeds": [0, 1, 2, 3]}
 
 
-def record_of(folders: StageFolders, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
-    experiment = parse_experiment("with", experiment_json(**ours))
-    baseline = parse_experiment("without", experiment_json(mixing_factor=1, **theirs))
-    return build_record(experiment, load_stages(folders), baseline)
+def record_of(inputs: ReportInputs, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
+    experiment = parse_experiment("with", experiment_values(**ours))
+    baseline = parse_experiment("without", experiment_values(mixing_factor=1, **theirs))
+    return build_record(experiment, load_stages(inputs), baseline)
 
 
-def test_the_effect_is_the_difference_of_means_over_seeds(folders: StageFolders) -> None:
-    four = add_seeds(folders, robust=[0.6, 0.64], baseline=[0.5, 0.42])
+def test_the_effect_is_the_difference_of_means_over_seeds(inputs: ReportInputs) -> None:
+    four = add_seeds(inputs, robust=[0.6, 0.64], baseline=[0.5, 0.42])
     baseline = record_of(four, SEEDS, SEEDS)["baseline"]
     ours, theirs = [0.57, 0.62, 0.6, 0.64], [0.46, 0.44, 0.5, 0.42]
     expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
@@ -41,18 +41,18 @@ def test_the_effect_is_the_difference_of_means_over_seeds(folders: StageFolders)
     assert baseline["robust_accuracy"]["difference"] == pytest.approx(0.62 - 0.46)
 
 
-def test_two_seeds_an_arm_claim_no_effect(finished: StageFolders) -> None:
+def test_two_seeds_an_arm_claim_no_effect(finished: ReportInputs) -> None:
     assert record_of(finished, {}, {})["baseline"]["effect"] is None
 
 
-def test_runs_that_all_agree_have_no_interval_and_claim_no_effect(folders: StageFolders) -> None:
-    for folder in (*folders.evaluations, *folders.baseline_evaluations):
-        rows = pq.read_table(folders.evaluations[0] / "rows.parquet")
-        pq.write_table(rows, folder / "rows.parquet")
-        write_json(
-            folder / "evaluation.json", read_json(folders.evaluations[0] / "evaluation.json", "")
-        )
-    three = add_seeds(folders, robust=[0.57], baseline=[0.57])
+def test_runs_that_all_agree_have_no_interval_and_claim_no_effect(inputs: ReportInputs) -> None:
+    assert inputs.baseline
+    first = inputs.evaluations[0]
+    rows = pq.read_table(first.with_name("rows.parquet"))
+    for index in (*inputs.evaluations[1:], *inputs.baseline.evaluations):
+        pq.write_table(rows, index.with_name("rows.parquet"))
+        write_json(index, read_json(first, ""))
+    three = add_seeds(inputs, robust=[0.57], baseline=[0.57])
     seeds = {"seeds": [0, 1, 2]}
     assert record_of(three, seeds, seeds)["baseline"]["effect"] is None
 
@@ -66,45 +66,47 @@ def test_runs_that_all_agree_have_no_interval_and_claim_no_effect(folders: Stage
     ],
 )
 def test_arms_of_different_numbers_of_runs_are_refused(
-    folders: StageFolders, ours: dict[str, Any], theirs: dict[str, Any], sentence: str
+    inputs: ReportInputs, ours: dict[str, Any], theirs: dict[str, Any], sentence: str
 ) -> None:
-    four_against_two = add_seeds(folders, robust=[0.6, 0.64], baseline=[])
+    four_against_two = add_seeds(inputs, robust=[0.6, 0.64], baseline=[])
     with pytest.raises(UserError, match=sentence):
         record_of(four_against_two, ours, theirs)
 
 
-def with_autoattack(folder: Path, robust: float) -> None:
+def with_autoattack(index: Path, robust: float) -> None:
     """Add AutoAttack to an evaluation, after which `robust` of the images are correct."""
-    summary = read_json(folder / "evaluation.json", "")
-    rows = pq.read_table(folder / "rows.parquet")
+    summary = read_json(index, "")
+    rows = pq.read_table(index.with_name("rows.parquet"))
     standing = round(robust * summary["num_images"])
     correct = [n for n, right in enumerate(rows["clean_correct"].to_pylist()) if right]
     broken_by = ["square"] * len(rows)
     for n in correct[:standing]:
         broken_by[n] = None
     column = pa.array(broken_by, pa.string())
-    pq.write_table(rows.append_column("broken_by_autoattack", column), folder / "rows.parquet")
+    rows = rows.append_column("broken_by_autoattack", column)
+    pq.write_table(rows, index.with_name("rows.parquet"))
     stage = {"name": "square", "attack": "", "robust_accuracy": robust, "num_standing": standing}
     found = {"stages": [stage], "robust_accuracy": robust}
     worst = min(robust, summary["robust_accuracy"])
     settings = {**summary["settings"], "autoattack": True}
     more = {"autoattack": found, "worst": worst, "settings": settings}
-    write_json(folder / "evaluation.json", {**summary, **more})
+    write_json(index, {**summary, **more})
 
 
 def _autoattack(**more: Any) -> dict[str, Any]:
     return {
-        "evaluation": {**json.loads(experiment_json())["evaluation"], "autoattack": True},
+        "evaluation": {**experiment_values()["evaluation"], "autoattack": True},
         **more,
     }
 
 
 def test_where_only_one_side_ran_autoattack_both_are_compared_by_aa_mt(
-    folders: StageFolders,
+    inputs: ReportInputs,
 ) -> None:
-    four = add_seeds(folders, robust=[0.6, 0.64], baseline=[0.5, 0.42])
-    for folder in four.baseline_evaluations:
-        with_autoattack(folder, 0.3)
+    four = add_seeds(inputs, robust=[0.6, 0.64], baseline=[0.5, 0.42])
+    assert four.baseline
+    for index in four.baseline.evaluations:
+        with_autoattack(index, 0.3)
     baseline = record_of(four, SEEDS, _autoattack(**SEEDS))["baseline"]
     assert baseline["attack"] == "aa_mt"
     assert baseline["differs_in"] == ["mixing_factor"]
@@ -112,12 +114,13 @@ def test_where_only_one_side_ran_autoattack_both_are_compared_by_aa_mt(
     assert baseline["effect"]["robust_accuracy"]["baseline"]["mean"] == pytest.approx(0.455)
 
 
-def test_where_all_ran_autoattack_the_worst_of_both_is_compared(folders: StageFolders) -> None:
-    four = add_seeds(folders, robust=[0.6, 0.64], baseline=[0.5, 0.42])
-    for folder in four.baseline_evaluations:
-        with_autoattack(folder, 0.3)
-    for folder in (*four.evaluations, four.labeller_evaluation):
-        with_autoattack(folder, 0.5)
+def test_where_all_ran_autoattack_the_worst_of_both_is_compared(inputs: ReportInputs) -> None:
+    four = add_seeds(inputs, robust=[0.6, 0.64], baseline=[0.5, 0.42])
+    assert four.baseline
+    for index in four.baseline.evaluations:
+        with_autoattack(index, 0.3)
+    for index in (*four.evaluations, four.labeller_evaluation):
+        with_autoattack(index, 0.5)
     record = record_of(four, _autoattack(**SEEDS), _autoattack(**SEEDS))
     baseline = record["baseline"]
     assert baseline["attack"] == "worst"

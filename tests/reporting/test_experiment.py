@@ -1,38 +1,36 @@
 """Experiments are read with their sections, and compared by what shapes a model."""
 
-import json
-
 import pytest
 
 from pyrobust.errors import UserError
 from pyrobust.reporting.effects import differences
 from pyrobust.reporting.stage_results import parse_experiment
-from tests.reporting.fixtures import experiment_json
+from tests.reporting.fixtures import experiment_values
 
 
 def test_sections_keep_their_name_and_get_their_defaults() -> None:
-    experiment = parse_experiment("x", experiment_json())
+    experiment = parse_experiment("x", experiment_values())
     generator = experiment.as_json()["generator"]
     assert generator["name"] == "gaussian_small"
     assert generator["part_size"] == 100_000
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("values", "sentence"),
     [
-        ("{", "the settings of experiment 'x' are not JSON"),
-        ("[]", r"the settings of experiment 'x' are \[\]; expected a JSON object"),
-        (experiment_json(generator="gaussian"), 'generator of experiment .x. is "gaussian"'),
-        (experiment_json(mixing_factor=1.5), "mixing_factor is 1.5"),
-        (experiment_json(selection={"name": "a", "protocol": "best"}), "protocol is 'best'"),
+        (experiment_values(generator="gaussian"), 'generator of experiment .x. is "gaussian"'),
+        (experiment_values(mixing_factor=1.5), "mixing_factor is 1.5"),
+        (experiment_values(selection={"name": "a", "protocol": "best"}), "protocol is 'best'"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_sentence(text: str, sentence: str) -> None:
+def test_wrong_settings_are_refused_in_one_sentence(
+    values: dict[str, object], sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
-        parse_experiment("x", text)
+        parse_experiment("x", values)
 
 
-ATTACK = json.loads(experiment_json())["evaluation"]
+ATTACK = experiment_values()["evaluation"]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +47,8 @@ ATTACK = json.loads(experiment_json())["evaluation"]
 def test_only_settings_that_shape_the_model_count(
     changes: dict[str, object], expected: list[str]
 ) -> None:
-    one = parse_experiment("x", experiment_json())
-    other = parse_experiment("y", json.dumps(json.loads(experiment_json()) | changes))
+    one = parse_experiment("x", experiment_values())
+    other = parse_experiment("y", experiment_values() | changes)
     assert differences(one, other) == expected
 
 
@@ -67,7 +65,7 @@ def test_only_settings_that_shape_the_model_count(
 def test_experiments_that_were_measured_in_different_ways_are_not_compared(
     changes: dict[str, object], sentence: str
 ) -> None:
-    one = parse_experiment("x", experiment_json())
-    other = parse_experiment("y", json.dumps(json.loads(experiment_json()) | changes))
+    one = parse_experiment("x", experiment_values())
+    other = parse_experiment("y", experiment_values() | changes)
     with pytest.raises(UserError, match=sentence):
         differences(one, other)

@@ -3,23 +3,21 @@
 import json
 import re
 import shutil
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.reporting.page import Origin
 from pyrobust.reporting.report import Outputs, write_report
-from pyrobust.reporting.stage_results import StageFolders, parse_experiment
-from tests.reporting.fixtures import experiment_json
+from pyrobust.reporting.stage_results import parse_experiment
+from tests.reporting.fixtures import experiment_values, without_baseline
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "use", "rect"}
-EXPERIMENT = parse_experiment("digits_linf", experiment_json())
 ORIGIN = Origin("snakemake --cores all x.json --configfile 'my file.yaml'", "c0ffee")
-BASELINE = parse_experiment("digits_linf_no_generated", experiment_json(mixing_factor=1))
 
 
 class Page(HTMLParser):
@@ -52,18 +50,18 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def write(folders: StageFolders, target: Path) -> Outputs:
+def write(inputs: ReportInputs, target: Path) -> Outputs:
     outputs = Outputs(target / "x.json", target / "x.cost.json", target / "x.html")
-    write_report(EXPERIMENT, folders, BASELINE, {}, outputs, ORIGIN)
+    write_report(inputs, outputs, ORIGIN)
     return outputs
 
 
 @pytest.fixture(scope="module")
-def html(finished: StageFolders, tmp_path_factory: pytest.TempPathFactory) -> str:
+def html(finished: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(finished, tmp_path_factory.mktemp("page")).page.read_text(encoding="utf-8")
 
 
-def test_two_builds_are_equal_byte_for_byte(finished: StageFolders, tmp_path: Path) -> None:
+def test_two_builds_are_equal_byte_for_byte(finished: ReportInputs, tmp_path: Path) -> None:
     first, second = (write(finished, tmp_path / name) for name in ("first", "second"))
     for key in ("record", "cost", "page"):
         assert getattr(first, key).read_bytes() == getattr(second, key).read_bytes(), key
@@ -159,15 +157,15 @@ def test_the_command_and_the_commit_stand_on_the_page(html: str) -> None:
 
 
 def test_an_experiment_without_generated_data_has_a_page(
-    folders: StageFolders, tmp_path: Path
+    inputs: ReportInputs, tmp_path: Path
 ) -> None:
-    for run in folders.runs:
-        training = read_json(run / "training.json", "")
+    for run in inputs.runs:
+        training = read_json(run, "")
         training["settings"]["mixing_factor"] = 1.0
-        write_json(run / "training.json", training)
+        write_json(run, training)
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
-    alone = replace(folders, generated=None, baseline_choice=None, baseline_evaluations=())
-    write_report(BASELINE, alone, None, {}, outputs, ORIGIN)
+    alone = without_baseline(inputs, generated=None, experiment=experiment_values(mixing_factor=1))
+    write_report(alone, outputs, ORIGIN)
     page = Page(outputs.page.read_text(encoding="utf-8"))
     assert page.mistakes == []
     assert not any(attributes.get("id") == "generator" for _, attributes in page.elements)
@@ -193,27 +191,27 @@ def test_an_experiment_without_generated_data_has_a_page(
     ],
 )
 def test_a_missing_file_is_one_sentence_that_names_the_verb(
-    folders: StageFolders, tmp_path: Path, missing: str, verb: str
+    inputs: ReportInputs, tmp_path: Path, missing: str, verb: str
 ) -> None:
     (tmp_path / missing).unlink()
     with pytest.raises(UserError) as refusal:
-        write(folders, tmp_path / "results")
+        write(inputs, tmp_path / "results")
     assert verb in str(refusal.value)
     assert missing.rsplit("/", 1)[1] in str(refusal.value)
     assert not (tmp_path / "results").exists()
 
 
-def test_an_approximate_search_is_told(folders: StageFolders, tmp_path: Path, html: str) -> None:
+def test_an_approximate_search_is_told(inputs: ReportInputs, tmp_path: Path, html: str) -> None:
     assert "The search was approximate" not in html
-    assert folders.generated is not None
-    path = folders.generated.neighbours
+    assert inputs.generated is not None
+    path = inputs.generated.neighbours
     check = {
         "num_checked": 1000,
         "recall": {"train": 0.9, "test": 0.95, "self": 0.5},
         "complementarity_bias": {"train": 0.04, "test": 0.06, "self": -0.1},
     }
     write_json(path, read_json(path, "") | {"approximate": check})
-    page = write(folders, tmp_path / "results").page.read_text(encoding="utf-8")
+    page = write(inputs, tmp_path / "results").page.read_text(encoding="utf-8")
     assert "An exact one for 1,000 of the" in page
     assert "in train for 90.0%, in test for 95.0%, in self for 50.0%, which" in page
     assert "complementarity by +4.0, +6.0, −10.0 points." in page
@@ -221,24 +219,22 @@ def test_an_approximate_search_is_told(folders: StageFolders, tmp_path: Path, ht
 
 
 def test_the_training_of_a_generator_is_drawn_where_there_was_one(
-    finished: StageFolders, tmp_path: Path, html: str
+    finished: ReportInputs, tmp_path: Path, html: str
 ) -> None:
     assert "Training of the generator" not in html
     assert finished.generated is not None
     folder = tmp_path / "generator"
-    shutil.copytree(finished.generated.generator, folder)
+    shutil.copytree(finished.generated.generator.parent, folder)
     lines = [{"step": k, "epoch": 0.1 * k, "loss": 1 / k, "skipped": 0.0} for k in (10, 20)]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    generated = replace(finished.generated, generator=folder)
-    trained = {"name": "ddpm_tiny", "type": "ddpm", "preset": "tiny"}
-    experiment = parse_experiment("x", experiment_json(generator=trained))
+    generated = finished.generated.model_copy(update={"generator": folder / "generator.json"})
+    trained = experiment_values(generator={"name": "ddpm_tiny", "type": "ddpm", "preset": "tiny"})
     outputs = Outputs(tmp_path / "x.json", tmp_path / "x.cost.json", tmp_path / "x.html")
-    facts = read_json(folder / "generator.json", "") | {
-        "settings": experiment.sections["generator"]
-    }
-    write_json(folder / "generator.json", facts)
-    folders = replace(finished, generated=generated, baseline_choice=None, baseline_evaluations=())
-    write_report(experiment, folders, None, {}, outputs, ORIGIN)
+    settings = parse_experiment("x", trained).sections["generator"]
+    facts = read_json(generated.generator, "") | {"settings": settings}
+    write_json(generated.generator, facts)
+    inputs = without_baseline(finished, generated=generated, experiment=trained)
+    write_report(inputs, outputs, ORIGIN)
     page = outputs.page.read_text(encoding="utf-8")
     assert "Training of the generator" in page
     assert "3,000 steps in batches of\n64." in page

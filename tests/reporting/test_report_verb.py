@@ -8,32 +8,14 @@ from typing import Any
 import pytest
 
 from pyrobust.cli import main
+from pyrobust.config.report import ReportInputs
 from pyrobust.files import write_json
-from pyrobust.reporting.stage_results import StageFolders
-from tests.reporting.fixtures import experiment_json
 
 
-def inputs(folders: StageFolders) -> dict[str, Any]:
+def values_of(inputs: ReportInputs) -> dict[str, Any]:
     """Return what the workflow writes of an experiment."""
-    assert folders.generated
-    return {
-        "name": "x",
-        "experiment": json.loads(experiment_json()),
-        "dataset": str(folders.dataset / "dataset.json"),
-        "labeller": str(folders.labeller / "labeller.json"),
-        "labeller_evaluation": str(folders.labeller_evaluation / "evaluation.json"),
-        "choice": str(folders.choice / "choice.json"),
-        "landscape": str(folders.landscape / "landscape.json"),
-        "runs": [str(run / "training.json") for run in folders.runs],
-        "evaluations": [str(folder / "evaluation.json") for folder in folders.evaluations],
-        "generated": {
-            "generator": str(folders.generated.generator / "generator.json"),
-            "samples": str(folders.generated.samples / "manifest.json"),
-            "neighbours": str(folders.generated.neighbours),
-            "quality": str(folders.generated.quality),
-        },
-        "jobs": {"sample": [str(folders.choice)]},
-    }
+    jobs = {"sample": (inputs.choice.parent,)}
+    return inputs.model_copy(update={"name": "x", "jobs": jobs}).model_dump(mode="json")
 
 
 def run_report(monkeypatch: pytest.MonkeyPatch, text: str, folder: Path) -> int:
@@ -49,21 +31,21 @@ def run_report(monkeypatch: pytest.MonkeyPatch, text: str, folder: Path) -> int:
 
 
 def test_the_verb_writes_record_cost_and_page(
-    finished: StageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_report(monkeypatch, json.dumps(inputs(finished)), tmp_path) == 0
+    assert run_report(monkeypatch, json.dumps(values_of(finished)), tmp_path) == 0
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert written == {"x.json", "x.cost.json", "x.html"}
 
 
 def test_the_cost_is_of_the_jobs_that_the_experiment_uses(
-    finished: StageFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: ReportInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = [tmp_path / f"parts/{part}" for part in range(3)]
     cost = {"seconds": 2, "peak_memory_mb": 1, "device": "cpu", "versions": {}}
     for part in parts:
         write_json(part / "cost.json", cost)
-    given = {**inputs(finished), "jobs": {"sample": [str(part) for part in parts[1:]]}}
+    given = {**values_of(finished), "jobs": {"sample": [str(part) for part in parts[1:]]}}
     assert run_report(monkeypatch, json.dumps(given), tmp_path) == 0
     stages = json.loads((tmp_path / "x.cost.json").read_text())["stages"]
     assert (stages["sample"]["jobs"], stages["sample"]["seconds"]) == (2, 4)
@@ -82,14 +64,14 @@ def test_the_cost_is_of_the_jobs_that_the_experiment_uses(
     ],
 )
 def test_wrong_inputs_are_refused_in_one_sentence(
-    finished: StageFolders,
+    finished: ReportInputs,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     changes: dict[str, Any] | None,
     sentence: str,
 ) -> None:
-    text = "{" if changes is None else json.dumps(inputs(finished) | changes)
+    text = "{" if changes is None else json.dumps(values_of(finished) | changes)
     assert run_report(monkeypatch, text, tmp_path) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert sentence in line, line

@@ -21,6 +21,7 @@ from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import flags, input_flags, settings_flags, stated
+from pyrobust.workflow.reports import Reports
 from pyrobust.workflow.resolver import Resolver
 from pyrobust.workflow.shares import note_jobs, share_files
 from tests.workflow.running import ROOT, TINY
@@ -209,8 +210,8 @@ def test_files_become_one_flag_each_and_missing_ones_none() -> None:
 
 
 def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path)
-    described = resolve.describe_report(
+    reports = Reports(resolver(tmp_path))
+    described = reports.describe(
         {"experiment": "tiny"}, lambda path: path.replace("<results>", "out/my results")
     )
     given = parse_settings(ReportInputs, described)
@@ -220,24 +221,24 @@ def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) 
     assert given.baseline and given.baseline.name == "tiny_no_generated"
     labels = Path("out/my results/samples/digits/tiny/labels/tiny")
     assert given.jobs["label"] == (labels / "0", labels / "1")
-    inputs = resolve.report_inputs({"experiment": "tiny"})
+    inputs = reports.inputs({"experiment": "tiny"})
     assert set(inputs) >= {"dataset", "generator", "quality", "runs", "baseline_evaluations"}
     assert inputs["landscape"] == "<results>/landscape/tiny/landscape.json"
 
 
 def test_a_report_counts_the_jobs_that_its_experiment_uses(tmp_path: Path) -> None:
     resolve = resolver(tmp_path, "{selections: {tiny: {skip_samples: 600, min_distance: 0}}}")
-    jobs = resolve.describe_report({"experiment": "tiny"}, str)["jobs"]
+    jobs = Reports(resolve).describe({"experiment": "tiny"}, str)["jobs"]
     assert [Path(folder).name for folder in jobs["sample"]] == ["2", "3"]
     assert "distances" not in jobs
     assert [Path(folder).name for folder in jobs["features"]] == ["train", "test", "features"]
 
 
 def test_a_report_without_generated_images_reads_none(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path)
-    described = resolve.describe_report({"experiment": "tiny_no_generated"}, str)
+    reports = Reports(resolver(tmp_path))
+    described = reports.describe({"experiment": "tiny_no_generated"}, str)
     assert "generated" not in described and described["jobs"] == {}
-    assert "samples" not in resolve.report_inputs({"experiment": "tiny_no_generated"})
+    assert "samples" not in reports.inputs({"experiment": "tiny_no_generated"})
 
 
 def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:

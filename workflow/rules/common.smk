@@ -9,11 +9,12 @@ from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.workflow import paths
 from pyrobust.workflow.attempts import memory_failures
-from pyrobust.workflow.command import put_first_on_path
 from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import input_flags
 from pyrobust.workflow.paths import fill
+from pyrobust.workflow.reports import Reports
 from pyrobust.workflow.resolver import Resolver
+from pyrobust.workflow.runs import put_first_on_path
 from pyrobust.workflow.scheduling import (
     PRIORITIES,
     WALL_TIMES,
@@ -31,6 +32,7 @@ try:
 except UserError as error:
     raise WorkflowError(f"config: {error}") from error
 figures = Figures(resolve)
+reports = Reports(resolve)
 expand_paths = workflow.pathvars.apply
 
 # Generators whose samples get features while they are labelled.

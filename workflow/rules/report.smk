@@ -6,14 +6,14 @@ rule describe_experiment:
         "<logs>/describe_experiment/{experiment}.log",
     localrule: True
     params:
-        described=lambda wildcards: resolve.describe_report(wildcards, expand_paths),
+        described=lambda wildcards: reports.describe(wildcards, expand_paths),
     run:
         write_json(Path(output[0]), params.described)
 
 
 rule report_experiment:
     input:
-        unpack(resolve.report_inputs),
+        unpack(reports.inputs),
         described="<results>/{experiment}.inputs.json",
     output:
         record=report(

@@ -8,9 +8,7 @@ from snakemake.settings.types import DeploymentMethod, ExecMode
 
 from pyrobust.gpus import num_devices
 from pyrobust.workflow import core_build
-from pyrobust.workflow.command import options_of_run
-from pyrobust.workflow.failure import advice
-from pyrobust.workflow.queue import jobs_in_queue, refusal
+from pyrobust.workflow.runs import advice, jobs_in_queue, options_of_run, refusal
 from pyrobust.workflow.stale_locks import remove_stale_locks
 
 

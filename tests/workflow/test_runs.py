@@ -1,11 +1,11 @@
-"""Jobs that a killed snakemake left in Slurm's queue."""
+"""Jobs that a killed snakemake left in the queue of Slurm."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from pyrobust.workflow.queue import jobs_in_queue, refusal
+from pyrobust.workflow.runs import jobs_in_queue, refusal
 
 
 @pytest.fixture
