@@ -6,7 +6,6 @@ to the point (POINT_COLUMNS); an empty cell leaves the setting unchanged. Two po
 settings are one experiment, even in different tables, so nothing is trained twice.
 """
 
-import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -16,36 +15,38 @@ from typing import Any, NamedTuple
 from pyrobust.config.base import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import (
+    SECTIONS,
     ExperimentSettings,
     check_compared,
     check_training,
     own_training_keys,
 )
 from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.sweep_rows import grid_rows, read_sweep
 from pyrobust.config.targets import TargetSettings
 from pyrobust.errors import UserError
 
 POINT_COLUMNS = {
-    "name": "how the point is called in the result",
+    "name": "name of the point in the result",
     "augmentation": "a key of pyrobust.analysis.augmentations: augmented training images in place "
     "of generated ones, and no training",
-    "evaluation": "a key of `evaluations`; that of the experiment where not given",
+    "evaluation": "a key of `evaluations`; by default that of the experiment",
     "analysis": "a key of `analyses`, for complementarity and coverage",
     "quality_analysis": "a key of `analyses`, for FID and Inception score",
     "tested_on": "a key of `generators`, whose unseen samples are attacked in place of test images",
-    "test_selection": "a key of `selections`, for tested_on; it skips what is trained on",
+    "test_selection": "a key of `selections`, for tested_on; it skips the training samples",
     "test_samples": "number of samples, for tested_on",
 }
 
-# Two experiments that agree in all but these have the same models.
+# Experiments that differ only in these have the same models.
 _NOT_OF_THE_MODELS = ("baseline", "analysis", "evaluation", "test_runs")
-# Of no influence where no generated image is used.
+# Without effect if no generated image is used.
 _OF_GENERATED = ("generator", "num_samples", "selection")
 _SECTIONS = {
-    "dataset": ("datasets",),
-    "generator": ("generators", "mixtures"),
-    "selection": ("selections",),
-    "labeller": ("labellers",),
+    "dataset": (SECTIONS["dataset"],),
+    "generator": (SECTIONS["generator"], "mixtures"),
+    "selection": (SECTIONS["selection"],),
+    "labeller": (SECTIONS["labeller"],),
 }
 _POINT_SECTIONS = {
     "evaluation": "evaluations",
@@ -55,12 +56,12 @@ _POINT_SECTIONS = {
     "test_selection": "selections",
 }
 
-# No table has it: it is measured.
+# Measured, so no table contains it.
 _MEASURED = "labeller_accuracy"
 
 _OF_TRAINING = "training."
 
-# By name: what an experiment sets, and what its training or the recipe does.
+# Settings of an experiment, and of its training, as columns.
 SETTING_COLUMNS = (
     *ExperimentSettings.model_fields,
     *(_OF_TRAINING + key for key in own_training_keys()),
@@ -73,7 +74,7 @@ class Sweeps(NamedTuple):
     """All targets of a configuration, resolved."""
 
     experiments: dict[str, Json]
-    """Those of the points that the configuration does not have itself, by name."""
+    """Experiments of points that the configuration does not define itself, by name."""
 
     points: dict[str, list[Json]]
     """By target: `experiment` (its name), `settings` (of the experiment), POINT_COLUMNS, and
@@ -81,7 +82,7 @@ class Sweeps(NamedTuple):
     `mixture_share` is that of samples of the generator that is tested on, all or none."""
 
     refused: dict[str, str]
-    """Targets whose table is wrong, and one sentence why; the others can be made."""
+    """Targets with an invalid table, each with one sentence why; the others can be made."""
 
 
 def resolve_targets(config: Mapping[str, Any], folder: Path) -> Sweeps:
@@ -116,57 +117,6 @@ def resolve_targets(config: Mapping[str, Any], folder: Path) -> Sweeps:
         name: values for name, values in experiments.items() if name not in config["experiments"]
     }
     return Sweeps(added, points, refused)
-
-
-def grid_rows(target: str, settings: TargetSettings) -> list[tuple[int, dict[str, str]]]:
-    """Return the combinations of a target's grid as rows of a sweep, with their numbers.
-
-    Raises:
-        UserError: the target has a sweep as well, or a column has no value.
-    """
-    if settings.sweep is not None:
-        raise UserError(f"target '{target}' has both a sweep and a grid; remove one of them")
-    empty = [column for column, values in settings.grid.items() if not values]
-    if empty:
-        raise UserError(f"grid.{empty[0]} of target '{target}' is empty; name one value or more")
-    columns = [[_cell(value) for value in values] for values in settings.grid.values()]
-    rows = itertools.product(*columns)
-    return [(number, dict(zip(settings.grid, row, strict=True))) for number, row in enumerate(rows)]
-
-
-def _cell(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def read_sweep(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows of a table with their line numbers; lines that start with # are remarks.
-
-    Raises:
-        UserError: the file is missing or not text, a column appears twice, or a row has more or
-            fewer cells than the head.
-    """
-    try:
-        # Spreadsheets start a file with a byte order mark.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the sweep {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
-    kept = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
-    if len(kept) < 2:
-        raise UserError(f"{path} has no rows; expected a header and one row per point")
-    cells = [(number, [cell.strip() for cell in line.split("\t")]) for number, line in kept]
-    head = cells[0][1]
-    twice = {key for key in head if head.count(key) > 1}
-    if twice:
-        raise UserError(f"{path}: duplicate column '{min(twice)}'; remove one")
-    for number, row in cells[1:]:
-        if len(row) != len(head):
-            raise UserError(
-                f"{path}, line {number}: {len(row)} cells, but the header has {len(head)}; "
-                "separate cells by tabs"
-            )
-    return [(number, dict(zip(head, row, strict=True))) for number, row in cells[1:]]
 
 
 def _point(
@@ -215,13 +165,13 @@ def _settings(base: Json, row: Mapping[str, str]) -> Json:
         check_training(experiment).model_dump(mode="json")
         for experiment in (settings, parse_settings(ExperimentSettings, base))
     )
-    # What the recipe says anyway makes no other experiment.
-    told = [key for key in training if key in settings.training]
+    # A value that the recipe sets anyway does not make another experiment.
+    stated = [key for key in training if key in settings.training]
     return {
         **settings.model_dump(mode="json"),
         "training": {
             key: training[key]
-            for key in told
+            for key in stated
             if key in base["training"] or training[key] != of_base[key]
         },
     }
@@ -266,7 +216,7 @@ def _check_references(
 
 
 def _name(base: str, given: Json, settings: Json, experiments: Mapping[str, Json]) -> str:
-    """Return the name of the experiment with these settings: an existing one, or a telling one."""
+    """Return the name of an existing experiment with these settings, or a new descriptive name."""
     for name, other in experiments.items():
         if _of_the_models(other) == _of_the_models(settings):
             return name
@@ -290,7 +240,7 @@ def _text(value: Any) -> str:
 
 
 def _of_the_models(settings: Json) -> Json:
-    """Return what two experiments with the same models agree in."""
+    """Return the settings that decide which models an experiment trains."""
     ignored = {*_NOT_OF_THE_MODELS, *(_OF_GENERATED if settings["mixing_factor"] == 1 else ())}
     return {
         key: list(value) if isinstance(value, tuple) else value
@@ -329,12 +279,12 @@ def _check_x(column: str, point: Json, path: Path | str) -> None:
 
 
 def value_of(settings: Mapping[str, Any], own: Mapping[str, Any], column: str) -> Any:
-    """Return a column of a point; None where the point has none.
+    """Return the value of a column at a point; None if the point has no such column.
 
     Args:
-        settings: of its experiment.
-        own: what the sweep says of the point itself.
-        column: a key of either, or training.KEY, which is the recipe's where not set.
+        settings: those of its experiment.
+        own: columns of the point itself.
+        column: a key of either, or training.KEY, by default the recipe's value.
     """
     if column.startswith(_OF_TRAINING):
         training = check_training(parse_settings(ExperimentSettings, settings))
@@ -343,10 +293,10 @@ def value_of(settings: Mapping[str, Any], own: Mapping[str, Any], column: str) -
 
 
 def as_number(value: Any) -> float:
-    """Return the number that a column holds, such as 0.3, "1000" or "8/255".
+    """Return the number in a column, such as 0.3, "1000" or "8/255".
 
     Raises:
-        ValueError: it holds none.
+        ValueError: the value is not a finite number.
     """
     try:
         found = parse_epsilon(str(value))

@@ -7,7 +7,8 @@ import pytest
 
 from pyrobust.config.base import parse_settings
 from pyrobust.config.experiment import Config, parse_config, read_config
-from pyrobust.config.sweeps import Sweeps, read_sweep, resolve_targets
+from pyrobust.config.sweep_rows import read_sweep
+from pyrobust.config.sweeps import Sweeps, resolve_targets
 from pyrobust.errors import UserError
 from pyrobust.reporting.effects import MIN_RUNS
 

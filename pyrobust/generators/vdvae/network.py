@@ -5,86 +5,13 @@ The names of the parameters are those of the published weights.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
+from pyrobust.generators.vdvae.ladder import Stage, check_ladder, parse_stages
 from pyrobust.generators.vdvae.mixture import count_parameters
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One block of the ladder.
-
-    Attributes:
-        resolution: height and width that it works at.
-        factor: by what an encoder block shrinks its output, or None.
-        source: the resolution that a decoder block's input is enlarged from, or None.
-    """
-
-    resolution: int
-    factor: int | None = None
-    source: int | None = None
-
-
-def parse_stages(text: str) -> list[Stage]:
-    """Return the blocks that the paper's shorthand means.
-
-    "32x11" is eleven blocks at 32×32, "32d2" one that halves its output, "4m1" one at 4×4 whose
-    input is the 1×1 state enlarged.
-
-    Raises:
-        UserError: a word is none of these.
-    """
-    stages: list[Stage] = []
-    for word in text.split(","):
-        kind = next((letter for letter in "xdm" if letter in word), None)
-        numbers = word.strip().split(kind) if kind else []
-        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            raise UserError(
-                f"invalid VDVAE block '{word}'; expected blocks such as 32x11, 32d2 or 32m16"
-            )
-        resolution, number = map(int, numbers)
-        if kind == "x":
-            stages += [Stage(resolution)] * number
-        elif kind == "d":
-            stages.append(Stage(resolution, factor=number))
-        else:
-            stages.append(Stage(resolution, source=number))
-    return stages
-
-
-def check_ladder(side: int, encoder: list[Stage], decoder: list[Stage]) -> None:
-    """Refuse ladders that do not fit the images or each other.
-
-    Raises:
-        UserError: names the resolution that is wrong.
-    """
-    reached = side
-    available = {side}
-    for stage in encoder:
-        if stage.resolution != reached:
-            raise UserError(
-                f"an encoder block has resolution {stage.resolution}×{stage.resolution}, but "
-                f"its input is {reached}×{reached}; list blocks from the {side}×{side} images "
-                "down"
-            )
-        reached //= stage.factor or 1
-        available.add(reached)
-    for stage in decoder:
-        if stage.resolution not in available:
-            raise UserError(
-                f"a decoder block has resolution {stage.resolution}×{stage.resolution}; choose "
-                f"one of the encoder's resolutions, {sorted(available)}"
-            )
-    if decoder[-1].resolution != side:
-        raise UserError(
-            "the last decoder block has resolution "
-            f"{decoder[-1].resolution}×{decoder[-1].resolution}, but images are {side}×{side}"
-        )
 
 
 class Bottleneck(nn.Module):
@@ -150,21 +77,20 @@ class DecoderBlock(nn.Module):
         self.resnet = Bottleneck(width, middle_width, width, side, residual=True)
 
     def forward(
-        self, x: Tensor, noise: Tensor, activations: Tensor | None, temperature: float
+        self, x: Tensor, noise: Tensor, activations: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the new state (N, width, R, R) and, with activations, the KL of each latent.
 
         Args:
             x: (N, width, R, R), the state.
             noise: (N, latent_width, R, R), standard normal.
-            activations: of the encoder; without them the latent is drawn from the prior, whose
-                standard deviation is scaled by `temperature`.
+            activations: of the encoder; without them the latent is drawn from the prior.
         """
         prior_mean, prior_log_std, residual = torch.split(
             self.prior(x).float(), [self.latent_width, self.latent_width, x.shape[1]], dim=1
         )
         if activations is None:
-            latent = prior_mean + temperature * torch.exp(prior_log_std) * noise
+            latent = prior_mean + torch.exp(prior_log_std) * noise
             divergence = None
         else:
             mean, log_std = self.enc(torch.cat([x, activations], 1)).float().chunk(2, dim=1)
@@ -220,10 +146,7 @@ class Decoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
 
     def forward(
-        self,
-        noise: Tensor,
-        activations: dict[int, Tensor] | None = None,
-        temperature: float = 1.0,
+        self, noise: Tensor, activations: dict[int, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the parameters of the pixels (N, P, H, W) and the summed KL (N,) in nats.
 
@@ -244,7 +167,7 @@ class Decoder(nn.Module):
             if source is not None:
                 x = x + F.interpolate(states[source], scale_factor=side // source)
             beside = None if activations is None else activations[side]
-            states[side], divergence = block(x, of_block, beside, temperature)
+            states[side], divergence = block(x, of_block, beside)
             if divergence is not None:
                 total = total + divergence.sum((1, 2, 3))
         last = states[self.resolutions[-1]]
