@@ -1,4 +1,4 @@
-"""A tiny data set, a Gaussian fitted on it, and a labeller that needs no training."""
+"""A tiny data set, a Gaussian fitted on it, a labeller that needs no training, and selections."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from pyrobust.config.data import DatasetSettings
+from pyrobust.analysis.near_copies import TrainingDistances
+from pyrobust.config import parse_settings
+from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
+from pyrobust.data.store import SampleStore
 from pyrobust.generators.fitting import fit_generator
-from pyrobust.generators.pseudo_labels import MODEL
+from pyrobust.generators.pseudo_labels import MODEL, label_part
+from pyrobust.generators.sampling import sample_part
+from pyrobust.generators.selecting import select_parts
 from pyrobust.models import ModelSpec, build_model, save_model
 from tests.generators.fits import RUNTIME
 
@@ -88,3 +93,42 @@ def labeller(animals, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("labeller")
     save_model(folder / MODEL, model, spec)
     return folder
+
+
+@pytest.fixture
+def measure(animals):
+    """Return what measures the distances to the training images."""
+    return TrainingDistances(animals, 1 << 30)
+
+
+@pytest.fixture
+def make_parts(gaussian, labeller, measure, tmp_path):
+    """Return a function that makes `num_parts` parts, labelled and measured, in a folder."""
+
+    def make(num_parts: int, part_size: int, distances: bool = False) -> Path:
+        folder = tmp_path / f"{num_parts}x{part_size}"
+        for part in range(num_parts):
+            samples, labels = folder / "parts" / str(part), folder / "labels" / str(part)
+            sample_part(gaussian, part, part_size, samples)
+            label_part(samples, labeller, labels, "cpu")
+            if distances:
+                output = folder / "distances" / str(part)
+                measure.measure(SampleStore.open(samples), output)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def select(gaussian, labeller, measure, tmp_path):
+    """Return a function that selects from parts and returns the folder of the result."""
+
+    def run(folder: Path, num_parts: int, num_samples: int, name: str = "out", **values) -> Path:
+        settings = parse_settings(SelectionSettings, values)
+        parts, labels, output = folder / "parts", folder / "labels", tmp_path / name
+        distances = (folder / "distances", measure) if settings.min_distance else ()
+        inputs = (parts, labels, num_parts, num_samples, output, settings, "cpu", *distances)
+        select_parts(gaussian, labeller, *inputs)
+        return output
+
+    return run
