@@ -5,7 +5,7 @@ import fractions
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 
 Norm = Literal["linf", "l2"]
 
@@ -51,12 +51,7 @@ def _spelled_out(value: Any) -> Any:
 
 
 # A length in the [0, 1] pixel range: 8/255, 0.03. YAML parses some of them as numbers.
-Fraction = Annotated[
-    str,
-    BeforeValidator(_spelled_out),
-    Field(pattern=_FRACTION),
-    WithJsonSchema({"type": ["string", "number"], "pattern": _FRACTION}),
-]
+Fraction = Annotated[str, BeforeValidator(_spelled_out), Field(pattern=_FRACTION)]
 
 Epsilon = Annotated[
     Fraction,

@@ -42,8 +42,27 @@ RECIPES: dict[str, dict[str, Any]] = {
 _RECIPES_L2: dict[str, dict[str, Any]] = {"wang23": {"attack_step_size": "25.6/255"}}
 
 
+# The settings that each objective reads; an objective MODULE:NAME may read all of them.
+OBJECTIVE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "trades": ("trades_beta", "batch_norm_updates"),
+    "adversarial_training": (),
+    "mart": ("mart_lambda", "batch_norm_updates"),
+}
+
 # Settings that came after the first trainings, with the value that those had.
 LATER = {"objective": "trades", "mart_lambda": 5.0, "awp_gamma": 0.0, "gap_images": 256}
+
+
+_OWN_ACTIVATION = (
+    "the constructor of the architecture sets its own; leave it out, or use wrn-DEPTH-WIDTH or "
+    "resnet-18"
+)
+
+
+def _of_recipe(recipe: str, norm: str) -> dict[str, Any]:
+    """Return what a recipe sets apart from the defaults."""
+    of_norm = _RECIPES_L2.get(recipe, {}) if norm == "l2" else {}
+    return {**RECIPES.get(recipe, {}), **of_norm}
 
 
 class TrainSettings(Settings):
@@ -174,9 +193,8 @@ class TrainSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _start_from_recipe(cls, values: dict[str, Any]) -> dict[str, Any]:
-        recipe = values.get("recipe", "gowal21")
-        of_norm = _RECIPES_L2.get(recipe, {}) if values.get("norm") == "l2" else {}
-        return {**RECIPES.get(recipe, {}), **of_norm, **values}
+        recipe, norm = values.get("recipe", "gowal21"), values.get("norm", "linf")
+        return {**_of_recipe(recipe, norm), **values}
 
     @model_validator(mode="after")
     def _check(self) -> "TrainSettings":
@@ -186,7 +204,41 @@ class TrainSettings(Settings):
                 f"virtual_batch is {self.virtual_batch}, but must divide batch_size "
                 f"({self.batch_size})"
             )
+        of_recipe = _of_recipe(self.recipe, self.norm)
+        for key, reason in self._unread().items():
+            value = getattr(self, key)
+            if value != of_recipe.get(key, type(self).model_fields[key].default):
+                raise ValueError(f"{key} is {value} but has no effect: {reason}")
         return self
+
+    def _unread(self) -> dict[str, str]:
+        """Return the settings that this training does not read, each with why and what to do."""
+        unread = {}
+        own = OBJECTIVE_SETTINGS.get(self.objective)
+        users: dict[str, list[str]] = {}
+        for objective, keys in OBJECTIVE_SETTINGS.items():
+            for key in keys:
+                users.setdefault(key, []).append(objective)
+        for key, objectives in users.items():
+            if own is not None and key not in own:
+                unread[key] = (
+                    f"objective is {self.objective}; leave it out, or use objective "
+                    f"{' or '.join(objectives)}"
+                )
+        if self.attack_steps == 0:
+            reason = "attack_steps is 0; leave it out, or use attack_steps above 0"
+            unread |= dict.fromkeys(("attack_optimizer", "attack_step_size"), reason)
+        if self.label_smoothing == 0:
+            unread["label_smoothing_on"] = (
+                "label_smoothing is 0; leave it out, or use label_smoothing above 0"
+            )
+        if self.averaging_decay == 0:
+            unread["averaging_start"] = (
+                "averaging_decay is 0; leave it out, or use averaging_decay above 0"
+            )
+        if ":" in self.architecture:
+            unread["activation"] = _OWN_ACTIVATION
+        return unread
 
     @model_serializer(mode="wrap")
     def _without_later(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -240,6 +292,14 @@ class LabellerSettings(Settings):
 
     seed: NonNegativeInt = 0
     """Random seed of initial weights, batches and augmentation."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "LabellerSettings":
+        if ":" in self.architecture and self.activation != "silu":
+            raise ValueError(
+                f"activation is {self.activation} but has no effect: {_OWN_ACTIVATION}"
+            )
+        return self
 
 
 def check_epsilon(norm: str, epsilon: str) -> None:

@@ -15,8 +15,8 @@ def choose_run(runs: Sequence[Path], output: Path) -> None:
     """Copy the weights of the most robust run to `output` and write `choice.json`.
 
     Args:
-        runs: folders that `pyrobust train` wrote, equal in all settings but the seed. The lower
-            seed wins among equals.
+        runs: folders that `pyrobust train` wrote, which differ only in their seed. Among equally
+            robust runs, the one with the lowest seed is chosen.
 
     Raises:
         UserError: a run is not finished, or the runs are not comparable.
@@ -49,12 +49,19 @@ def _seed(record: dict[str, Any]) -> int:
 def _check_comparable(runs: Sequence[Path], records: Sequence[dict[str, Any]]) -> None:
     seeds = [_seed(record) for record in records]
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"the runs have the seeds {seeds}, expected one run a seed")
-    settings = [parse_settings(TrainSettings, record["settings"]) for record in records]
-    for run, mine in zip(runs, settings, strict=True):
-        for (key, value), (_, first) in zip(mine, settings[0], strict=True):
-            if key != "seed" and value != first:
+        raise UserError(f"the runs have the seeds {seeds}; expected one run per seed")
+    facts = [_facts(record) for record in records]
+    for run, mine in zip(runs, facts, strict=True):
+        for key, value in mine.items():
+            if value != facts[0][key]:
                 raise UserError(
-                    f"{run} was trained with {key} {value} and {runs[0]} with {first}: "
-                    "give runs that differ in their seed only"
+                    f"{run} was trained with {key} {value} and {runs[0]} with {facts[0][key]}: "
+                    "choose among runs that differ only in their seed"
                 )
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what must be equal in all runs: settings, code, and images of batch statistics."""
+    settings = dict(parse_settings(TrainSettings, record["settings"]))
+    del settings["seed"]
+    return settings | {key: record.get(key) for key in ("own_code", "batch_norm_images")}

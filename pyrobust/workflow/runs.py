@@ -55,7 +55,7 @@ def _as_typed(value: Any) -> str:
 
 
 def jobs_in_queue(folder: Path) -> list[tuple[str, str]]:
-    """Return number and rule of the jobs in Slurm's queue that snakemake submitted from `folder`."""
+    """Return number and rule of the queued Slurm jobs that snakemake submitted from `folder`."""
     if shutil.which("squeue") is None:
         return []
     command = ["squeue", "--me", "--noheader", f"--states={_ACTIVE}", "--format=%i|%Z|%k"]

@@ -3,8 +3,9 @@
 import pytest
 
 from pyrobust.config import parse_epsilon, parse_settings
-from pyrobust.config.training import TrainSettings
+from pyrobust.config.training import OBJECTIVE_SETTINGS, LabellerSettings, TrainSettings
 from pyrobust.errors import UserError
+from pyrobust.training.objectives import OBJECTIVES
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,69 @@ def test_a_wrong_setting_names_key_value_and_expectation(
     message = str(refusal.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+MADRY = {"objective": "adversarial_training"}
+OWN = {"architecture": "torchvision.models:resnet18"}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"mart_lambda": 6},
+            "mart_lambda is 6.0 but has no effect: objective is trades; leave it out, or use "
+            "objective mart",
+        ),
+        ({**MADRY, "trades_beta": 5}, "trades_beta is 5.0 .* or use objective trades$"),
+        ({**MADRY, "batch_norm_updates": "both"}, "or use objective trades or mart$"),
+        ({"objective": "mart", "recipe": "wang23", "trades_beta": 6}, "trades_beta is 6.0"),
+        ({**MADRY, "recipe": "wang23", "batch_norm_updates": "adversarial"}, "_updates is adver"),
+        ({"attack_steps": 0, "attack_step_size": "1/255"}, "attack_steps is 0"),
+        ({"attack_steps": 0, "attack_optimizer": "steepest"}, "attack_optimizer is steepest"),
+        ({"label_smoothing": 0, "label_smoothing_on": "all"}, "label_smoothing is 0"),
+        ({"averaging_decay": 0, "averaging_start": 0.5}, "averaging_start is 0.5"),
+        ({**OWN, "activation": "relu"}, "activation is relu but has no effect: the constructor"),
+    ],
+)
+def test_a_setting_that_nothing_reads_is_refused(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        parse_settings(TrainSettings, values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"objective": "mart", "mart_lambda": 6, "batch_norm_updates": "both"},
+        {**MADRY, "recipe": "wang23"},
+        {"objective": "mart", "recipe": "wang23", "norm": "l2", "attack_steps": 0},
+        {"objective": "my_objectives:Mine", "trades_beta": 5, "mart_lambda": 6},
+        {**OWN, "activation": "silu"},
+    ],
+)
+def test_values_of_the_recipe_and_settings_that_are_read_are_accepted(
+    values: dict[str, object],
+) -> None:
+    settings = parse_settings(TrainSettings, values)
+    assert parse_settings(TrainSettings, settings.model_dump(mode="json")) == settings
+
+
+def test_every_objective_lists_the_settings_that_it_reads() -> None:
+    assert set(OBJECTIVE_SETTINGS) == set(OBJECTIVES)
+    for name, make in OBJECTIVES.items():
+        read: set[str] = set()
+
+        class Recording(TrainSettings):
+            def __getattribute__(self, key: str, read: set[str] = read) -> object:
+                read.add(key)
+                return super().__getattribute__(key)
+
+        settings = Recording(objective=name)
+        read.clear()
+        make(settings)
+        assert {key for key in read if not key.startswith("_")} == set(OBJECTIVE_SETTINGS[name])
+
+
+def test_a_labeller_refuses_an_activation_that_its_architecture_ignores() -> None:
+    with pytest.raises(UserError, match="activation is relu but has no effect"):
+        parse_settings(LabellerSettings, {**OWN, "activation": "relu"})

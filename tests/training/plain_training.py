@@ -93,7 +93,6 @@ class PlainTraining:
     def tracked_passes(self, x: Tensor, x_adv: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return clean and adversarial logits; the running statistics move as the recipe says."""
         model, both = self.model, self.settings.batch_norm_updates == "both"
-        both = both and self.settings.objective != "adversarial_training"
         first = running_momentum(2 * step + 1 if both else step + 1)
         with tracked_statistics(model, first) if both else batch_statistics(model):
             clean = model(x)

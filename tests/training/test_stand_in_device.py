@@ -66,7 +66,7 @@ def maker(name: str, dataset: Path, folder: Path) -> MakeTask:
             attack_steps=1,
             validations=2,
             gap_images=4,
-            batch_norm_updates="both",
+            batch_norm_updates="adversarial" if name == "adversarial_training" else "both",
         )
         plan = plan_batches(inputs, settings)
         return robust_task(inputs, plan, settings, STEPS, RUNTIME, Processes(device))
