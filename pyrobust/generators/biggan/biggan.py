@@ -1,4 +1,4 @@
-"""BigGAN (Brock et al. 2019): hinge losses, training against a discriminator, and sampling."""
+"""BigGAN (Brock et al. 2019): hinge losses, and training against a discriminator."""
 
 import copy
 from typing import cast
@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust import ops
-from pyrobust.generators.base import Fit, GeneratorSpec
+from pyrobust.generators.base import Fit
 from pyrobust.generators.biggan.networks import (
     DiscriminatorNetwork,
     GeneratorNetwork,
@@ -17,8 +16,8 @@ from pyrobust.generators.biggan.networks import (
     initialize,
     state_without_spectral_norm,
 )
+from pyrobust.generators.gan import GanGenerator
 from pyrobust.generators.network_training import NetworkTraining
-from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
 from pyrobust.training.adam import AdamUpdate
 from pyrobust.training.loader import TrainingBatch
 
@@ -114,7 +113,7 @@ class BigGanTraining(NetworkTraining):
         return loss.detach()
 
     def _latents(self, positions: Tensor, number: int, stream: int) -> Tensor:
-        return self.normal(positions, number, (self._generator.latent_size,), stream)
+        return self.normal(positions, number, (self._generator.num_normals,), stream)
 
     @torch.no_grad()
     def finished(self, network: nn.Module) -> dict[str, Tensor]:
@@ -135,34 +134,14 @@ class BigGanTraining(NetworkTraining):
         return self._latents(positions, number, _FOR_STATISTICS), classes
 
 
-class BigGanGenerator(TrainedGenerator):
-    """Class-conditional samples without truncation of the latents."""
+class BigGanGenerator(GanGenerator):
+    """BigGAN, saved without spectral norm and with standing statistics."""
 
-    conditional = True
-
-    @classmethod
-    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
-        """Return the generator network, without spectral norm."""
-        settings = spec.settings
-        return GeneratorNetwork(
-            square_side(spec.image_shape),
-            spec.image_shape[2],
-            len(spec.class_names),
-            settings.latent_size,
-            settings.width,
-        )
+    generator_network = GeneratorNetwork
+    discriminator_network = DiscriminatorNetwork
 
     @classmethod
     def training(cls, fit: Fit, network: nn.Module) -> NetworkTraining:
         """Return the training against a discriminator of the same width."""
-        spec = fit.spec
-        height, _, channels = spec.image_shape
-        discriminator = DiscriminatorNetwork(
-            height, channels, len(spec.class_names), spec.settings.width
-        )
+        discriminator = cast(DiscriminatorNetwork, cls.build_discriminator(fit.spec))
         return BigGanTraining(fit, cast(GeneratorNetwork, network), discriminator)
-
-    def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
-        """Return images (N, C, H, W) uint8 of the classes."""
-        network = cast(GeneratorNetwork, self.network)
-        return to_uint8(network(ops.normal(ids, (network.latent_size,), seed), classes))

@@ -175,7 +175,6 @@ class GeneratorNetwork(nn.Module):
         self, side: int, channels: int, num_classes: int, latent_size: int, width: int
     ) -> None:
         super().__init__()
-        self.latent_size = latent_size
         self.linear = nn.Linear(latent_size, width * _BOTTOM**2)
         self.blocks = nn.ModuleList(
             GeneratorBlock(width, width, num_classes)
@@ -183,6 +182,11 @@ class GeneratorNetwork(nn.Module):
         )
         self.bn = OutputBatchNorm(width)
         self.conv = nn.Conv2d(width, channels, 3, padding=1)
+
+    @property
+    def num_normals(self) -> int:
+        """Normal numbers that determine an image of a class: the latent vector."""
+        return self.linear.in_features
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Map latents (N, latent_size) and labels (N,) to images (N, C, H, W) in [-1, 1]."""

@@ -60,16 +60,19 @@ def batch_deviation(x: Tensor, group_size: int) -> Tensor:
     return deviation.repeat(len(grouped))[:, None, None, None].expand(-1, 1, height, width)
 
 
+_GROUP_SIZE = 32
+
+
 class DiscriminatorNetwork(nn.Module):
     """Image and class to a score; the class is compared by projection.
 
     Args:
         side: height and width of the images, 4 times a power of two.
-        group_size: images that share a minibatch deviation.
+        group_size: images that share a minibatch deviation; 32 in the authors' settings for CIFAR.
     """
 
     def __init__(
-        self, side: int, channels: int, num_classes: int, width: int, group_size: int
+        self, side: int, channels: int, num_classes: int, width: int, group_size: int = _GROUP_SIZE
     ) -> None:
         super().__init__()
         blocks = int(math.log2(side // _LAST))

@@ -1,4 +1,4 @@
-"""StyleGAN2 with ADA: losses, R1, training with lazy regularisation, and sampling."""
+"""StyleGAN2 with ADA: losses, R1, and training with lazy regularisation."""
 
 from collections.abc import Callable
 from typing import cast
@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrobust import ops
-from pyrobust.generators.base import Fit, GeneratorSpec
+from pyrobust.generators.base import Fit
+from pyrobust.generators.gan import GanGenerator
 from pyrobust.generators.network_training import NetworkTraining, seed_of
 from pyrobust.generators.resampling import symlet_taps
 from pyrobust.generators.stylegan2.adaptive_augmentation import (
@@ -19,7 +19,6 @@ from pyrobust.generators.stylegan2.adaptive_augmentation import (
 )
 from pyrobust.generators.stylegan2.discriminator import DiscriminatorNetwork
 from pyrobust.generators.stylegan2.synthesis import GeneratorNetwork
-from pyrobust.generators.trained import TrainedGenerator, square_side, to_uint8
 from pyrobust.training.adam import AdamUpdate
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loader import TrainingBatch
@@ -161,43 +160,20 @@ def _scaled(x: Tensor) -> Tensor:
 # Second number of the seed of the discriminator's initial weights.
 _DISCRIMINATOR = 1
 
-# Layers of the mapping network and images that share a minibatch deviation, for CIFAR.
-_MAPPING_LAYERS = 2
-_GROUP_SIZE = 32
 
+class StyleGan2Generator(GanGenerator):
+    """StyleGAN2; each sample has its own noise."""
 
-class StyleGan2Generator(TrainedGenerator):
-    """Class-conditional samples without truncation, each with noise of its own."""
-
-    conditional = True
-
-    @classmethod
-    def build_network(cls, spec: GeneratorSpec) -> nn.Module:
-        """Return the generator network."""
-        settings = spec.settings
-        return GeneratorNetwork(
-            square_side(spec.image_shape),
-            spec.image_shape[2],
-            len(spec.class_names),
-            settings.latent_size,
-            settings.width,
-            _MAPPING_LAYERS,
-        )
+    generator_network = GeneratorNetwork
+    discriminator_network = DiscriminatorNetwork
 
     @classmethod
     def training(cls, fit: Fit, network: nn.Module) -> NetworkTraining:
         """Return the training against a discriminator of the same width."""
-        spec, device = fit.spec, fit.processes.device
-        height, _, channels = spec.image_shape
         with torch.random.fork_rng(devices=[]):
-            # Of its own seed: the generator's weights are drawn from the settings' seed itself.
-            torch.manual_seed(seed_of(spec.settings.seed, _DISCRIMINATOR))
-            discriminator = DiscriminatorNetwork(
-                height, channels, len(spec.class_names), spec.settings.width, _GROUP_SIZE
-            )
-        return StyleGan2Training(fit, cast(GeneratorNetwork, network), discriminator.to(device))
-
-    def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
-        """Return images (N, C, H, W) uint8 of the classes."""
-        network = cast(GeneratorNetwork, self.network)
-        return to_uint8(network(ops.normal(ids, (network.num_normals,), seed), classes))
+            # The generator's weights are drawn from the seed of the settings itself.
+            torch.manual_seed(seed_of(fit.settings.seed, _DISCRIMINATOR))
+            discriminator = cls.build_discriminator(fit.spec).to(fit.processes.device)
+        return StyleGan2Training(
+            fit, cast(GeneratorNetwork, network), cast(DiscriminatorNetwork, discriminator)
+        )

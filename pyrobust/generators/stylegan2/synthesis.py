@@ -168,12 +168,17 @@ class Synthesis(nn.Module):
             yield block
 
 
+_MAPPING_LAYERS = 2
+
+
 class GeneratorNetwork(nn.Module):
     """Latent, class and noise to an image.
 
     Args:
         side: height and width of the images, 4 times a power of two.
-        width: channels of every block; latent_size is the size of the styles too.
+        latent_size: of the latents and of the styles.
+        width: channels of every block.
+        mapping_layers: of the mapping network; 2 in the authors' settings for CIFAR.
     """
 
     def __init__(
@@ -183,7 +188,7 @@ class GeneratorNetwork(nn.Module):
         num_classes: int,
         latent_size: int,
         width: int,
-        mapping_layers: int,
+        mapping_layers: int = _MAPPING_LAYERS,
     ) -> None:
         super().__init__()
         self.latent_size = latent_size
@@ -192,7 +197,7 @@ class GeneratorNetwork(nn.Module):
 
     @property
     def num_normals(self) -> int:
-        """Normal numbers that decide an image of a class: the latent, then the noise."""
+        """Normal numbers that determine an image of a class: the latent, then the noise."""
         return self.latent_size + self.synthesis.num_noises
 
     def forward(self, normals: Tensor, labels: Tensor) -> Tensor:
