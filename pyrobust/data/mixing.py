@@ -38,7 +38,7 @@ def mix_stores(
     """
     started = time.monotonic()
     stores = [SampleStore.open(first), SampleStore.open(second)]
-    _check_alike(*stores)
+    stores[1].check_fits(stores[0], "mix only samples for the same data set")
     labels = [store.labels() for store in stores]
     allowed = np.ones(stores[1].count, bool) if classes is None else labels[1] < classes
     counts = _counts(num_samples, share, bool(allowed.any()))
@@ -92,13 +92,3 @@ def _first_rows(store: SampleStore, allowed: np.ndarray, count: int) -> np.ndarr
             f"run '{store.made_by}' with a larger number of samples"
         )
     return rows[:count]
-
-
-def _check_alike(first: SampleStore, second: SampleStore) -> None:
-    for what in ("image_shape", "class_names"):
-        mine, theirs = getattr(first, what), getattr(second, what)
-        if mine != theirs:
-            raise UserError(
-                f"{what} of {second.path} is {theirs}, but {mine} in {first.path}; mix only "
-                "samples for the same data set"
-            )

@@ -154,6 +154,22 @@ class SampleStore:
             )
         return store
 
+    def check_fits(self, other: "SampleStore", remedy: str) -> None:
+        """Require the image shape and the classes of `other`.
+
+        Args:
+            remedy: what to do otherwise, for the message.
+
+        Raises:
+            UserError: one of them differs.
+        """
+        for what in ("image_shape", "class_names"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if mine != theirs:
+                raise UserError(
+                    f"{what} of {self.path} is {mine}, but {theirs} in {other.path}; {remedy}"
+                )
+
     @property
     def sha256(self) -> str:
         """Hash of the manifest, which holds the hashes of all shards."""

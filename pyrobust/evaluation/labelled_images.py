@@ -59,13 +59,7 @@ class LabelledImages:
             UserError: they have another image shape or other classes.
         """
         store, dataset = SampleStore.open(path), Dataset.open(dataset_path)
-        for what in ("image_shape", "class_names"):
-            mine, theirs = getattr(dataset, what), getattr(store, what)
-            if mine != theirs:
-                raise UserError(
-                    f"{what} of {store.path} is {theirs}, but {mine} in the data set; use "
-                    "samples from a generator trained on this data set"
-                )
+        store.check_fits(dataset.test, "use samples from a generator trained on this data set")
         return cls.of_store(store, dataset.name, "samples")
 
     @classmethod

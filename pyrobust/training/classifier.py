@@ -58,15 +58,7 @@ class TrainingInputs:
             raise UserError(
                 f"{self.generated.path} has no labels: give samples that 'pyrobust select' wrote"
             )
-        for what, theirs, ours in (
-            ("image shape", self.generated.image_shape, self.dataset.image_shape),
-            ("classes", self.generated.class_names, self.dataset.class_names),
-        ):
-            if theirs != ours:
-                raise UserError(
-                    f"the samples of {self.generated.path} have the {what} {theirs}, expected "
-                    f"{ours} as in {self.dataset.path}: give samples of the same data set"
-                )
+        self.generated.check_fits(self.dataset.train, "use samples for the same data set")
 
     @property
     def augmentation(self) -> Augmentation:
