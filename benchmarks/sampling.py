@@ -30,7 +30,8 @@ from pyrobust.analysis.feature_extractors import make_extractor
 from pyrobust.analysis.fid import frechet_distance, moments
 from pyrobust.config import parse_settings
 from pyrobust.config.analysis import FeatureSettings
-from pyrobust.config.generators import PRESETS, GeneratorSettings
+from pyrobust.config.generator_types import TYPES
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.cost import device_name
 from pyrobust.data.dataset import Dataset
 from pyrobust.files import write_json
@@ -187,7 +188,7 @@ def print_row(name: str, row: dict[str, Any]) -> None:
 def main() -> None:
     """Run one of both forms."""
     parser = argparse.ArgumentParser(description=__doc__)
-    trained = [kind for kind in PRESETS if kind != "imported"]
+    trained = [kind for kind in TYPES if kind != "imported"]
     parser.add_argument("--types", nargs="+", default=trained, choices=trained)
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--image-size", type=int, default=32)

@@ -1,7 +1,7 @@
-"""Settings of generators, and the presets of each type."""
+"""Settings of generators."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -14,9 +14,7 @@ from pyrobust.config.fields import (
     Share,
     choice_or_import,
 )
-from pyrobust.config.generator_presets import KEEP_BEST, MEASURED, OPTIONAL, PRESETS
-
-GeneratorType = Literal["gaussian", "imported", "ddpm", "edm", "biggan", "vdvae", "stylegan2"]
+from pyrobust.config.generator_types import KEEP_BEST, MEASURED, OWN_TYPE, TYPES
 
 # Settings of trained types that affect samples besides the weights, and those of all types that
 # leave the weights alone.
@@ -26,17 +24,11 @@ _NOT_FITTING = ("sampler", "sampling_steps", "part_size")
 # Steps that a DDPM is trained for.
 _ANCESTRAL_STEPS = 1000
 
-# Types whose images do not come from a network.
-_NOT_TRAINED = ("gaussian", "imported")
-
-
-# Of a type of the user's own.
-_OWN_PRESETS: dict[str, dict[str, Any]] = {"paper": {}}
-
 
 def optional_settings(kind: str) -> tuple[str, ...]:
-    """Return the settings that a type has and that none of its presets turns on."""
-    return OPTIONAL.get(kind, ()) + (() if kind in _NOT_TRAINED else MEASURED)
+    """Return the settings that a type has and that none of its presets sets."""
+    own = TYPES.get(kind, OWN_TYPE)
+    return own.optional + (MEASURED if own.is_trained else ())
 
 
 def _of_preset(description: str) -> Any:
@@ -47,11 +39,12 @@ def _of_preset(description: str) -> Any:
 class GeneratorSettings(Settings):
     """A generative model trained on the training split, or published samples."""
 
-    type: Annotated[str, choice_or_import(*get_args(GeneratorType))] = "gaussian"
-    """gaussian: class-conditional Gaussian (section 3.2); ddpm: Ho et al. 2020; edm: Karras et al.
-    2022; biggan, vdvae, stylegan2 (with adaptive augmentation): as in Table 1 of the paper;
-    imported: published samples; or MODULE:NAME of a class of your own (docs/extending.md), which
-    may use any of the settings below."""
+    type: Annotated[str, choice_or_import(*TYPES)] = Field(
+        default="gaussian",
+        description="; ".join(f"{name}: {kind.summary}" for name, kind in TYPES.items())
+        + "; or MODULE:NAME of a class of your own (docs/extending.md), which may use any of the "
+        "settings below.",
+    )
 
     preset: Literal["paper", "small", "tiny"] = "paper"
     """Starting point for trained types. paper: the settings of the model's paper; small: a network
@@ -162,7 +155,7 @@ class GeneratorSettings(Settings):
         if not isinstance(values, Mapping):
             return values
         given = {key: value for key, value in values.items() if value is not None}
-        presets = PRESETS.get(str(given.get("type", "gaussian")), {})
+        presets = TYPES.get(str(given.get("type", "gaussian")), OWN_TYPE).presets
         base = {**presets.get("paper", {}), **presets.get(str(given.get("preset", "paper")), {})}
         if "keep_best" in given:
             base.update(KEEP_BEST)
@@ -170,23 +163,23 @@ class GeneratorSettings(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "GeneratorSettings":
-        presets = PRESETS.get(self.type, _OWN_PRESETS)
+        kind = TYPES.get(self.type, OWN_TYPE)
+        presets = kind.presets
         if self.preset not in presets:
             raise ValueError(
                 f"type {self.type} has no preset '{self.preset}'; use {' or '.join(presets)}"
             )
-        if self.type in _NOT_TRAINED and (self.type == "imported") != (self.path is not None):
-            raise ValueError(
-                f"type {self.type} with path {self.path!r}: imported requires a folder of .npz "
-                "files, gaussian takes no path"
-            )
+        if self.path is None and kind.path == "required":
+            raise ValueError(f"type {self.type} requires path; see 'path' in config/README.md")
+        if self.path is not None and kind.path == "none":
+            raise ValueError(f"path is {self.path!r}, but type {self.type} takes none; remove it")
         if self.sampler == "ancestral" and self.sampling_steps != _ANCESTRAL_STEPS:
             raise ValueError(
                 f"sampling_steps is {self.sampling_steps}, but the ancestral sampler always takes "
                 f"{_ANCESTRAL_STEPS}; use sampler ddim or dpm_solver"
             )
-        for key, field in type(self).model_fields.items() if self.type in PRESETS else ():
-            own = [*presets["paper"], *optional_settings(self.type)]
+        own = [*presets["paper"], *optional_settings(self.type)]
+        for key, field in type(self).model_fields.items() if kind is not OWN_TYPE else ():
             is_foreign = field.default_factory is not None and key not in own
             if is_foreign and getattr(self, key) is not None:
                 choose = f"choose one of: {', '.join(own)}" if own else "remove it"
@@ -202,19 +195,25 @@ class GeneratorSettings(Settings):
         return self
 
     @property
-    def images_per_step(self) -> int:
-        """Training images that one update of the sampling network takes, all processes together.
+    def is_conditional(self) -> bool:
+        """Whether samples are conditioned on a class."""
+        always = TYPES.get(self.type, OWN_TYPE).conditional
+        return bool(self.conditional) if always is None else always
 
-        Each update of a discriminator to it takes a batch of its own.
+    @property
+    def images_per_step(self) -> int:
+        """Training images per update of the sampling network, over all processes.
+
+        Each discriminator update uses its own batch.
         """
         return self.batch_size * (self.discriminator_steps or 1)
 
     @property
     def sampling_passes(self) -> int:
-        """Passes of the network that make an image; Heun's method takes two a step but the last."""
+        """Passes of the network that make an image."""
         if self.sampling_steps is None:
             return 1
-        return 2 * self.sampling_steps - 1 if self.type == "edm" else self.sampling_steps
+        return TYPES.get(self.type, OWN_TYPE).passes_per_step * (self.sampling_steps - 1) + 1
 
     def sampling(self) -> dict[str, Any]:
         """Return the settings of a trained type that affect its samples besides the weights."""

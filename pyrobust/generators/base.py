@@ -99,9 +99,6 @@ class Generator(ABC):
     parallel: ClassVar[bool] = False
     """Whether several processes can fit one generator together."""
 
-    conditional: bool
-    """Whether the generator is conditioned on a class."""
-
     device: str = "cpu"
     """Where images are computed, as torch names it."""
 
@@ -117,6 +114,11 @@ class Generator(ABC):
     def __init__(self, spec: GeneratorSpec, sha256: str | None) -> None:
         self.spec = spec
         self._sha256 = sha256
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator is conditioned on a class."""
+        return self.spec.settings.is_conditional
 
     @classmethod
     @abstractmethod

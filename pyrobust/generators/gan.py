@@ -19,7 +19,6 @@ class GanGenerator(TrainedGenerator):
             image and a class to a score.
     """
 
-    conditional = True
     generator_network: ClassVar[type[nn.Module]]
     discriminator_network: ClassVar[type[nn.Module]]
 

@@ -53,8 +53,6 @@ class GaussianGenerator(BlockGenerator):
     by far less than one shade.
     """
 
-    conditional = True
-
     def __init__(
         self, spec: GeneratorSpec, weights: Mapping[str, np.ndarray], sha256: str | None = None
     ) -> None:

@@ -24,7 +24,6 @@ class ImportedGenerator(Generator):
     The seed is that of the shuffle, and `sample` has no other use for one.
     """
 
-    conditional = True
     block_size = 1000
 
     def __init__(self, spec: GeneratorSpec, store: SampleStore, sha256: str | None = None) -> None:

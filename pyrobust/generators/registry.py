@@ -1,26 +1,22 @@
-"""Generators by the name of their type."""
+"""The classes of generators by the name of their type."""
 
+from importlib import import_module
 from pathlib import Path
 
+from pyrobust.config.generator_types import TYPES
 from pyrobust.errors import UserError
 from pyrobust.generators.base import GENERATOR, Generator, read_generator_facts
-from pyrobust.generators.biggan.biggan import BigGanGenerator
-from pyrobust.generators.diffusion.ddpm import DdpmGenerator
-from pyrobust.generators.diffusion.edm import EdmGenerator
-from pyrobust.generators.gaussian import GaussianGenerator
-from pyrobust.generators.imported import ImportedGenerator
-from pyrobust.generators.stylegan2.stylegan2 import StyleGan2Generator
-from pyrobust.generators.vdvae.vdvae import VdvaeGenerator
 from pyrobust.imports import import_object
 
+
+def _class_of(implementation: str) -> type[Generator]:
+    module, _, name = implementation.partition(":")
+    found: type[Generator] = getattr(import_module(module), name)
+    return found
+
+
 GENERATORS: dict[str, type[Generator]] = {
-    "gaussian": GaussianGenerator,
-    "imported": ImportedGenerator,
-    "ddpm": DdpmGenerator,
-    "edm": EdmGenerator,
-    "biggan": BigGanGenerator,
-    "vdvae": VdvaeGenerator,
-    "stylegan2": StyleGan2Generator,
+    name: _class_of(kind.implementation) for name, kind in TYPES.items()
 }
 
 
@@ -47,11 +43,11 @@ def load_generator(folder: Path, device: str = "cpu", description: str = GENERAT
     """Open the generator that `pyrobust fit-generator` wrote to `folder`.
 
     Args:
-        device: where images are computed, as torch names it, by types that can.
+        device: device that computes images, as torch names it, for types that support it.
         description: generator.json or fitted.json.
 
     Raises:
-        UserError: there is none, or it is of a type that this version does not know.
+        UserError: there is none, or its type is unknown.
     """
     kind = read_generator_facts(folder, description)["settings"]["type"]
     if kind not in GENERATORS and ":" not in kind:

@@ -10,6 +10,7 @@ from pyrobust.config.analysis import SEARCH_MEMORY_GB, AnalysisSettings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import Config, ExperimentSettings
+from pyrobust.config.generator_types import TYPES
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings
 from pyrobust.planning import work
@@ -235,9 +236,7 @@ def _generators(machine: Machine) -> str:
 
     gaussian = machine.rate("gaussian")
     rows = [row("gaussian", "", lambda n: 2 * 3072**2 * n / gaussian.value, gaussian.basis)]
-    for name, preset in work.GENERATORS:
-        if preset != "paper":
-            continue
+    for name in (name for name, kind in TYPES.items() if kind.is_trained):
         settings = GeneratorSettings.model_validate({"type": name})
         rate = machine.rate(machine.kind("generators", settings.precision))
         seconds = _image_seconds(settings, machine).__mul__

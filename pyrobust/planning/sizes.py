@@ -14,9 +14,6 @@ from pyrobust.files import read_json
 _LABEL = _ID = 8
 _SCORE = _LOGIT = 4
 
-# Types whose images are asked to be of no class; edm has a setting of it.
-_UNCONDITIONAL = ("ddpm", "vdvae")
-
 _INCEPTION_LOGITS = 1008
 
 # By name, or by a layout that always has the same images: training images (including the
@@ -80,13 +77,6 @@ def count_images(name: str, settings: DatasetSettings, datasets: Path) -> ImageC
     )
 
 
-def is_conditional(settings: GeneratorSettings) -> bool:
-    """Return whether the images of a generator are asked to be of a class."""
-    if settings.conditional is None:
-        return settings.type not in _UNCONDITIONAL
-    return settings.conditional
-
-
 def original_row(image_shape: ImageShape) -> int:
     """Return the bytes of an image with its label."""
     return math.prod(image_shape) + _LABEL
@@ -94,12 +84,12 @@ def original_row(image_shape: ImageShape) -> int:
 
 def sample_row(image_shape: ImageShape, settings: GeneratorSettings) -> int:
     """Return the bytes of a sample, with the class that it was asked to be of, if any."""
-    return math.prod(image_shape) + is_conditional(settings) * _LABEL
+    return math.prod(image_shape) + settings.is_conditional * _LABEL
 
 
 def label_row(settings: GeneratorSettings) -> int:
     """Return the bytes of a pseudo-label with its scores."""
-    return _LABEL + _SCORE + is_conditional(settings) * _SCORE
+    return _LABEL + _SCORE + settings.is_conditional * _SCORE
 
 
 def selected_row(image_shape: ImageShape) -> int:

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings
+from pyrobust.config.generator_types import TYPES, GeneratorWork
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import ImageShape
@@ -20,34 +20,7 @@ _IMAGE_GRADIENT, _WEIGHT_GRADIENT = 2, 3
 STANDING = 2 / 3
 
 
-@dataclass(frozen=True)
-class GeneratorWork:
-    """The counted work of a generator's network."""
-
-    flops: float
-    """One pass for one image: of 8×8 by the preset `tiny`, else of 32×32."""
-    training_passes: int
-    """Forward passes that a step costs for each image of `batch_size`, all updates of the
-    discriminator counted in."""
-    weights: int
-    """Of the network that samples."""
-    discriminator_weights: int = 0
-
-
-# Type, preset → work.
-GENERATORS = {
-    ("ddpm", "paper"): GeneratorWork(12.1e9, 3, 35_746_307),
-    ("ddpm", "small"): GeneratorWork(496e6, 3, 1_113_955),
-    ("ddpm", "tiny"): GeneratorWork(15.8e6, 3, 284_513),
-    ("edm", "paper"): GeneratorWork(12.1e9, 3, 35_751_427),
-    ("edm", "tiny"): GeneratorWork(15.8e6, 3, 285_793),
-    ("vdvae", "paper"): GeneratorWork(25.2e9, 6, 39_145_700),
-    ("vdvae", "tiny"): GeneratorWork(8.20e6, 6, 180_281),
-    ("biggan", "paper"): GeneratorWork(3.39e9, 34, 4_304_387, 4_207_361),
-    ("biggan", "tiny"): GeneratorWork(2.46e6, 22, 38_081, 65_473),
-    ("stylegan2", "paper"): GeneratorWork(8.04e9, 14, 20_215_315, 23_089_664),
-    ("stylegan2", "tiny"): GeneratorWork(7.22e6, 14, 125_989, 215_232),
-}
+# Images that the work of generators is counted for: 8×8 pixels for the preset tiny, else 32×32.
 _COUNTED_PIXELS = 32 * 32
 _TINY_PIXELS = 8 * 8
 
@@ -144,7 +117,7 @@ def generator_work(settings: GeneratorSettings) -> GeneratorWork:
             f"the cost of the generator {settings.type} is not known: plan the experiment with "
             "another generator"
         )
-    return GENERATORS[settings.type, settings.preset]
+    return TYPES[settings.type].work[settings.preset]
 
 
 def generator_pass(settings: GeneratorSettings, image_shape: ImageShape) -> float:

@@ -6,6 +6,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.reporting.protocols import (
     AUTHORS_MIXING_FACTOR,
+    GENERATORS,
     LABELLER_ACCURACY,
     MIXING_FACTOR,
     NUM_RUNS,
@@ -16,13 +17,10 @@ from pyrobust.reporting.protocols import (
     paper_epochs,
 )
 from pyrobust.reporting.stage_results import Experiment
-from pyrobust.reporting.wording import generator_kind, generator_name
+from pyrobust.reporting.wording import generator_kind, generator_name, stage_name
 
-_ATTACKS = {
-    "apgd_ce": "APGD-CE",
-    "apgd_dlr": "APGD-DLR",
-    "multitargeted": "MultiTargeted",
-}
+# The stages of AA+MT.
+_STAGES = ("apgd_ce", "apgd_dlr", "multitargeted")
 
 
 def attack_departures(settings: dict[str, Any], num_images: int, num_test: int) -> list[str]:
@@ -35,13 +33,13 @@ def attack_departures(settings: dict[str, Any], num_images: int, num_test: int) 
     ours = parse_settings(EvaluationSettings, settings)
     paper = EvaluationSettings()
     departures = []
-    for key, name in _ATTACKS.items():
+    for key in _STAGES:
         mine, theirs = (
             (getattr(s, f"{key}_restarts"), getattr(s, f"{key}_steps")) for s in (ours, paper)
         )
         if mine != theirs:
             departures.append(
-                f"{name} runs {mine[0]}×{mine[1]} (restarts×steps) "
+                f"{stage_name(key)} runs {mine[0]}×{mine[1]} (restarts×steps) "
                 f"instead of {theirs[0]}×{theirs[1]}"
             )
     if ours.multitargeted_share_restarts:
@@ -133,7 +131,7 @@ def _of_generated(
     ours = (selection["protocol"], selection["oversampling"])
     rows = [
         _row("generator", "one of five", "DDPM", generator_name(kind), "section 5")
-        if kind not in _GENERATORS
+        if kind not in GENERATORS
         else None,
         _row(
             "mixing factor",
@@ -180,7 +178,6 @@ def _of_generated(
     return [row for row in rows if row is not None]
 
 
-_GENERATORS = ("gaussian", "ddpm", "biggan", "vdvae", "stylegan2")
 _AMOUNTS = (ONE_MILLION, 100 * ONE_MILLION)
 # Labellers whose accuracies differ by less are alike: a tenth of a point is noise of training.
 _SAME_ACCURACY = 0.001

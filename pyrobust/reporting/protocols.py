@@ -50,6 +50,9 @@ TRAINING: dict[str, Choice] = {
     "precision": Choice(None, "float32", _CODE),
 }
 
+# The generators of the paper (section 5).
+GENERATORS = ("gaussian", "ddpm", "biggan", "vdvae", "stylegan2")
+
 # Clean test accuracy of the labeller (appendix D).
 LABELLER_ACCURACY = {"cifar10": 0.9568, "cifar100": 0.7998, "svhn": 0.9654}
 

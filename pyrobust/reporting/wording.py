@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyrobust.config.generator_types import TYPES
+
 _STAGES = {
     "apgd_ce": "APGD-CE",
     "apgd_dlr": "APGD-DLR",
@@ -13,15 +15,6 @@ _STAGES = {
 }
 
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
-
-_GENERATORS = {
-    "gaussian": "class-conditional Gaussian",
-    "ddpm": "DDPM",
-    "edm": "EDM",
-    "biggan": "BigGAN",
-    "vdvae": "VDVAE",
-    "stylegan2": "StyleGAN2",
-}
 
 # From this many images on, the second decimal of a percentage is more than one image.
 _MANY_IMAGES = 10_000
@@ -45,7 +38,7 @@ def generator_kind(settings: Mapping[str, Any]) -> str:
 
 def generator_name(kind: str) -> str:
     """Return the name of a kind of generative model."""
-    return _GENERATORS.get(kind, kind)
+    return TYPES[kind].title if kind in TYPES else kind
 
 
 def architecture_name(architecture: str) -> str:

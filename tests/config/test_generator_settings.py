@@ -3,7 +3,7 @@
 import pytest
 
 from pyrobust.config import parse_settings
-from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generator_types import TYPES
 from pyrobust.config.generators import GeneratorSettings, optional_settings
 from pyrobust.errors import UserError
 
@@ -19,7 +19,8 @@ def test_a_preset_fills_in_what_is_not_given() -> None:
     [
         ({"training_steps": 5}, "gaussian has no setting 'training_steps'; choose one of: jitter"),
         ({"preset": "tiny"}, "type gaussian has no preset 'tiny'; use paper"),
-        ({"path": "here"}, "type gaussian with path 'here'"),
+        ({"path": "here"}, "path is 'here', but type gaussian takes none; remove it"),
+        ({"type": "imported"}, "type imported requires path"),
         (
             {"type": "imported", "path": "here", "jitter": 1},
             "imported has no setting 'jitter'; remove it",
@@ -32,7 +33,7 @@ def test_a_setting_of_another_type_is_refused(values: dict[str, object], words: 
 
 
 @pytest.mark.parametrize(
-    ("kind", "preset"), [(kind, preset) for kind in PRESETS for preset in PRESETS[kind]]
+    ("kind", "preset"), [(name, preset) for name, kind in TYPES.items() for preset in kind.presets]
 )
 def test_settings_that_were_written_read_back_equal(kind: str, preset: str) -> None:
     path = {"path": "here"} if kind == "imported" else {}
@@ -40,7 +41,8 @@ def test_settings_that_were_written_read_back_equal(kind: str, preset: str) -> N
     written = settings.model_dump(mode="json")
     assert None not in written.values()
     assert parse_settings(GeneratorSettings, written) == settings
-    assert set(PRESETS[kind][preset]) <= set(PRESETS[kind]["paper"]) <= set(written)
+    presets = TYPES[kind].presets
+    assert set(presets[preset]) <= set(presets["paper"]) <= set(written)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_settings_that_need_others_say_so(values: dict[str, object], words: str)
         parse_settings(GeneratorSettings, values)
 
 
-@pytest.mark.parametrize("kind", sorted(set(PRESETS) - {"gaussian", "imported"}))
+@pytest.mark.parametrize("kind", [name for name, kind in TYPES.items() if kind.is_trained])
 def test_what_no_preset_turns_on_is_absent_and_can_be_given(kind: str) -> None:
     written = parse_settings(GeneratorSettings, {"type": kind}).model_dump(mode="json")
     assert not set(optional_settings(kind)) & set(written)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pyrobust.config.experiment import parse_config
+from pyrobust.config.generator_types import TYPES
 from pyrobust.models.published import PUBLISHED
 from tests.workflow.running import ROOT
 
@@ -66,7 +67,7 @@ def test_published_checkpoints_are_listed_with_their_accuracies() -> None:
 
 
 NAMES = (
-    "LAYOUTS", "detect_layout", "GENERATORS", "PRESETS", "RECIPES", "attack_departures",
+    "LAYOUTS", "detect_layout", "TYPES", "RECIPES", "attack_departures",
     "TrainedGenerator", "BlockGenerator",
 )  # fmt: skip
 
@@ -76,3 +77,11 @@ def test_names_in_extending_exist_in_the_code(word: str) -> None:
     assert f"`{word}`" in (ROOT / "docs/extending.md").read_text()
     sources = (path.read_text() for path in (ROOT / "pyrobust").rglob("*.py"))
     assert any(re.search(rf"^(def|class) {word}\b|^{word}\b", text, re.M) for text in sources)
+
+
+def test_every_type_of_generator_is_on_its_page() -> None:
+    table = (ROOT / "docs/generators.md").read_text().split("\n## ")[0]
+    first_cells = re.findall(r"^\| (`[^|]*) \|", table, re.M)
+    assert set(re.findall(r"`(\w+)`", " ".join(first_cells))) == set(TYPES)
+    counted = len(TYPES) - 1  # without imported samples
+    assert f"{counted} model types" in (ROOT / "README.md").read_text()

@@ -9,6 +9,7 @@ from pyrobust.analysis.neighbours import NUM_CHECKED
 from pyrobust.analysis.pca import MAX_EXACT_DIMENSIONS
 from pyrobust.config.data import DatasetSettings
 from pyrobust.config.experiment import Config
+from pyrobust.config.generator_types import TYPES
 from pyrobust.data.prepare import make_dataset
 from pyrobust.planning import work
 from pyrobust.planning.plan import Plan, Stage, plan_experiment
@@ -90,7 +91,7 @@ def test_a_landscape_is_planned_for_the_chosen_run() -> None:
 
 def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
     stages = plan(generator="biggan")
-    counted = work.GENERATORS["biggan", "paper"]
+    counted = TYPES["biggan"].work["paper"]
     sampling, training = counted.weights, counted.weights + counted.discriminator_weights
     fit, train = stages["fit-generator"], stages["train"]
     assert fit.num_bytes == 2 * 4 * sampling
@@ -102,7 +103,7 @@ def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
 def test_weights_that_are_taken_over_are_not_trained() -> None:
     stage = plan(gaussian={"type": "ddpm", "path": "hub/ddpm-cifar10"})["fit-generator"]
     assert (stage.images, stage.scratch_bytes) == (0, 0)
-    assert stage.num_bytes == 2 * 4 * work.GENERATORS["ddpm", "paper"].weights
+    assert stage.num_bytes == 2 * 4 * TYPES["ddpm"].work["paper"].weights
 
 
 def test_an_import_writes_its_images_twice_and_leaves_them_once() -> None:

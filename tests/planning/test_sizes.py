@@ -13,7 +13,6 @@ from pyrobust.data.labels import LabelWriter
 from pyrobust.data.prepare import make_dataset
 from pyrobust.data.store import StoreWriter
 from pyrobust.generators.gaussian import GaussianGenerator
-from pyrobust.generators.registry import GENERATORS
 from pyrobust.planning import sizes
 from tests.generators.fits import fit_of
 
@@ -27,16 +26,6 @@ def row_bytes(folder: Path) -> int:
     written = [np.load(file) for file in sorted(folder.rglob("*.npy"))]
     assert all(len(array) == COUNT for array in written)
     return sum(array.nbytes for array in written) // COUNT
-
-
-def settings_of(kind: str, **values: bool) -> GeneratorSettings:
-    path = {"path": "files"} if kind == "imported" else {}
-    return GeneratorSettings.model_validate({"type": kind, **path, **values})
-
-
-@pytest.mark.parametrize("kind", [kind for kind in GENERATORS if kind != "edm"])
-def test_generators_are_conditional_as_their_classes_say(kind: str) -> None:
-    assert sizes.is_conditional(settings_of(kind)) == GENERATORS[kind].conditional
 
 
 def write_store(folder: Path, labelled: bool, selected: bool) -> Path:
@@ -56,7 +45,7 @@ def write_store(folder: Path, labelled: bool, selected: bool) -> Path:
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_rows_are_as_large_as_those_that_stages_write(tmp_path: Path, conditional: bool) -> None:
-    generator = settings_of("edm", conditional=conditional)
+    generator = GeneratorSettings(type="edm", conditional=conditional)
     original = write_store(tmp_path / "original", labelled=True, selected=False)
     selected = write_store(tmp_path / "selected", labelled=True, selected=True)
     sample = write_store(tmp_path / "sample", labelled=conditional, selected=False)

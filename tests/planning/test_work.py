@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pyrobust.attacks import ThreatModel
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings, ThreatSettings
-from pyrobust.config.generators import PRESETS, GeneratorSettings
+from pyrobust.config.generator_types import TYPES
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.evaluation.loss_landscape import write_landscape
 from pyrobust.generators.base import GeneratorSpec
@@ -51,9 +52,13 @@ def test_a_sample_costs_the_passes_of_its_sampler(values: dict[str, str], passes
     assert GeneratorSettings.model_validate(values).sampling_passes == passes
 
 
+PRESETS = [(name, preset) for name, kind in TYPES.items() for preset in kind.work]
+
+
 def test_every_preset_of_a_trained_type_is_counted() -> None:
-    trained = {kind: presets for kind, presets in PRESETS.items() if len(presets) > 1}
-    assert set(work.GENERATORS) >= {(kind, preset) for kind in trained for preset in trained[kind]}
+    for name, kind in TYPES.items():
+        is_trained = "training_steps" in kind.presets["paper"]
+        assert set(kind.work) == (set(kind.presets) if is_trained else set()), name
 
 
 def spec_of(kind: str, preset: str) -> GeneratorSpec:
@@ -63,7 +68,7 @@ def spec_of(kind: str, preset: str) -> GeneratorSpec:
     return GeneratorSpec(settings, "digits", "", tuple("0123456789"), shape)
 
 
-@pytest.mark.parametrize("kind", ["ddpm", "edm", "vdvae", "biggan", "stylegan2"])
+@pytest.mark.parametrize("kind", [name for name, kind in TYPES.items() if kind.is_trained])
 def test_a_tiny_network_passes_as_counted(kind: str) -> None:
     spec, model = spec_of(kind, "tiny"), GENERATORS[kind]
     assert issubclass(model, TrainedGenerator)
@@ -77,13 +82,13 @@ def test_a_tiny_network_passes_as_counted(kind: str) -> None:
     assert counter.get_total_flops() / passes == pytest.approx(counted, rel=0.3)
 
 
-@pytest.mark.parametrize(("kind", "preset"), work.GENERATORS)
+@pytest.mark.parametrize(("kind", "preset"), PRESETS)
 def test_generators_have_as_many_weights_as_counted(kind: str, preset: str) -> None:
     spec, model = spec_of(kind, preset), GENERATORS[kind]
     assert issubclass(model, TrainedGenerator)
     with torch.device("meta"):
         network = model.build_network(spec)
-    assert sum(p.numel() for p in network.parameters()) == work.GENERATORS[kind, preset].weights
+    assert sum(p.numel() for p in network.parameters()) == TYPES[kind].work[preset].weights
 
 
 @pytest.mark.parametrize("preset", ["paper", "tiny"])
@@ -93,7 +98,7 @@ def test_discriminators_have_as_many_weights_as_counted(kind: str, preset: str) 
     assert issubclass(model, GanGenerator)
     with torch.device("meta"):
         network = model.build_discriminator(spec)
-    counted = work.GENERATORS[kind, preset].discriminator_weights
+    counted = TYPES[kind].work[preset].discriminator_weights
     assert sum(p.numel() for p in network.parameters()) == counted
 
 

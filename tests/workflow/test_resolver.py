@@ -13,7 +13,7 @@ from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.data import DatasetSettings, SelectionSettings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import Config, read_config
-from pyrobust.config.generator_presets import PRESETS
+from pyrobust.config.generator_types import TYPES
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.report import ReportInputs
 from pyrobust.config.training import RECIPES, LabellerSettings, TrainSettings
@@ -75,10 +75,10 @@ def test_values_that_are_set_anyway_are_left_out(
     [
         *(TrainSettings(recipe=recipe, epochs=3) for recipe in RECIPES),
         *(
-            parse_settings(GeneratorSettings, {"type": kind, "preset": preset, "seed": 3})
-            for kind, presets in PRESETS.items()
-            if kind != "imported"
-            for preset in presets
+            parse_settings(GeneratorSettings, {"type": name, "preset": preset, "seed": 3})
+            for name, kind in TYPES.items()
+            if kind.path != "required"
+            for preset in kind.presets
         ),
         LabellerSettings(epochs=0.5, channels_last=False),
     ],

@@ -209,8 +209,6 @@ def _image(x: Tensor, noise: Tensor, bar: float) -> Tensor:
 class DdpmGenerator(DiffusionGenerator):
     """An unconditional DDPM; its facts hold `scheduler`, the noise schedule, as well."""
 
-    conditional = False
-
     @classmethod
     def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
         """Return the configuration of the U-Net, and the noise schedule."""

@@ -148,11 +148,6 @@ class EdmGenerator(DiffusionGenerator):
             {**facts, _AUGMENT_LABELS: NUM_LABELS} if spec.settings.augment_probability else facts
         )
 
-    @property
-    def conditional(self) -> bool:  # type: ignore[override]
-        """Whether the network is conditioned on the class."""
-        return self.spec.settings.conditional
-
     @classmethod
     def build_network(cls, spec: GeneratorSpec) -> nn.Module:
         """Return the network of the preset."""

@@ -75,8 +75,6 @@ _BOTTLENECK = 0.25
 class VdvaeGenerator(TrainedGenerator):
     """Unconditional samples at temperature 1."""
 
-    conditional = False
-
     @classmethod
     def build_network(cls, spec: GeneratorSpec) -> nn.Module:
         """Return the ladder that the settings describe."""

@@ -132,13 +132,13 @@ def tested_runs(point: Point) -> Arm:
         UserError: a file is missing.
     """
     listed = point.files["evaluation"]
-    folders = tuple(Path(file).parent for file in ([listed] if isinstance(listed, str) else listed))
+    indexes = [Path(file) for file in ([listed] if isinstance(listed, str) else listed)]
     choice = Path(str(point.files["choice"]))
-    if len(folders) == 1 and not folders[0].name.startswith("seed"):
+    if len(indexes) == 1 and not indexes[0].parent.name.startswith("seed"):
         # Evaluations by another attack or on generated samples are of the chosen run.
         chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
-        return Arm(chosen, {chosen: read_evaluation(folders[0])})
-    return read_arm(choice.parent, folders)
+        return Arm(chosen, {chosen: read_evaluation(indexes[0])})
+    return read_arm(choice, indexes)
 
 
 def statistics_of(arm: Arm) -> Row:
