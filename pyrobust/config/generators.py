@@ -170,7 +170,7 @@ class GeneratorSettings(Settings):
                 f"type {self.type} has no preset '{self.preset}'; use {' or '.join(presets)}"
             )
         if self.path is None and kind.path == "required":
-            raise ValueError(f"type {self.type} requires path; see 'path' in config/README.md")
+            raise ValueError(f"type {self.type} requires path, a folder of .npz files")
         if self.path is not None and kind.path == "none":
             raise ValueError(f"path is {self.path!r}, but type {self.type} takes none; remove it")
         if self.sampler == "ancestral" and self.sampling_steps != _ANCESTRAL_STEPS:

@@ -280,7 +280,13 @@ def test_an_empty_folder_is_named(animals, tmp_path):
         )
 
 
-@pytest.mark.parametrize("values", [{"type": "imported"}, {"path": "somewhere"}])
-def test_a_path_belongs_to_imported_samples(values):
-    with pytest.raises(UserError, match=r"imported requires a folder of \.npz files"):
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"type": "imported"}, r"imported requires path, a folder of \.npz files"),
+        ({"path": "somewhere"}, "path is 'somewhere', but type gaussian takes none"),
+    ],
+)
+def test_a_path_belongs_to_imported_samples(values, sentence):
+    with pytest.raises(UserError, match=sentence):
         parse_settings(GeneratorSettings, values)

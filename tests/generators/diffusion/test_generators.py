@@ -136,7 +136,7 @@ def test_other_settings_of_sampling_need_no_new_training(
 ) -> None:
     fit_generator(shades.path, tmp_path, quick("ddpm"), RUNTIME)
     before = (tmp_path / "weights.safetensors").read_bytes()
-    monkeypatch.setattr(fitting, "GENERATORS", {"ddpm": TrainedGenerator})
+    monkeypatch.setattr(fitting, "generator_class", lambda kind: TrainedGenerator)
     changed = quick("ddpm", sampler="ddim", sampling_steps=3)
     fit_generator(shades.path, tmp_path, changed, RUNTIME)
     assert (tmp_path / "weights.safetensors").read_bytes() == before
@@ -157,7 +157,7 @@ def test_a_generator_without_its_result_is_found_again(
     before = contents(folder)
     (folder / "generator.json").unlink()
     settings = load_generator(fitted).spec.settings
-    monkeypatch.setattr(fitting, "GENERATORS", {settings.type: TrainedGenerator})
+    monkeypatch.setattr(fitting, "generator_class", lambda kind: TrainedGenerator)
     fit_generator(shades.path, folder, settings, RUNTIME)
     assert contents(folder) == before
     (folder / "generator.json").unlink()
