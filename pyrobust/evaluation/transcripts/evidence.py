@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pyrobust.attacks import LogitsFn
-from pyrobust.evaluation.kernels import exact_kernels
 from pyrobust.evaluation.outcomes import judge
 from pyrobust.models.files import sha256_of_state
+from pyrobust.ops.precision import exact_kernels
 
 # What became of an image.
 STANDING, MISCLASSIFIED, BROKEN = range(3)
