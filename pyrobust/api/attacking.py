@@ -10,6 +10,7 @@ from pyrobust.api.images import labelled_images
 from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.attacks import ThreatModel
 from pyrobust.config import parse_epsilon, parse_settings
+from pyrobust.config.api import AttackArguments
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import judge_and_search_passes
@@ -31,7 +32,7 @@ def attack(
     steps: int | None = None,
     restarts: int = 1,
     seed: int = 0,
-    sample_ids: Tensor | None = None,
+    sample_ids: Tensor | Sequence[int] | None = None,
     weights: str | Path | None = None,
     mean: float | Sequence[float] = (),
     std: float | Sequence[float] = (),
@@ -61,6 +62,8 @@ def attack(
     Raises:
         UserError: names the argument, its value and what to change.
     """
+    numbers = {"steps": steps, "restarts": restarts, "batch_size": batch_size, "seed": seed}
+    asked = parse_settings(AttackArguments, numbers)
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon_of(epsilon)})
     subject = Subject.open(
         model_source(model, weights, mean, std),
@@ -70,9 +73,9 @@ def attack(
     )
     ball = ThreatModel(threat.norm, parse_epsilon(threat.epsilon))
     name = import_path_of(method, "method")
-    stage = stage_of(name, ball, subject.num_classes, steps, restarts, seed)
+    stage = stage_of(name, ball, subject.num_classes, asked.steps, asked.restarts, asked.seed)
     count = subject.images.count
-    ids = torch.arange(count) if sample_ids is None else sample_ids
+    ids = torch.arange(count) if sample_ids is None else torch.as_tensor(sample_ids)
     if tuple(ids.shape) != (count,) or ids.is_floating_point():
         raise UserError(
             f"sample_ids have shape {tuple(ids.shape)} and type {ids.dtype}, expected ({count},) "
@@ -81,7 +84,7 @@ def attack(
     x, y = subject.load(range(count))
     with exact_kernels():
         logits_fn, _ = judge_and_search_passes(
-            subject.logits_fn, "float32", batch_size, x[:batch_size]
+            subject.logits_fn, "float32", asked.batch_size, x[: asked.batch_size]
         )
         x_adv = stage.run(logits_fn, x.clone(), y, ids.to(x.device, torch.int64))
     outside = int((~ball.contains(x_adv, x)).sum())

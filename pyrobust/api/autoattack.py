@@ -42,7 +42,7 @@ class AutoAttack:
             raise UserError(f"version is '{version}', expected 'standard'")
         if norm.lower() not in _NORMS:
             raise UserError(f"norm is '{norm}', expected 'Linf' or 'L2'")
-        self.model = model if isinstance(model, nn.Module) else _Function(model)
+        self.model = model
         self.norm, self.eps, self.seed = _NORMS[norm.lower()], eps, seed or 0
         self.verbose, self.device = verbose, device
         self.result: EvaluationResult | None = None
@@ -86,14 +86,3 @@ class AutoAttack:
             return x_adv
         labels = torch.from_numpy(self.result.rows["adversarial_prediction"].to_numpy().copy())
         return x_adv, labels.to(y_orig.device)
-
-
-class _Function(nn.Module):
-    """A plain function as a module."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self._function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._function(x)

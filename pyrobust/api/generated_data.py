@@ -23,6 +23,7 @@ from pyrobust.api.images import Images, Labels
 from pyrobust.api.training_data import Validation, dataset_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.analysis import NeighbourSettings
+from pyrobust.config.api import ComplementarityArguments, SampleArguments
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
 from pyrobust.generators import fitting
@@ -88,17 +89,15 @@ def sample(
     Raises:
         UserError: there is no such generator, or it has fewer images (imported ones).
     """
-    if count < 1 or first_id < 0:
-        raise UserError(
-            f"count is {count} and first_id is {first_id}, expected count >= 1 and first_id >= 0"
-        )
+    asked = parse_settings(SampleArguments, {"count": count, "first_id": first_id, "seed": seed})
+    count, first_id = asked.count, asked.first_id
     opened = load_generator(Path(generator), str(choose_device(device)))
     if opened.count is not None and first_id + count > opened.count:
         raise UserError(
             f"count is {count} from id {first_id} on, but the generator has {opened.count} images"
         )
     ids = np.arange(first_id, first_id + count)
-    made = opened.sample(ids, opened.spec.settings.seed if seed is None else seed)
+    made = opened.sample(ids, opened.spec.settings.seed if asked.seed is None else asked.seed)
     classes = None if made.conditions is None else torch.from_numpy(made.conditions)
     return torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous(), classes
 
@@ -142,6 +141,8 @@ def complementarity(
     Raises:
         UserError: shapes do not fit, or values are not finite.
     """
+    numbers = {"components": components, "seed": seed, "memory_gb": memory_gb}
+    asked = parse_settings(ComplementarityArguments, numbers)
     sets = {
         name: _features(name, values)
         for name, values in (("train", train), ("test", test), ("generated", generated))
@@ -150,10 +151,10 @@ def complementarity(
     if len(set(widths.values())) > 1:
         raise UserError(f"features have different widths, {widths}: use one extractor for all sets")
     with one_blas_thread():
-        pca = fit_pca([sets["train"], sets["test"]], components, seed)
+        pca = fit_pca([sets["train"], sets["test"]], asked.components, asked.seed)
         points = {name: np.concatenate(list(pca.project(values))) for name, values in sets.items()}
     found = find_neighbours(
-        points["train"], points["test"], points["generated"], int(memory_gb * 1e9)
+        points["train"], points["test"], points["generated"], int(asked.memory_gb * 1e9)
     )
     return Complementarity(
         shares_of_closest(found.closest),

@@ -59,7 +59,7 @@ def dataset_folder(
     originals = labelled_images(images, labels, None)
     held_out: LabelledImages | None = None
     size = min(_HELD_OUT, max(1, originals.count // _SHARE))
-    if isinstance(validation, int):
+    if isinstance(validation, int) and not isinstance(validation, bool):
         size = validation
     elif validation is not None:
         others, classes = validation if isinstance(validation, tuple) else (validation, None)

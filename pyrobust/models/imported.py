@@ -128,8 +128,8 @@ def _constructed(spec: ModelSpec) -> nn.Module:
     if spec.architecture.startswith(GIVEN):
         raise UserError(
             f"the network was given in Python as a {spec.architecture.removeprefix(GIVEN)} and "
-            "cannot be rebuilt from its name: call load_model with network=, a network of the same "
-            "layout"
+            "cannot be rebuilt from its name: also give a network of the same layout, with "
+            "network= or as the model whose weights= this file is"
         )
     path, text = constructor_path(spec.architecture), spec.architecture.partition("(")[2]
     constructor = import_object(path, "architecture", "torchvision.models:resnet18")

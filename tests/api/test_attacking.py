@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import pyrobust
 from pyrobust import ops
@@ -98,6 +98,43 @@ def test_the_code_of_an_attack_is_part_of_the_identity(
     (tmp_path / "edited_attack.py").write_text(source + "# edited\n")
     with pytest.raises(pyrobust.UserError, match="attack_code"):
         pyrobust.evaluate(*classified, **known, output=output)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": "many"}, "steps is 'many'"),
+        ({"restarts": 0}, "restarts is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"epsilon": None}, "epsilon is None"),
+        ({"epsilon": [0.1]}, "epsilon is .0.1."),
+        ({"mean": "a", "std": "b"}, "mean is 'a'"),
+        ({"method": None}, "method is None"),
+        ({"method": lambda x: x}, "method is .*at the top of a module"),
+        ({"model": None}, "model is a NoneType"),
+        ({"model": nn.Flatten}, "model is the class Flatten: call it"),
+        ({"sample_ids": [0.5] * 24}, "sample_ids have"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value),
+)
+def test_a_mistake_is_one_sentence(
+    changed: dict[str, object], message: str, classified: Classified
+) -> None:
+    network, images, labels = classified
+    given = {"model": network, "norm": "linf", "epsilon": 0.1, "steps": 2, **changed}
+    with pytest.raises(pyrobust.UserError, match=message):
+        pyrobust.attack(images=images, labels=labels, **given)  # type: ignore[arg-type]
+
+
+def test_functions_are_models_and_attacks(classified: Classified) -> None:
+    network, images, labels = classified
+    known = {"norm": "l2", "epsilon": 1.0}
+    by_name = pyrobust.attack(network, images, labels, method=f"{__name__}:jitter", **known)  # type: ignore[arg-type]
+    itself = pyrobust.attack(lambda x: network(x), images, labels, method=jitter, **known)  # type: ignore[arg-type]
+    assert torch.equal(by_name, itself)
 
 
 def test_an_unknown_method_names_those_there_are(classified: Classified) -> None:

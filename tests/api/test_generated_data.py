@@ -33,3 +33,15 @@ def test_features_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(pyrobust.UserError, match=message):
         pyrobust.complementarity(*features)
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    features = [np.eye(4) for _ in range(3)]
+    for wrong in ({"components": 0}, {"memory_gb": 0}, {"seed": "a"}):
+        with pytest.raises(pyrobust.UserError, match=f"{next(iter(wrong))} is"):
+            pyrobust.complementarity(*features, **wrong)  # type: ignore[arg-type]
+    for number in (0, "many"):
+        with pytest.raises(pyrobust.UserError, match=f"count is {number!r}"):
+            pyrobust.sample("nowhere", number)  # type: ignore[arg-type]
+    with pytest.raises(pyrobust.UserError, match="image_shape"):
+        pyrobust.load(torch.nn.Flatten(), (3,))

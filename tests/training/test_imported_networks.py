@@ -128,7 +128,7 @@ def test_a_network_given_in_python_is_copied_trained_and_read_back(
     train(digits, tmp_path, settings, network)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert read_json(tmp_path / "training.json", "")["settings"]["architecture"] == "given:Grouped"
-    with pytest.raises(UserError, match=r"given in Python as a Grouped .* with network="):
+    with pytest.raises(UserError, match=r"given in Python as a Grouped .* network="):
         load_model(tmp_path / "model.safetensors", "cpu")
     model, _ = load_model(tmp_path / "model.safetensors", "cpu", own_networks.Grouped(10))
     trained = model.network.state_dict()
