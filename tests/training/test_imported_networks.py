@@ -180,7 +180,6 @@ def test_a_pass_moves_the_statistics_of_any_batch_norm_only_if_asked(layer: nn.M
         ({"architecture": f"{OWN}double"}, "is torch.float64: use float32"),
         ({"virtual_batch": 4}, "virtual_batch is 4, .* no batch norm: set it to 0"),
         ({"architecture": f"{OWN}Batched", "virtual_batch": 4}, "normalises by Normed"),
-        ({"activation": "relu"}, "chooses its own: leave it out"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_a_sentence(
