@@ -34,7 +34,9 @@ app = typer.Typer(
     help="Robust image classifiers trained with generated data.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"max_content_width": 100},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut off the names of options at 80 columns
 )
 
 app.command("demo")(demo.demo)

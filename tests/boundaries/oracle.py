@@ -53,7 +53,7 @@ def run(folder: Path, *command: object) -> str | None:
     if status == 0:
         return None
     sentences = [line for line in said.getvalue().splitlines() if line.startswith("pyrobust: ")]
-    if "Usage: " in said.getvalue():  # the parser of options says it in a frame
+    if "Usage: " in said.getvalue():  # the parser of options says how it is used
         sentences = [said.getvalue()]
     assert status == 2, said.getvalue()
     assert len(sentences) == 1 and "Traceback" not in said.getvalue(), said.getvalue()

@@ -1,0 +1,32 @@
+"""The help fits a terminal of 80 columns."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from pyrobust.cli import app
+
+VERBS = getattr(typer.main.get_command(app), "commands")  # noqa: B009
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_option_is_cut_off(verb: str) -> None:
+    context = VERBS[verb].make_context(verb, [], resilient_parsing=True, terminal_width=80)
+    text = VERBS[verb].get_help(context)
+    assert max(map(len, text.splitlines())) <= 80
+    for parameter in VERBS[verb].params:
+        if parameter.param_type_name == "option":
+            for name in parameter.opts:
+                assert name in text.split() or f"{name}," in text, name
+
+
+def test_the_terminal_decides_the_width() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "pyrobust", "evaluate", "--help"],
+        env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert max(map(len, said.splitlines())) <= 80
+    assert "--multitargeted-restarts <int>" in said
