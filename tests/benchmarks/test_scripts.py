@@ -251,6 +251,17 @@ def test_learning(tmp_path: Path) -> None:
     assert {path.suffix for path in results.iterdir()} == {".json", ".md", ".svg"}
 
 
+def test_pass_profile(tmp_path: Path) -> None:
+    run(
+        "pass_profile", "--network", "wrn-10-1", "--batch-size", 2, "--rounds", 1,
+        "--results", tmp_path,
+    )  # fmt: skip
+    rows = only_json(tmp_path)["rows"]
+    assert [row["precision"] for row in rows] == ["float32", "float32", "bfloat16", "bfloat16"]
+    assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
+    assert all({"convolutions", "batch norm", "activations"} <= set(row["shares"]) for row in rows)
+
+
 def test_registers(tmp_path: Path) -> None:
     source = tmp_path / "twice.cu"
     source.write_text("__global__ void twice(float* x) { x[threadIdx.x] *= 2.f; }\n")
