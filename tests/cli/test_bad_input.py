@@ -77,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("command", "said"),
     [
         ("dataset cifar11 --output out", "cifar11"),
-        ("dataset digits --layout tarball --output out", "'tarball'.*'parquet'"),
+        ("dataset digits --layout tarball --output out", "'tarball'.*parquet"),
         ("dataset cifar10 --data-root torn --output out", "torn/cifar10/.*parquet"),
         ("dataset cifar10 --data-root raw --output out", "raw/cifar10/.*parquet"),
         (f"dataset digits {DIGITS} --output file/out", "cannot write file/out"),
@@ -99,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
          "wrn-10-1.pt.*missing"),
         ("convert whole_module.pt out.safetensors --dataset cifar10", "whole_module.pt"),
         ("convert extra.pt out.safetensors --dataset cifar10", "extra.weight"),
-        ("fit-generator --dataset digits --type imported --output out", "imported with path None"),
+        ("fit-generator --dataset digits --type imported --output out", "imported requires path"),
         ("info nowhere", "nowhere"),
         ("info flipped --verify", "flipped/train"),
     ],
