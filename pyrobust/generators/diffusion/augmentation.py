@@ -1,7 +1,9 @@
 """Non-leaking augmentation of EDM's training images (Karras et al. 2022, appendix F.2).
 
-Each geometric transformation happens to an image with a small probability, and the network is
-conditioned on its parameters. Conditioned on no transformation, it draws images that show none.
+Each geometric transformation is applied with a small probability, and the network is conditioned on
+its parameters. Conditioned on no transformation, the network draws images without any. List, order,
+strengths and labels are those of the authors' code (NVlabs/edm, training/augment.py, with xflip,
+yflip, scale, rotate_frac, aniso and translate_frac).
 """
 
 import math
@@ -17,7 +19,7 @@ NUM_UNIFORMS = 10
 NUM_NORMALS = 4
 
 NUM_LABELS = 9
-"""Numbers that describe the transformations of an image; all are 0 where none happened."""
+"""Numbers that describe the transformations of an image; all are 0 without a transformation."""
 
 _LOG_SCALE = 0.2 * math.log(2)  # of the scaling and of the anisotropy
 _TRANSLATION = 0.125  # of the side
@@ -31,17 +33,17 @@ def augment(
     normals: Tensor,
     taps: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return randomly transformed images (N, C, H, W), and what was done to each (N, NUM_LABELS).
+    """Return randomly transformed images (N, C, H, W) and their labels (N, NUM_LABELS).
 
     The labels are, with the paper's a_0 to a_7: a_0 and a_1, whether the image is mirrored left to
     right and top to bottom; a_2, of the scaling by 2^(0.2 a_2); cos(a_3) - 1 and sin(a_3), of the
     rotation by a_3; a_5 cos(a_4) and a_5 sin(a_4), of the stretching by 2^(0.2 a_5) in the
-    direction a_4; a_6 and a_7, of the shift by an eighth of the sides times these.
+    direction a_4, which is 0 for half of the images; a_6 and a_7, of the shift by an eighth of the
+    sides times these.
 
     Args:
         images: (N, C, H, W).
-        probability: that a transformation happens; an image that could be mirrored then is in one
-            of two cases.
+        probability: of each transformation; mirroring then happens to half of these images.
         mirror_probability: the same for mirroring left to right.
         uniforms: (N, NUM_UNIFORMS) in [0, 1); normals: (N, NUM_NORMALS).
         taps: those of `symlet_taps`, on the device.
@@ -55,7 +57,8 @@ def augment(
     zero = torch.zeros_like(values[0])
     scale = torch.where(scaled, normals[:, 0], zero)
     angle = torch.where(rotated, (2 * values[2] - 1) * math.pi, zero)
-    direction = (2 * values[3] - 1) * math.pi
+    # Half of the images are stretched along the axes (`aniso_rotate_prob`).
+    direction = torch.where(values[3] < 0.5, (4 * values[3] - 1) * math.pi, zero)
     stretch = torch.where(stretched, normals[:, 1], zero)
     shift_x, shift_y = (torch.where(shifted, normals[:, axis], zero) for axis in (2, 3))
 
@@ -65,13 +68,13 @@ def augment(
         (
             scaling(1 / size, 1 / size),
             rotation(angle),
-            rotation(direction),
-            scaling(1 / ratio, ratio),
             rotation(-direction),
+            scaling(1 / ratio, ratio),
+            rotation(direction),
             translation(-2 * _TRANSLATION * shift_x, -2 * _TRANSLATION * shift_y),
         ),
     )
-    # Mirrored pixels, and those of images that are not transformed, keep their values.
+    # Mirrored pixels and untransformed images keep their exact values.
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     images = torch.where(flipped[:, None, None, None], images.flip(2), images)
     moved = scaled | rotated | stretched | shifted

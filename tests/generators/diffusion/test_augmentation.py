@@ -89,13 +89,38 @@ def test_scaling_and_stretching_enlarge_by_what_the_labels_say() -> None:
         assert labels.abs().sum().item() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    ("uniform", "expected"), [(0.9, (1.0, 0.0)), (0.25, (1.0, 0.0)), (0.3125, (2**-0.5, 2**-0.5))]
+)
+def test_half_of_the_stretches_follow_an_axis_and_the_others_any_direction(
+    uniform: float, expected: tuple[float, float]
+) -> None:
+    normals = (0.0, 1.0, 0.0, 0.0)
+    _, labels = apply(torch.rand(1, 1, 8, 8), normals, STRETCH=0.1, DIRECTION=uniform)
+    torch.testing.assert_close(labels[0, 5:7], torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_a_stretch_has_the_direction_of_the_authors_code() -> None:
+    axis = torch.linspace(-1, 1, 33)
+    images = (axis[:, None] - axis)[None, None]  # grows along one diagonal alone: down and left
+    normals = (0.0, 1.0, 0.0, 0.0)
+    across, along = (
+        apply(images, normals, STRETCH=0.1, DIRECTION=(angle + 1) / 4)[0][0, 0]
+        for angle in (-0.25, 0.25)  # a_4 / pi; a stretch is along (cos a_4, -sin a_4)
+    )
+    slope = 2 / 32
+    rises = [(out[12:21, 16].diff().mean() / slope).item() for out in (across, along)]
+    assert rises == pytest.approx([2**0.2, 2**-0.2], abs=0.02)
+
+
 def test_each_transformation_happens_as_often_as_asked() -> None:
     generator = torch.Generator().manual_seed(0)
     uniforms = torch.rand(4000, NUM_UNIFORMS, generator=generator)
     normals = torch.randn(4000, NUM_NORMALS, generator=generator)
     _, labels = augment(torch.zeros(4000, 1, 4, 4), 0.12, 1.0, uniforms, normals, TAPS)
     happened = (labels != 0).float().mean(0)
-    expected = torch.tensor([0.5, 0.06, *[0.12] * 7])
+    # The direction of half of the stretches is 0, and its sine too.
+    expected = torch.tensor([0.5, 0.06, *[0.12] * 4, 0.06, 0.12, 0.12])
     torch.testing.assert_close(happened, expected, atol=0.02, rtol=0)
     assert labels[:, 3].min() >= -2 and math.isfinite(labels.sum())
 
