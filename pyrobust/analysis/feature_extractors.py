@@ -1,4 +1,4 @@
-"""Feature extractors by name: the labeller, FID-Inception, LPIPS.
+"""Feature extractors by name: the labeller, FID-Inception (inception.py), LPIPS.
 
 LPIPS (Zhang et al. 2018) compares the channels of five layers of VGG-16, each scaled to unit
 length at every position, with weights w_l, and averages over the H_l × W_l positions. So
@@ -11,7 +11,6 @@ Each takes uint8 images in batches of one fixed size, so that the features of an
 neither the shard, the store nor the number of images around it.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pyrobust.analysis.inception import inception_extractor
 from pyrobust.analysis.lpips_weights import LPIPS_SOURCE, TRUNK_SHA256, read_lpips
 from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.errors import UserError
-from pyrobust.files import sha256_of
-from pyrobust.models.extraction import Compute, Extractor, classifier_extractor
+from pyrobust.models.extraction import Extractor, as_rgb, classifier_extractor, named_file
 from pyrobust.models.files import load_strictly
 
 # VGG-16's convolutions by the layer of LPIPS that they end in: relu1_2, 2_2, 3_3, 4_3, 5_3.
@@ -96,12 +95,6 @@ def _layers() -> list[nn.Module]:
     return layers
 
 
-# The one Inception of published FIDs, of 2015-12-05, as torch-fidelity and pytorch-fid ship it.
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-INCEPTION_URL = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-    "weights-inception-2015-12-05-6726825d.pth"
-)
 _VGG_SIDE = 16
 
 
@@ -119,7 +112,7 @@ def make_extractor(
     if settings.extractor == "labeller":
         return _labeller(labeller, device)
     if settings.extractor == "inception":
-        return _inception(settings.weights, device)
+        return inception_extractor(settings.weights, device)
     return _lpips(settings.weights, settings.linear_weights, device)
 
 
@@ -141,39 +134,11 @@ def _labeller(folder: Path | None, device: torch.device) -> Extractor:
     return replace(extractor, compute=compute)
 
 
-def _inception(weights: str | None, device: torch.device) -> Extractor:
-    path = _checked("inception", "--weights", weights, INCEPTION_SHA256, INCEPTION_URL)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return Extractor("inception", INCEPTION_SHA256, 64, device, inception_compute(state, device))
-
-
-def inception_compute(state: dict[str, Tensor], device: torch.device) -> Compute:
-    """Return FID-Inception with the given weights: 2,048 features and unbiased logits.
-
-    The resize is TensorFlow 1's bilinear one, which published FIDs use.
-    """
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    # The class would load its file with a full unpickler: it is given a copy that we made.
-    copy = io.BytesIO()
-    torch.save(state, copy)
-    copy.seek(0)
-    network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048", "logits_unbiased"], feature_extractor_weights_path=copy
-    ).to(device)
-
-    def compute(images: Tensor) -> tuple[Tensor, Tensor]:
-        features, logits = network(_rgb(images))
-        return features, logits
-
-    return compute
-
-
 def _lpips(weights: str | None, linear_weights: str | None, device: torch.device) -> Extractor:
-    trunk = _named("lpips", "--weights", weights, LPIPS_SOURCE)
+    trunk = named_file("lpips", "--weights", weights, LPIPS_SOURCE)
     linear = None
     if linear_weights is not None:
-        linear = _named("lpips", "--linear-weights", linear_weights, LPIPS_SOURCE)
+        linear = named_file("lpips", "--linear-weights", linear_weights, LPIPS_SOURCE)
     tensors = read_lpips(trunk, linear)
     embedding = PerceptualEmbedding(
         {key: value for key, value in tensors.items() if key.startswith("features.")},
@@ -186,30 +151,6 @@ def _lpips(weights: str | None, linear_weights: str | None, device: torch.device
                 f"the store has images of {images.shape[2]}×{images.shape[3]}, but lpips "
                 f"requires at least {_VGG_SIDE}×{_VGG_SIDE}"
             )
-        return embedding(_rgb(images).float() / 255), None
+        return embedding(as_rgb(images).float() / 255), None
 
     return Extractor("lpips", TRUNK_SHA256, 64, device, compute)
-
-
-def _checked(extractor: str, option: str, path: str | None, sha256: str, url: str) -> Path:
-    """Return the path of a weights file after comparing its hash."""
-    named = _named(extractor, option, path, f"download {url}")
-    found = sha256_of(named)
-    if found != sha256:
-        raise UserError(
-            f"{named} has SHA-256 {found}, but {sha256} is expected; download it again from {url}"
-        )
-    return named
-
-
-def _named(extractor: str, option: str, path: str | None, mended_by: str) -> Path:
-    """Return the path of a file that an extractor needs, if it is there."""
-    if path is None or not Path(path).is_file():
-        found = "no file is named" if path is None else f"{path} is missing"
-        raise UserError(f"extractor {extractor} requires {option} FILE, but {found}; {mended_by}")
-    return Path(path)
-
-
-def _rgb(images: Tensor) -> Tensor:
-    """Return (B, 3, H, W); the one channel of grey images is repeated."""
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrobust.analysis.feature_extractors import INCEPTION_SHA256
+from pyrobust.analysis import inception
 from pyrobust.analysis.fid import frechet_distance, moments
 from pyrobust.analysis.image_subsets import stratified_subset
 from pyrobust.analysis.inception_score import inception_score
@@ -46,7 +46,7 @@ def measure_quality(
         "extractor": original.extractor["name"],
         "extractor_sha256": original.extractor["weights_sha256"],
         "comparable_with_published": original.extractor
-        == {"name": "inception", "weights_sha256": INCEPTION_SHA256},
+        == {"name": "inception", "weights_sha256": inception.SHA256},
         "settings": settings.model_dump(),
         "num_images": generated.count,
         "num_original": original.count,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 from pyrobust.models.files import load_model
 from pyrobust.models.spec import ModelSpec
@@ -67,6 +68,23 @@ def classifier_extractor(path: Path, device: torch.device) -> tuple[Extractor, M
         return features, model.logits(features)
 
     return Extractor("labeller", sha256_of(path), _CLASSIFIER_BATCH, device, compute), spec
+
+
+def named_file(extractor: str, option: str, path: str | None, remedy: str) -> Path:
+    """Return the path of a file that an extractor requires.
+
+    Raises:
+        UserError: no file is named, or it is missing; says what to do.
+    """
+    if path is None or not Path(path).is_file():
+        found = "no file is named" if path is None else f"{path} is missing"
+        raise UserError(f"extractor {extractor} requires {option} FILE, but {found}; {remedy}")
+    return Path(path)
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """Return (B, 3, H, W); the one channel of grey images is repeated."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 def _rows(values: Tensor, rows: slice) -> np.ndarray:

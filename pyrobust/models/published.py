@@ -13,14 +13,12 @@ The publishers state no hashes. `sha256` is None where none was ever checked her
 records the hash that it saw, and later downloads must agree with it.
 """
 
-import http.client
-import shutil
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyrobust.downloading import fetch
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, sha256_of, write_text
+from pyrobust.files import sha256_of, write_text
 from pyrobust.models.spec import ModelSpec, Normalization
 
 _DEEPMIND = "https://storage.googleapis.com/dm-adversarial-robustness/"
@@ -114,9 +112,6 @@ def published_model(name: str) -> PublishedModel:
         ) from error
 
 
-_SECONDS = 60
-
-
 def download(model: PublishedModel, folder: Path) -> Path:
     """Return the checkpoint of `model` in `folder`, downloaded if missing.
 
@@ -129,7 +124,7 @@ def download(model: PublishedModel, folder: Path) -> Path:
     path = folder / f"{model.name}.pt"
     pinned = path.with_name(f"{path.name}.sha256")
     if not path.is_file():
-        _fetch(model, path)
+        fetch(model.url, path)
     seen = sha256_of(path)
     expected = model.sha256 or (pinned.read_text().strip() if pinned.is_file() else None)
     if expected is None:
@@ -140,28 +135,3 @@ def download(model: PublishedModel, folder: Path) -> Path:
             "command again"
         )
     return path
-
-
-def _fetch(model: PublishedModel, path: Path) -> None:
-    try:
-        with (
-            urllib.request.urlopen(model.url, timeout=_SECONDS) as response,
-            atomic_path(path) as temporary,
-        ):
-            with temporary.open("wb") as file:
-                shutil.copyfileobj(response, file)
-                length = response.headers.get("Content-Length")
-                if length is not None and file.tell() != int(length):
-                    raise UserError(
-                        f"{model.url} was cut off after {file.tell():,} of {int(length):,} bytes; "
-                        "run the command again"
-                    )
-            # A link that went dead often answers with a web page and status 200.
-            with temporary.open("rb") as file:
-                if file.read(1) == b"<":
-                    raise UserError(f"{model.url} returned a web page instead of a checkpoint")
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(
-            f"{model.url} cannot be downloaded ({error}); download it yourself and save it as "
-            f"{path}"
-        ) from error

@@ -184,10 +184,28 @@ class _Planner:
             return self.stage("fit-generator", "disk", kept, 0, 1, 0, kept)
         flops = steps * self.generator.batch_size * network.training_passes * self.generator_pass
         images = steps * self.generator.images_per_step
+        measured = self.measured_fids()
         work_kind = self.machine.kind("generators_fit", self.generator.precision)
         # The average, and weights and two moments of each network.
         state = _STATE_BYTES * (4 * network.weights + 3 * network.discriminator_weights)
-        return self.stage("fit-generator", work_kind, flops, images, 1, 0, kept, state)
+        return self.stage(
+            "fit-generator", work_kind, flops, images, 1, 0, kept, state, more_work=measured
+        )
+
+    def measured_fids(self) -> dict[str, float]:
+        """Return the work of the FIDs that `keep_best` measures; the training images count once."""
+        settings = self.generator
+        if settings.keep_best is None:
+            return {}
+        samples = settings.fid_measures * settings.fid_samples
+        by_labeller = settings.fid_features.endswith("labeller.json")
+        features = self.labeller_flops if by_labeller else work.INCEPTION_FLOPS
+        return {
+            self.machine.kind("generators", settings.precision): samples
+            * settings.sampling_passes
+            * self.generator_pass,
+            "inference": (samples + self.images.train) * features,
+        }
 
     @property
     def generator_pass(self) -> float:

@@ -5,10 +5,13 @@ import pytest
 import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from pyrobust.analysis import feature_extractors
-from pyrobust.analysis.feature_extractors import Extractor, inception_compute, make_extractor
+from pyrobust.analysis import inception
+from pyrobust.analysis.feature_extractors import make_extractor
+from pyrobust.analysis.inception import inception_compute
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.errors import UserError
+from pyrobust.files import sha256_of
+from pyrobust.models.extraction import Extractor
 
 CPU = torch.device("cpu")
 
@@ -79,7 +82,7 @@ def test_images_of_another_shape_are_refused(labeller: Path) -> None:
 def test_hostile_weights_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"weight": print}, path)
-    monkeypatch.setattr(feature_extractors, "INCEPTION_SHA256", feature_extractors.sha256_of(path))
+    monkeypatch.setattr(inception, "SHA256", sha256_of(path))
     settings = FeatureSettings(extractor="inception", weights=str(path))
     with pytest.raises(Exception, match="Weights only load failed"):
         make_extractor(settings, None, CPU)
@@ -111,3 +114,21 @@ def test_grey_images_are_repeated_over_three_channels(inception_file: Path) -> N
     compute = inception_compute(torch.load(inception_file, weights_only=True), CPU)
     grey = Extractor("inception", "", 1, CPU, compute)
     np.testing.assert_array_equal(grey(images(1, 1))[0], grey(images(1, 1).repeat(3, axis=3))[0])
+
+
+def test_the_weights_of_inception_are_downloaded_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = tmp_path / "server.pth", tmp_path / "weights/inception.pth"
+    source.write_bytes(b"weights")
+    monkeypatch.setattr(inception, "URL", source.as_uri())
+    assert inception.main(target) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"but {inception.SHA256} is expected" in line and f"save it as {target}" in line
+    assert not target.exists()
+    monkeypatch.setattr(inception, "SHA256", sha256_of(source))
+    assert inception.main(target) == 0
+    assert target.read_bytes() == b"weights"
+    source.unlink()
+    assert inception.main(tmp_path / "other.pth") == 2
+    assert "download it yourself and save it as" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pyrobust.analysis.feature_extractors import INCEPTION_SHA256
+from pyrobust.analysis.inception import SHA256
 from pyrobust.analysis.quality import measure_quality
 from pyrobust.config.analysis import QualitySettings
 from pyrobust.data.feature_set import FeatureSet
@@ -53,14 +53,14 @@ def test_the_labellers_space_is_named(tmp_path: Path) -> None:
 
 
 def test_only_the_published_inception_is_comparable(tmp_path: Path) -> None:
-    features = make_set(tmp_path / "a", 100, 0, "inception", INCEPTION_SHA256)
+    features = make_set(tmp_path / "a", 100, 0, "inception", SHA256)
     found = measure(features, features, tmp_path)
     assert found["comparable_with_published"] is True
     assert found["notes"] == []
 
 
 def test_too_few_images_for_the_width_are_noted(tmp_path: Path) -> None:
-    features = make_set(tmp_path / "a", 8, 0, "inception", INCEPTION_SHA256)
+    features = make_set(tmp_path / "a", 8, 0, "inception", SHA256)
     found = measure(features, features, tmp_path, splits=2)
     assert found["notes"] == ["8 images do not span 8 features: fid is biased"]
 

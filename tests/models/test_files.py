@@ -263,7 +263,7 @@ def test_a_dead_link_is_told_apart_from_a_checkpoint(tmp_path: Path) -> None:
     page.write_text("<!doctype html>")
     published = replace(PUBLISHED["cifar10_linf_wrn28-10_ddpm_v2"], url=page.as_uri())
     with pytest.raises(
-        UserError, match=r"file://.*page\.html returned a web page instead of a checkpoint"
+        UserError, match=r"file://.*page\.html returned a web page instead of a file"
     ):
         download(published, tmp_path / "downloads")
     published = replace(published, url=(tmp_path / "absent").as_uri())

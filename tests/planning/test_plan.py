@@ -90,7 +90,7 @@ def test_a_landscape_is_planned_for_the_chosen_run() -> None:
 
 
 def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
-    stages = plan(generator="biggan")
+    stages = plan(gaussian={"type": "biggan"})
     counted = TYPES["biggan"].work["paper"]
     sampling, training = counted.weights, counted.weights + counted.discriminator_weights
     fit, train = stages["fit-generator"], stages["train"]
@@ -98,6 +98,16 @@ def test_trainings_leave_weights_and_take_a_state_until_they_end() -> None:
     # The average, weights and two moments of Adam, once more while a state is written.
     assert fit.scratch_bytes == 2 * 4 * (sampling + 3 * training)
     assert train.scratch_bytes == 2 * 4 * train.num_bytes
+
+
+def test_the_fids_of_keep_best_are_planned_with_the_training() -> None:
+    values = {"type": "biggan", "keep_best": "fid", "fid_measures": 5, "fid_samples": 2000}
+    last = plan(gaussian={"type": "biggan"})["fit-generator"].seconds
+    for features, flops in (("inception.pth", 11.4e9), ("labeller.json", 10.48666e9)):
+        best = plan(gaussian={**values, "fid_features": features})["fit-generator"].seconds
+        samples = 5 * 2000 * TYPES["biggan"].work["paper"].flops
+        expected = (samples + flops * (5 * 2000 + 48_976)) / 1e9
+        assert best - last == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_that_are_taken_over_are_not_trained() -> None:

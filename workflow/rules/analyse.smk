@@ -49,6 +49,20 @@ rule extract_generated_features:
         " --output {output:q} {params.known} {params.settings}"
 
 
+# The weights of FID-Inception, 96 MB, at the place that the configuration names; a file that is there
+# already is kept. Without a network, the log says where to get it.
+rule download_inception:
+    output:
+        "<resources>/weights/weights-inception-2015-12-05-6726825d.pth",
+    log:
+        "<logs>/download_inception.log",
+    localrule: True
+    conda:
+        "../../envs/pyrobust.yaml"
+    shell:
+        "python -m pyrobust.analysis.inception {output:q} > {log:q} 2>&1"
+
+
 rule find_neighbours:
     input:
         train="<results>/features/{dataset}/{labeller}/{analysis}/train/features.json",
