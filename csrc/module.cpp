@@ -28,6 +28,11 @@ TORCH_LIBRARY(pyrobust, m) {
       "float rho) -> ()");
 
   m.def(
+      "l1_step_(Tensor(a!) x_adv, Tensor x, Tensor grad, Tensor step_size, Tensor num_moved, "
+      "float epsilon) -> ()");
+  m.def("l1_project_(Tensor(a!) point, Tensor x, float epsilon) -> ()");
+
+  m.def(
       "random_start(Tensor x, Tensor sample_ids, float epsilon, bool l2, int seed, int step, "
       "bool on_boundary) -> Tensor");
   m.def("normal(Tensor sample_ids, int[] shape, int seed, int stream, ScalarType dtype) -> Tensor");

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         sample,
     )
     from pyrobust.api.models import load
+    from pyrobust.api.threats import ThreatsResult, threats
     from pyrobust.api.training import TrainedClassifier, train
     from pyrobust.api.verifying import verify
     from pyrobust.errors import UserError
@@ -36,6 +37,7 @@ _MODULES = {
     "EvaluationResult": "pyrobust.api.evaluation",
     "TrainedClassifier": "pyrobust.api.training",
     "TranscriptError": "pyrobust.evaluation.transcripts.transcript",
+    "ThreatsResult": "pyrobust.api.threats",
     "UserError": "pyrobust.errors",
     "Verification": "pyrobust.evaluation.transcripts.verification",
     "attack": "pyrobust.api.attacking",
@@ -46,12 +48,14 @@ _MODULES = {
     "sample": "pyrobust.api.generated_data",
     "train": "pyrobust.api.training",
     "verify": "pyrobust.api.verifying",
+    "threats": "pyrobust.api.threats",
 }
 
 __all__ = [
     "AutoAttack",
     "Complementarity",
     "EvaluationResult",
+    "ThreatsResult",
     "TrainedClassifier",
     "TranscriptError",
     "UserError",
@@ -62,6 +66,7 @@ __all__ = [
     "fit_generator",
     "load",
     "sample",
+    "threats",
     "train",
     "verify",
 ]

@@ -97,6 +97,49 @@ def apgd_step(
     return project(x_adv + (z - x_adv) * momentum + drift * (1 - momentum))
 
 
+# --- the l1 ball -----------------------------------------------------------------------------
+
+
+def _shrunk(delta: Tensor, room: Tensor, threshold: float) -> Tensor:
+    return (delta.abs() - threshold).clamp(min=0).minimum(room)
+
+
+def project_l1(point: Tensor, x: Tensor, epsilon: float) -> Tensor:
+    """Return the nearest points of the l1 ball and [0, 1], in float64, from the breakpoints.
+
+    The norm of min(max(|delta| - t, 0), room) is linear in t between two neighbours among all
+    |delta| and |delta| - room; t solves it on the piece that contains epsilon.
+    """
+    rows = []
+    for p, centre in zip(point.double().flatten(1), x.double().flatten(1), strict=True):
+        delta = p - centre
+        room = torch.where(delta > 0, 1 - centre, centre)
+
+        knots = torch.cat([delta.abs(), delta.abs() - room, torch.zeros(1, dtype=torch.float64)])
+        knots = knots[knots >= 0].unique()
+        norms_there = torch.stack([_shrunk(delta, room, float(t)).sum() for t in knots])
+        t = 0.0
+        if norms_there[0] > epsilon:
+            last = int((norms_there > epsilon).nonzero().max())
+            low, high = knots[last], knots[last + 1]
+            fall = norms_there[last] - norms_there[last + 1]
+            t = float(low + (high - low) * (norms_there[last] - epsilon) / fall)
+        rows.append(centre + delta.sign() * _shrunk(delta, room, t))
+    return torch.stack(rows).view(point.shape)
+
+
+def l1_step(
+    x_adv: Tensor, x: Tensor, grad: Tensor, sizes: Tensor, num_moved: Tensor, epsilon: float
+) -> Tensor:
+    """Return the next x_adv in float64, with the selection in the lines of AutoAttack."""
+    g = finite_or_zero(grad.to(x.dtype)).double().flatten(1)
+    ascending = g.abs().sort(dim=1).values
+    least = ascending.gather(1, (g.shape[1] - num_moved).clamp(min=0)[:, None])
+    signs = torch.where(g.abs() >= least, g.sign(), 0.0)
+    step = sizes.double()[:, None] * signs / signs.abs().sum(1, keepdim=True).clamp(min=1)
+    return project_l1(x_adv.double() + step.view(x.shape), x, epsilon)
+
+
 # --- random words and what is made of them ---------------------------------------------------
 
 START, RADIUS, NORMAL, UNIFORM, SIGNS, AUGMENT = range(6)

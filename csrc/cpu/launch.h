@@ -143,11 +143,13 @@ class CpuLaunch {
   template <int k, typename F, typename Row, typename... Views>
   PYROBUST_HD static void reduce_from(F f, Row& row, int64_t length, Views... views) {
     if constexpr (k < F::kPasses) {
-      if (length <= kShortRow) {
-        reduce<k, 1, 1>(f, row, length, views...);
-      } else {
-        reduce<k, kLongWarps, kPerThread>(f, row, length, views...);
-      }
+      do {
+        if (length <= kShortRow) {
+          reduce<k, 1, 1>(f, row, length, views...);
+        } else {
+          reduce<k, kLongWarps, kPerThread>(f, row, length, views...);
+        }
+      } while (repeats<k>(f, row));
       reduce_from<k + 1>(f, row, length, views...);
     }
   }

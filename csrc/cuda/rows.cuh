@@ -131,17 +131,19 @@ template <typename Group, int k, typename F, typename Row, typename... Views>
 __device__ __forceinline__ void
 reduce_from(const F& f, Row& row, int64_t length, bool packed, const Views&... views) {
   if constexpr (k < F::kPasses) {
-    const Row fixed = row;
-    using Term = decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...));
-    typename Term::Accumulator lane[Group::kPer];
-    read_row<Group>(
-        length, packed,
-        [&](int l, int64_t j, const auto&... values) {
-          lane[l].take(f.term(Pass<k>{}, fixed, j, values...));
-        },
-        views...);
-    combine_halves<Group::kPer>(lane);
-    f.finish(Pass<k>{}, row, Group::combine(lane[0]));
+    do {
+      const Row fixed = row;
+      using Term = decltype(f.term(Pass<k>{}, fixed, int64_t{}, views.load(0)...));
+      typename Term::Accumulator lane[Group::kPer];
+      read_row<Group>(
+          length, packed,
+          [&](int l, int64_t j, const auto&... values) {
+            lane[l].take(f.term(Pass<k>{}, fixed, j, values...));
+          },
+          views...);
+      combine_halves<Group::kPer>(lane);
+      f.finish(Pass<k>{}, row, Group::combine(lane[0]));
+    } while (repeats<k>(f, row));
     reduce_from<Group, k + 1>(f, row, length, packed, views...);
   }
 }

@@ -9,6 +9,7 @@
 //   Row begin(row values...) const                     what holds for the whole row
 //   Term term(Pass<k>, const Row&, j, values...) const what element j gives to reduction k
 //   void finish(Pass<k>, Row&, Accumulator) const      takes the result of reduction k
+//   bool again(Pass<k>, const Row&) const              optional: whether to reduce k once more
 //   void apply(const Row&, j, values...) const         writes the outputs among the values
 //   void end(const Row&, row values...) const          optional: writes the outputs of the row
 //
@@ -28,6 +29,17 @@ constexpr int64_t kShortRow = 256;
 constexpr int kWarp = 32;
 constexpr int kLongWarps = 8;
 constexpr int kPerThread = 4;
+
+// Whether a functor asks for reduction k once more. All threads of a row agree: its state is
+// theirs.
+template <int k, typename F, typename Row>
+PYROBUST_HD bool repeats(const F& f, const Row& row) {
+  if constexpr (requires { f.again(Pass<k>{}, row); }) {
+    return f.again(Pass<k>{}, row);
+  } else {
+    return false;
+  }
+}
 
 // (0, w), (1, w + 1), ... for w = count / 2, ..., 1; the result is values[0].
 template <int count, typename Acc>

@@ -2,6 +2,7 @@
 
 #include "apgd.h"
 #include "averaging.h"
+#include "l1.h"
 #include "loading.h"
 #include "losses.h"
 #include "sampling.h"
@@ -14,6 +15,7 @@ template <typename Launch>
 void register_ops(torch::Library& m) {
   register_steps<Launch>(m);
   register_apgd<Launch>(m);
+  register_l1<Launch>(m);
   register_sampling<Launch>(m);
   register_losses<Launch>(m);
   register_averaging<Launch>(m);

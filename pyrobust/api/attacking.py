@@ -48,7 +48,7 @@ def attack(
         model: see `pyrobust.load`.
         images: (N, C, H, W), floating-point in [0, 1] or uint8.
         labels: (N,) integers.
-        norm: linf or l2.
+        norm: linf, l2 or l1.
         epsilon: radius for pixels in [0, 1], such as "8/255" or 0.5.
         method: apgd_ce, apgd_dlr or apgd_t (Croce and Hein 2020), multitargeted (Gowal et al.
             2019), pgd40 (the authors' PGD), or a function of your own or its MODULE:NAME

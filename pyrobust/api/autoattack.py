@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrobust.api.evaluation import EvaluationResult, evaluate
 from pyrobust.errors import UserError
 
-_NORMS = {"linf": "linf", "l2": "l2"}
+_NORMS = ("linf", "l2", "l1")
 
 
 class AutoAttack:
@@ -20,7 +20,7 @@ class AutoAttack:
 
     Args:
         model: maps images (N, C, H, W) in [0, 1] to logits (N, K).
-        norm: Linf or L2.
+        norm: Linf, L2 or L1.
         eps: radius.
         seed: of all attacks; None means 0, so that a run can be repeated.
         verbose: whether to print the accuracy after each attack.
@@ -41,9 +41,9 @@ class AutoAttack:
         if version != "standard":
             raise UserError(f"version is '{version}', expected 'standard'")
         if norm.lower() not in _NORMS:
-            raise UserError(f"norm is '{norm}', expected 'Linf' or 'L2'")
+            raise UserError(f"norm is '{norm}', expected 'Linf', 'L2' or 'L1'")
         self.model = model
-        self.norm, self.eps, self.seed = _NORMS[norm.lower()], eps, seed or 0
+        self.norm, self.eps, self.seed = norm.lower(), eps, seed or 0
         self.verbose, self.device = verbose, device
         self.result: EvaluationResult | None = None
 

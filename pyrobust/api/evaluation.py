@@ -219,7 +219,7 @@ def evaluate(
         images: (N, C, H, W), floating-point in [0, 1] or uint8; a DataLoader or data set of
             (image, label); a sample store, or the folder of a data set (its test split).
         labels: (N,) integers; None where `images` brings them.
-        norm: linf or l2.
+        norm: linf, l2 or l1.
         epsilon: radius for pixels in [0, 1], such as "8/255" or 0.5.
         attack: aa_mt (the paper's, the strongest), autoattack (standard), fast (AutoAttack's two
             APGD stages), pgd40, or a function of your own or its MODULE:NAME (docs/extending.md).

@@ -1,13 +1,14 @@
 """AutoPGD (Croce and Hein 2020, Algorithm 1) on cross-entropy, DLR and targeted DLR."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import get_args
 
 import torch
 from torch import Tensor
 
 from pyrobust import ops
+from pyrobust.attacks.apgd_l1 import START_FACTOR, l1_walk
 from pyrobust.attacks.multitargeted import ranked_targets
 from pyrobust.attacks.network_passes import (
     LogitsFn,
@@ -30,7 +31,8 @@ class ApgdSettings:
     Args:
         num_restarts: walks of each image; for a targeted loss of each target.
         num_targets: targets with the largest clean logits that a targeted loss tries.
-        rho: a step size is halved where at most this share of the last steps raised the loss.
+        rho: a step size is halved where at most this share of the last steps raised the loss; not
+            read for l1 (`pyrobust.attacks.apgd_l1`).
     """
 
     threat: ThreatModel
@@ -63,7 +65,8 @@ def apgd(
     Args:
         x: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
-        sample_ids: (N,) int64; (seed, sample id, walk) name the start, on the ball's boundary.
+        sample_ids: (N,) int64; (seed, sample id, walk) name the start, on the ball's boundary
+            (for l1, that of the ball of three times the radius).
     """
     threat, worst, loss = settings.threat, WorstPoints(x), loss_fn(settings.loss)
     for stream, targets in _walks(logits_fn, x, labels, settings):
@@ -71,11 +74,16 @@ def apgd(
         if not len(rows):
             break
         images = x[rows]
+        radius = threat.epsilon * (START_FACTOR if threat.norm == "l1" else 1.0)
         start = ops.random_start(
-            images, sample_ids[rows], threat.epsilon, threat.norm, seed, stream, on_boundary=True
+            images, sample_ids[rows], radius, threat.norm, seed, stream, on_boundary=True
         )
         goals = tuple(goal[rows] for goal in (labels, *targets))
-        _walk(logits_fn, images, start, loss, goals, settings, rows, worst)
+        if threat.norm == "l1":
+            num_steps = settings.num_steps
+            l1_walk(logits_fn, images, start, loss, goals, threat.epsilon, num_steps, rows, worst)
+        else:
+            _walk(logits_fn, images, start, loss, goals, settings, rows, worst)
     return worst.x_adv
 
 
@@ -140,13 +148,8 @@ def _walk(
         if broken.any():
             fell, keep = torch.nonzero(broken)[:, 0], torch.nonzero(~broken)[:, 0]
             worst.update(rows[fell], state.x_broken[fell], here.loss[fell], broken[fell])
-            state, x, grad, rows = _kept(state, keep), x[keep], grad[keep], rows[keep]
+            state, x, grad, rows = state.at(keep), x[keep], grad[keep], rows[keep]
             goals = tuple(goal[keep] for goal in goals)
             if not len(rows):
                 return
     worst.update(rows, state.x_best, state.loss_best, ~state.standing)
-
-
-def _kept(state: ops.ApgdState, keep: Tensor) -> ops.ApgdState:
-    """Return the state of the samples at `keep`, (n,) int64."""
-    return ops.ApgdState(**{f.name: getattr(state, f.name)[keep] for f in fields(state)})

@@ -1,6 +1,7 @@
 """The perturbation set, and the worst points an attack has found in it."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,8 +9,39 @@ from torch import Tensor
 from pyrobust.config.fields import Norm
 
 # Points are stored in float32, so that a distance may exceed epsilon by rounding alone: by half a
-# unit in the last place of each pixel. This is a four-thousandth of a grey level.
+# unit in the last place of each pixel. This is a four-thousandth of a grey level. In l1, where the
+# roundings of all pixels add up, it is relative to epsilon.
 TOLERANCE = 1e-6
+
+
+def in_pixel_range(x_adv: Tensor) -> Tensor:
+    """Return which images lie in [0, 1], (N,) bool; one that is not finite does not."""
+    pixels = x_adv.flatten(1)
+    # A comparison with NaN is False.
+    return ((pixels >= 0) & (pixels <= 1)).all(1)
+
+
+class PerturbationSet(Protocol):
+    """The images that may stand in for an image x."""
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return the size of each perturbation, (N,) float64."""
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return which points are allowed, (N,) bool."""
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """All images in [0, 1]: for attacks whose points are in the set by how they are made."""
+
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return the largest change of a pixel, (N,) float64."""
+        return (x_adv.double() - x.double()).flatten(1).abs().amax(1)
+
+    def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Return which points are allowed, (N,) bool."""
+        return in_pixel_range(x_adv)
 
 
 @dataclass(frozen=True)
@@ -19,17 +51,22 @@ class ThreatModel:
     norm: Norm
     epsilon: float
 
+    @property
+    def largest_distance(self) -> float:
+        """Radius with the tolerance for points that are stored in float32."""
+        slack = TOLERANCE * (max(1.0, self.epsilon) if self.norm == "l1" else 1.0)
+        return self.epsilon + slack
+
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Return the norm of each perturbation, (N,) float64, computed in float64."""
         delta = (x_adv.double() - x.double()).flatten(1)
-        return delta.abs().amax(1) if self.norm == "linf" else delta.square().sum(1).sqrt()
+        if self.norm == "linf":
+            return delta.abs().amax(1)
+        return delta.abs().sum(1) if self.norm == "l1" else delta.square().sum(1).sqrt()
 
     def contains(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Return which points are allowed, (N,) bool: in the ball and in [0, 1], and finite."""
-        pixels = x_adv.flatten(1)
-        # A comparison with NaN is False, so a point that is not finite is never allowed.
-        in_box = ((pixels >= 0) & (pixels <= 1)).all(1)
-        return in_box & (self.distance(x_adv, x) <= self.epsilon + TOLERANCE)
+        return in_pixel_range(x_adv) & (self.distance(x_adv, x) <= self.largest_distance)
 
 
 # The prediction of a network whose logits are not finite: it is none of the classes.

@@ -24,6 +24,7 @@ from pyrobust.cli import (
     leaderboard,
     publish,
     report,
+    threats,
     train,
     verify,
 )
@@ -62,6 +63,7 @@ app.command("quality")(analyse.quality)
 app.command("augment")(analyse.augment)
 
 app.command("evaluate")(evaluate.evaluate)
+app.command("threats")(threats.threats)
 app.command("landscape")(evaluate.landscape)
 app.command("verify")(verify.verify)
 app.command("robustbench")(leaderboard.robustbench)

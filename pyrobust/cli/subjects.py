@@ -31,7 +31,7 @@ Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor
 DatasetFolder = Annotated[
     Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
 ]
-NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf or l2.")]
+NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf, l2 or l1.")]
 EpsilonOption = Annotated[str, typer.Option(help="Its radius for pixels in [0, 1]: 8/255.")]
 Images = Annotated[
     Path | None,

@@ -39,7 +39,7 @@ def verify(
     split: Annotated[Split, typer.Option(help="Images that the points belong to.")] = "test",
     samples: Samples = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf or l2; required for images of others.")
+        str | None, typer.Option(help="linf, l2 or l1; required for images of others.")
     ] = None,
     epsilon: Annotated[
         str | None,

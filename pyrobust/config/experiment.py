@@ -15,9 +15,9 @@ from pyrobust.config.fields import (
     Epsilon,
     Name,
     NonNegativeInt,
-    Norm,
     PositiveInt,
     Share,
+    TrainingNorm,
     parse_epsilon,
 )
 from pyrobust.config.generators import GeneratorSettings
@@ -38,7 +38,7 @@ class ExperimentSettings(Settings):
     dataset: Name
     """Data set: a key of `datasets`."""
 
-    norm: Norm
+    norm: TrainingNorm
     """Norm of the perturbation set, in training and evaluation."""
 
     epsilon: Epsilon

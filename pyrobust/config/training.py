@@ -12,10 +12,10 @@ from pyrobust.config.fields import (
     ImportPath,
     NonNegativeFloat,
     NonNegativeInt,
-    Norm,
     PositiveFloat,
     PositiveInt,
     Share,
+    TrainingNorm,
     parse_epsilon,
 )
 
@@ -76,7 +76,7 @@ class TrainSettings(Settings):
     activation: Literal["silu", "relu"] = "silu"
     """Activation function of the network."""
 
-    norm: Norm = "linf"
+    norm: TrainingNorm = "linf"
     """Norm of the perturbation set."""
 
     epsilon: Epsilon = "8/255"
@@ -314,5 +314,5 @@ def check_epsilon(norm: str, epsilon: str) -> None:
             f"epsilon is {epsilon} = {radius:.3g}, but pixels are in [0, 1]: for linf, use a value "
             "above 0 and at most 1"
         )
-    if norm == "l2" and radius <= 0:
+    if norm != "linf" and radius <= 0:
         raise ValueError(f"epsilon is {epsilon}, but must be above 0")

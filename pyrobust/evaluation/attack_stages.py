@@ -66,8 +66,9 @@ def apgd_stage(
     num_restarts: int,
     num_steps: int,
     seed: int,
+    num_targets: int = 9,
 ) -> Stage:
-    """Return a stage of AutoPGD; a targeted loss tries the nine likeliest targets.
+    """Return a stage of AutoPGD; a targeted loss tries the `num_targets` likeliest targets.
 
     DLR divides by the third largest logit and targeted DLR by the fourth too: with fewer classes
     the margin takes their place, which is the same loss without the division.
@@ -79,7 +80,7 @@ def apgd_stage(
         used = "targeted_margin"
     if used != loss:
         note = f"{name} ran on the {_words(used)}: {num_classes} classes are too few for DLR"
-    settings = ApgdSettings(threat, used, num_steps, num_restarts)
+    settings = ApgdSettings(threat, used, num_steps, num_restarts, num_targets)
     targets = min(settings.num_targets, num_classes - 1)
     each = f" for each of {targets} targets" if settings.is_targeted else ""
 

@@ -11,17 +11,22 @@ from torch import Tensor
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.evaluation.attack_stages import Cascade, Stage, apgd_stage, stage_seed
 
-_NORMS = {"linf": "Linf", "l2": "L2"}
+_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 _NUM_STEPS = 100
 NUM_QUERIES = 5000
 _MAX_TARGETS = 9
+# In l1 the public version starts APGD-CE five times, and APGD-T aims at five targets.
+_L1_RESTARTS, _L1_TARGETS = 5, 5
 
 
 def autoattack(threat: ThreatModel, num_classes: int, seed: int) -> Cascade:
     """Return APGD on cross-entropy, targeted APGD, targeted FAB and Square, in this order."""
     seeds = [stage_seed(seed, number) for number in range(10, 14)]
-    ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, 1, _NUM_STEPS, seeds[0])
-    targeted = apgd_stage("apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, seeds[1])
+    restarts, targets = (_L1_RESTARTS, _L1_TARGETS) if threat.norm == "l1" else (1, _MAX_TARGETS)
+    ce = apgd_stage("apgd_ce", "cross_entropy", threat, num_classes, restarts, _NUM_STEPS, seeds[0])
+    targeted = apgd_stage(
+        "apgd_t", "targeted_dlr", threat, num_classes, 1, _NUM_STEPS, seeds[1], targets
+    )
     fab = _fab_stage(threat, num_classes, seeds[2])
     square = square_stage(threat, seeds[3], NUM_QUERIES)
     return Cascade("autoattack", (ce, targeted, fab, square))

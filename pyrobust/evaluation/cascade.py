@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrobust.attacks import LogitsFn, ThreatModel
+from pyrobust.attacks import LogitsFn
+from pyrobust.attacks.threat_model import PerturbationSet
 from pyrobust.evaluation.attack_stages import Cascade, Stage, searched
 from pyrobust.evaluation.outcomes import Outcome
 
@@ -30,7 +31,7 @@ class CascadeRun:
 
     logits_fn: LogitsFn
     search_fn: LogitsFn
-    threat: ThreatModel
+    threat: PerturbationSet
     load: LoadBatch
     folder: Path
     keep_adversarial: bool

@@ -180,7 +180,8 @@ def check_masking(
     # An honest network loses at least every second image that is left.
     none_of_left = 0.5 ** int((~forty).sum())
     grows = bool(double.sum() > forty.sum()) or none_of_left >= _CHANCE
-    whole = _WHOLE_RANGE * (math.sqrt(x[0].numel()) if threat.norm == "l2" else 1.0)
+    size = x[0].numel()
+    whole = _WHOLE_RANGE * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[threat.norm]
     everything = broken(pgd40(replace(threat, epsilon=whole)))
     left = at_least(count - int(everything.sum()), count, 1 - _NEARLY_ALL)
     asked = square_stage(threat, seed, _FEW_QUERIES).run(logits_fn, x, labels, ids)

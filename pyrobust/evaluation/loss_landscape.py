@@ -26,7 +26,12 @@ def write_landscape(subject: Subject, output: Path, settings: LandscapeSettings)
     (Rademacher). Both have length 1 in the norm, so that u and v are the magnitudes of the two
     perturbations; for linf the ball is the diamond |u| + |v| <= epsilon. Points are not clipped
     to [0, 1]: the plane is the linear space that the paper speaks of.
+
+    Raises:
+        UserError: the norm is l1, whose ball is neither a diamond nor a circle in this plane.
     """
+    if subject.threat.norm == "l1":
+        raise UserError("norm is 'l1', but landscapes are drawn for linf and l2: use one of them")
     started = time.monotonic()
     with exact_kernels():
         images = _planes(subject, settings)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks import LogitsFn, ThreatModel
-from pyrobust.attacks.threat_model import predictions
+from pyrobust.attacks import LogitsFn
+from pyrobust.attacks.threat_model import PerturbationSet, predictions
 from pyrobust.files import atomic_path
 
 # The value of `broken_by` where no stage broke an image.
@@ -81,7 +81,7 @@ class Outcome:
         x: Tensor,
         labels: Tensor,
         x_adv: Tensor,
-        threat: ThreatModel,
+        threat: PerturbationSet,
         seconds: float,
     ) -> None:
         """Count the points that one more stage found, each only after it was checked.

@@ -22,11 +22,13 @@ class Radii:
     """The radii of a curve and the attacks at them.
 
     Args:
+        norm: of the perturbation sets.
         epsilons: as the user wrote them, ascending; the evaluation's own is among them.
         cascades: AA+MT at each of them.
         own: index of the evaluation's own radius, where its result belongs.
     """
 
+    norm: Norm
     epsilons: tuple[str, ...]
     cascades: tuple[Cascade, ...]
     own: int
@@ -37,6 +39,7 @@ class Radii:
         by_value = {parse_epsilon(text): text for text in (*settings.curve, epsilon)}
         ascending = sorted(by_value)
         return cls(
+            norm,
             tuple(by_value[value] for value in ascending),
             tuple(
                 replace(aa_mt(settings, ThreatModel(norm, value), num_classes), name=f"radius-{i}")
@@ -108,7 +111,7 @@ def attack_radii(
             broken = fell
         else:
             among = unbroken & (fell if place < radii.own else ~fell)
-            threat = ThreatModel(run.threat.norm, parse_epsilon(radii.epsilons[place]))
+            threat = ThreatModel(radii.norm, parse_epsilon(radii.epsilons[place]))
             here = replace(run, threat=threat, keep_adversarial=False)
             outcome = here.attack(cascade, rows, advance, among)
             broken = outcome.broken_by != UNBROKEN

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import LogitsFn
-from pyrobust.config import parse_settings
+from pyrobust.config import Settings, parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import RESULT
@@ -58,20 +58,28 @@ def state_folder(state: Path, identity: Any, logits: NDArray[np.float32]) -> Pat
     return folder
 
 
-def check_result_is_not_replaced(output: Path, subject: Any, settings: Any) -> None:
+def check_result_is_not_replaced(
+    output: Path,
+    subject: Any,
+    settings: Any,
+    result: str = RESULT,
+    model: type[Settings] = EvaluationSettings,
+) -> None:
     """Refuse to overwrite the result of another evaluation.
 
     Args:
         subject, settings: the JSON values of this evaluation's result.
+        result: file of the result in `output`.
+        model: of the settings.
 
     Raises:
         UserError: `output` holds a result of another subject or of other settings.
     """
-    if not (output / RESULT).is_file():
+    if not (output / result).is_file():
         return
-    found = read_json(output / RESULT, "pyrobust evaluate")
+    found = read_json(output / result, "pyrobust evaluate")
     # Settings that an earlier version did not have had what is their default now.
-    before = parse_settings(EvaluationSettings, found["settings"])
+    before = parse_settings(model, found["settings"])
     found["settings"] = before.model_dump(mode="json")
     theirs = dict(_leaves({key: found.get(key) for key in ("subject", "settings")}))
     ours = dict(_leaves(json.loads(json.dumps({"subject": subject, "settings": settings}))))
@@ -80,7 +88,7 @@ def check_result_is_not_replaced(output: Path, subject: Any, settings: Any) -> N
         words = ", ".join(f"{key} {theirs.get(key)} instead of {ours[key]}" for key in different)
         raise UserError(
             f"{output} contains the result of another evaluation ({words}); use another folder "
-            f"with --output, or delete {output / RESULT}"
+            f"with --output, or delete {output / result}"
         )
 
 

@@ -7,6 +7,7 @@ from pyrobust.ops.apgd import ApgdState, apgd_step_, apgd_track_
 from pyrobust.ops.averaging import averaging_ramp, ema_update_, sgd_ema_step_
 from pyrobust.ops.core import CORE, CoreError
 from pyrobust.ops.device import choose_device
+from pyrobust.ops.l1 import l1_project_, l1_step_
 from pyrobust.ops.loading import gather_augment
 from pyrobust.ops.losses import (
     cross_entropy,
@@ -36,6 +37,8 @@ __all__ = [
     "dlr",
     "ema_update_",
     "gather_augment",
+    "l1_project_",
+    "l1_step_",
     "l2_adam_step_",
     "l2_step_",
     "linf_adam_step_",

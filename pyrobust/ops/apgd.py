@@ -1,6 +1,6 @@
 """AutoPGD (Croce and Hein 2020): the move with momentum, and the bookkeeping of step sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -56,6 +56,10 @@ class ApgdState:
             step_size=torch.full_like(loss, 2 * epsilon),
             standing=correct.clone(),
         )
+
+    def at(self, rows: Tensor) -> "ApgdState":
+        """Return the state of the samples at `rows`, (n,) int64."""
+        return ApgdState(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def apgd_step_(

@@ -1,4 +1,4 @@
-"""The two norms of the perturbation sets."""
+"""The norms that one operator serves both of; l1 has operators of its own."""
 
 
 def is_l2(norm: str) -> bool:

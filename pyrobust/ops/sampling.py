@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyrobust.ops.core import core, empty_as
+from pyrobust.ops.l1 import l1_project_
 from pyrobust.ops.norms import is_l2
 
 
@@ -25,7 +26,8 @@ def random_start(
 ) -> Tensor:
     """Return a random point of the ball of radius epsilon around x, clipped to [0, 1].
 
-    linf: uniform in the box. l2: uniform in the ball (a normal direction, radius u^(1/d)).
+    linf: uniform in the box. l2: uniform in the ball (a normal direction, radius u^(1/d)). l1:
+    x plus standard normal noise, projected (`l1_project_`), as AutoAttack draws it.
 
     Args:
         x: (N, ...) in [0, 1], float32 or float64.
@@ -33,8 +35,13 @@ def random_start(
         seed: any int64.
         step: 0 to 2^32 - 1; distinguishes the starts of one sample (restart, training step).
         on_boundary: APGD's start, of norm exactly epsilon before clipping:
-            epsilon * t / ||t||, t uniform in (-1, 1) for linf and normal for l2.
+            epsilon * t / ||t||, t uniform in (-1, 1) for linf and normal for l2; for l1 the
+            start is the same.
     """
+    if norm == "l1":
+        start = x + normal(sample_ids, x.shape[1:], seed, step, x.dtype)
+        l1_project_(start, x, epsilon)
+        return start
     result: Tensor = core.random_start(x, sample_ids, epsilon, is_l2(norm), seed, step, on_boundary)
     return result
 

@@ -14,7 +14,7 @@ _STAGES = {
     "square": "Square",
 }
 
-_NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 # From this many images on, the second decimal of a percentage is more than one image.
 _MANY_IMAGES = 10_000

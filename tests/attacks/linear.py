@@ -27,7 +27,7 @@ class LinearNetwork:
         logits = self(x.double()) if self.weight.dtype == torch.float64 else self(x)
         gaps = logits.gather(1, labels[:, None]) - logits
         differences = self.weight[labels][:, None] - self.weight
-        order = 1 if norm == "linf" else 2
+        order = {"linf": 1, "l2": 2, "l1": torch.inf}[norm]
         losses = epsilon * torch.linalg.vector_norm(differences, order, dim=2)
         others = torch.arange(len(self.bias)) != labels[:, None]
         return ((gaps > losses) | ~others).all(1)

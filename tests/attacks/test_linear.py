@@ -16,7 +16,7 @@ from pyrobust.attacks import (
 )
 from tests.attacks.linear import linear_task
 
-EPSILON = {"linf": 0.02, "l2": 0.12}
+EPSILON = {"linf": 0.02, "l2": 0.12, "l1": 0.12}
 CASES = [(norm, classes) for norm in EPSILON for classes in (2, 3, 5)]
 
 
@@ -25,7 +25,8 @@ def attacked(name: str, norm: str, num_classes: int) -> tuple[torch.Tensor, torc
     threat = ThreatModel(norm, EPSILON[norm])
     network, x, labels = linear_task(num_classes, 200, 0.12, seed=num_classes)
     ids = torch.arange(len(x))
-    steepest = AscentSettings(threat, 10, ((0, threat.epsilon),), "steepest")
+    sizes = ((0, threat.epsilon), (5, threat.epsilon / 10))
+    steepest = AscentSettings(threat, 20, sizes, "steepest")
     x_adv = {
         "apgd": lambda: apgd(network, x, labels, ids, ApgdSettings(threat, "margin", 100, 2), 0),
         "apgd_dlr": lambda: apgd(

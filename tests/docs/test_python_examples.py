@@ -13,7 +13,7 @@ import pyrobust
 from pyrobust.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/python.md", "docs/trust.md")
+PAGES = ("README.md", "docs/python.md", "docs/threats.md", "docs/trust.md")
 
 
 def python_blocks(page: str) -> list[str]:
@@ -69,6 +69,7 @@ def shortened(block: str) -> str:
     for shown, run in (
         ('epsilon="8/255")', 'epsilon="8/255", attack="pgd40")'),
         ("test_labels)", 'test_labels, attack="pgd40")'),
+        ('"spatial"))', '"spatial"), attack="pgd40")'),
         ("1000)", "10)"),
         (
             "epochs=10, batch_size=256",

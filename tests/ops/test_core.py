@@ -44,6 +44,8 @@ def arguments(device: str, shape: tuple[int, ...] = (3, 2, 4, 5)) -> dict[str, t
             x_adv, grad, per_sample[0], correct, random(*shape), random(*shape), random(*shape),
             *per_sample[1:], ~correct, random(count), correct.clone(), 3, 0.75,
         ),
+        "l1_step_": (x_adv, x, grad, per_sample[0], 1 + 3 * ids, 0.3),
+        "l1_project_": (x_adv, x, 0.3),
         "random_start": (x, ids, 0.3, True, 1, 2, False),
         "normal": (ids, [3, 5], 1, 2, torch.float32),
         "uniform": (ids, [3, 5], 1, 2, torch.bfloat16),

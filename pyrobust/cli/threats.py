@@ -1,0 +1,54 @@
+"""The verb that attacks a model under several threats: `threats`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrobust.cli.holding import uses_gpu, writes_folder
+from pyrobust.cli.options import Numbers, stage_folder, takes_settings
+from pyrobust.cli.subjects import (
+    Model,
+    Split,
+    Weights,
+    model_source,
+    open_subject,
+    opened_images,
+)
+from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.config.threats import ThreatsSettings
+
+
+@takes_settings(ThreatsSettings)
+@writes_folder
+@uses_gpu
+def threats(
+    model: Model,
+    output: Annotated[Path, stage_folder("Folder to write.", "threats.json")],
+    settings: ThreatsSettings,
+    dataset: Annotated[
+        Path | None, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Raw files whose test images are attacked, without a data set."),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
+    weights: Weights = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+) -> None:
+    """Attack a model under several threats, and print the accuracy under each and under all."""
+    from pyrobust.evaluation.describe_threats import describe_threats
+    from pyrobust.evaluation.threats import STATE, evaluate_threats
+    from pyrobust.files import atomic_path
+    from pyrobust.reporting.threats_page import threats_page
+
+    threat = ThreatSettings(norm="linf", epsilon=settings.linf)
+    with opened_images(dataset, images, split, None, output / STATE / "images") as found:
+        subject = open_subject(model_source(model, weights, mean, std), found, threat)
+        result = evaluate_threats(subject, output, settings)
+    with atomic_path(output / "threats.html") as temporary:
+        temporary.write_text(threats_page(result), encoding="utf-8")
+    for line in describe_threats(result):
+        print(line)
