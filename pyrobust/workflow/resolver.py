@@ -13,6 +13,7 @@ from pyrobust.config.experiment import Config, ExperimentSettings, check_trainin
 from pyrobust.config.sweeps import Sweeps, resolve_targets
 from pyrobust.workflow import paths
 from pyrobust.workflow.flags import Inputs, flags, settings_flags
+from pyrobust.workflow.own_code import own_files
 from pyrobust.workflow.paths import fill
 from pyrobust.workflow.raw_data import RawSource, check_raw, raw_digest
 from pyrobust.workflow.shares import share_files
@@ -81,13 +82,17 @@ class Resolver:
         return settings_flags(settings.model_copy(update={"path": None}))
 
     def check_raw(self, expand: Expand) -> Callable[[Wildcards], list[str]]:
-        """Return a function that refuses a data set without raw files, and names no input."""
+        """Return a function that refuses a data set without raw files.
+
+        Raw files are no inputs, since they may be deleted later; code that reads them is one.
+        """
 
         def check(wildcards: Wildcards) -> list[str]:
             name = wildcards["dataset"]
             dataset = Path(expand(fill(paths.DATASET, wildcards)))
-            check_raw(name, self.config.datasets[name], self.raw_source(wildcards), dataset)
-            return []
+            settings = self.config.datasets[name]
+            check_raw(name, settings, self.raw_source(wildcards), dataset)
+            return own_files(settings.layout)
 
         return check
 
@@ -102,9 +107,10 @@ class Resolver:
     # --- generated images -----------------------------------------------------------------------
 
     def generator_files(self, wildcards: Wildcards) -> list[str]:
-        """Return published samples or weights that a generator is made of, and FID features."""
+        """Return samples, weights or code that a generator is made of, and FID features."""
         settings = self.config.generators[wildcards["generator"]]
-        return [path for path in (settings.path, settings.fid_features) if path]
+        files = [path for path in (settings.path, settings.fid_features) if path]
+        return [*files, *own_files(settings.type)]
 
     def parts_of(self, path: str) -> Callable[[Wildcards], list[str]]:
         """Return a function to one file for each part that a selection starts from."""
@@ -192,10 +198,13 @@ class Resolver:
     # --- training and evaluation ----------------------------------------------------------------
 
     def training_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
-        """Return the original images and, where used, the generated ones."""
+        """Return the original images and, where used, the generated ones and own code."""
         inputs: dict[str, Files] = {"dataset": self.of_experiment(paths.DATASET)(wildcards)}
         if self.experiment(wildcards).uses_generated:
             inputs["samples"] = self.of_experiment(paths.SELECTED)(wildcards)
+        training = check_training(self.experiment(wildcards))
+        if code := own_files(training.architecture, training.objective):
+            inputs["code"] = code
         return inputs
 
     def training_flags(self, wildcards: Wildcards) -> str:

@@ -21,6 +21,7 @@ from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import flags, input_flags, settings_flags, stated
+from pyrobust.workflow.own_code import own_files
 from pyrobust.workflow.reports import Reports
 from pyrobust.workflow.resolver import Resolver
 from pyrobust.workflow.shares import note_jobs, share_files
@@ -288,3 +289,28 @@ def test_training_without_generated_images_has_no_neighbours_in_a_table() -> Non
 def test_settings_of_equal_value_have_equal_flags() -> None:
     one = parse_settings(TrainSettings, {"epochs": 400, "learning_rate": "0.1"})
     assert settings_flags(one) == settings_flags(TrainSettings()) == ""
+
+
+def test_own_code_is_an_input_of_the_rules_that_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("own_data_x", "own_model_x", "own_generator_x", "own_objective_x"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not to be run here')\n")
+    changes = {
+        "datasets": {"digits": {"layout": "own_data_x:read"}},
+        "generators": {"tiny": {"type": "own_generator_x:Own", "preset": "paper"}},
+        "experiments": {
+            "tiny": {
+                "architecture": "own_model_x:Own",
+                "training": {"objective": "own_objective_x:Own"},
+            }
+        },
+    }
+    resolve = resolver(tmp_path, yaml.safe_dump(changes))
+    inputs = resolve.training_inputs(TINY_RUN)
+    assert inputs["code"] == ["own_model_x.py", "own_objective_x.py"]
+    assert resolve.generator_files(TINY_SELECTION)[-1] == "own_generator_x.py"
+    assert resolve.check_raw(str)({"dataset": "digits"}) == ["own_data_x.py"]
+    assert own_files("torchvision.models:resnet18", "trades", "no_such_module:Own") == []
