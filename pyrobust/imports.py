@@ -1,4 +1,4 @@
-"""Objects of the user's own, named as MODULE:NAME in settings and on the command line."""
+"""Objects named as MODULE:NAME: the user's in settings, and the project's in tables."""
 
 import hashlib
 import importlib
@@ -11,6 +11,15 @@ from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
 
 
+def named_object(path: str) -> Any:
+    """Return the object MODULE:NAME, such as the implementation of an entry of a table."""
+    module, _, names = path.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    return found
+
+
 def import_object(path: str, what: str, example: str) -> Any:
     """Return the object NAME of module MODULE; importing runs the code of that module.
 
@@ -21,14 +30,11 @@ def import_object(path: str, what: str, example: str) -> Any:
     Raises:
         UserError: the module or the name does not exist, or the module's code fails.
     """
-    module, _, names = path.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:  # as for python -m, when the installed command runs
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
-        for name in names.split("."):
-            found = getattr(found, name)
+        found = named_object(path)
     except (Exception, SystemExit) as error:  # the module's own code runs
         raise UserError(
             f"cannot import {what} {path} ({type(error).__name__}: {error}); expected MODULE:NAME "

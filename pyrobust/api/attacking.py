@@ -14,7 +14,7 @@ from pyrobust.config.api import AttackArguments
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import judge_and_search_passes
-from pyrobust.evaluation.attack_suites import CustomAttack, Method, stage_of
+from pyrobust.evaluation.attack_suites import CustomAttack, stage_of
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
@@ -28,7 +28,7 @@ def attack(
     *,
     norm: str,
     epsilon: str | float,
-    method: Method | str | CustomAttack = "apgd_ce",
+    method: str | CustomAttack = "apgd_ce",
     steps: int | None = None,
     restarts: int = 1,
     seed: int = 0,

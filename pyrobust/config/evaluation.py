@@ -1,9 +1,10 @@
 """Settings of the evaluation and of the loss landscapes."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pyrobust.config.attacks import ATTACKS
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import (
     Epsilon,
@@ -18,7 +19,6 @@ from pyrobust.config.training import check_epsilon
 from pyrobust.errors import UserError
 
 Search = Literal["float32", "bfloat16"]
-AttackName = Literal["aa_mt", "autoattack", "fast", "pgd40"]
 
 
 class ThreatSettings(Settings):
@@ -42,9 +42,12 @@ class EvaluationSettings(Settings):
     num_images: PositiveInt | None = None
     """Attack only the first images of the test split. Default: all."""
 
-    attack: Annotated[str, choice_or_import(*get_args(AttackName))] = "aa_mt"
-    """aa_mt (the paper's), autoattack (standard), fast (AutoAttack's two APGD stages), pgd40, or
-    MODULE:NAME of your own attack. The settings of single attacks below belong to aa_mt."""
+    attack: Annotated[str, choice_or_import(*ATTACKS)] = Field(
+        default="aa_mt",
+        description=", ".join(f"{name} ({attack.summary})" for name, attack in ATTACKS.items())
+        + ", or MODULE:NAME of your own attack. The settings of single attacks below belong to "
+        "aa_mt.",
+    )
 
     apgd_ce_steps: PositiveInt = 100
     """Steps of Auto-PGD on cross-entropy."""

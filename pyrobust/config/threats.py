@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from pyrobust.config.attacks import AttackName
 from pyrobust.config.base import Settings
-from pyrobust.config.evaluation import AttackName
 from pyrobust.config.fields import Fraction, NonNegativeInt, PositiveInt, Share
 from pyrobust.config.training import check_epsilon
 

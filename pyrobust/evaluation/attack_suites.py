@@ -1,14 +1,13 @@
 """The attacks of an evaluation by name, and single attacks by name."""
 
-from collections.abc import Callable
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, MultitargetedSettings, ThreatModel, pgd, pgd40
-from pyrobust.config.evaluation import AttackName, EvaluationSettings
+from pyrobust.config.attacks import ATTACKS, METHODS, SINGLE_ATTACKS, SingleAttack
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.errors import UserError
-from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import (
     Cascade,
     Stage,
@@ -17,15 +16,7 @@ from pyrobust.evaluation.attack_stages import (
     stage_seed,
 )
 from pyrobust.evaluation.autoattack import autoattack
-from pyrobust.imports import import_object
-
-Method = Literal["apgd_ce", "apgd_dlr", "apgd_t", "multitargeted", "pgd40"]
-
-_APGD_LOSSES: dict[str, Literal["cross_entropy", "dlr", "targeted_dlr"]] = {
-    "apgd_ce": "cross_entropy",
-    "apgd_dlr": "dlr",
-    "apgd_t": "targeted_dlr",
-}
+from pyrobust.imports import import_object, named_object
 
 
 class CustomAttack(Protocol):
@@ -50,17 +41,30 @@ class CustomAttack(Protocol):
 
 def main_cascade(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:
     """Return the stages of `settings.attack`."""
-    suites: dict[AttackName, Callable[[], Cascade]] = {
-        "aa_mt": lambda: aa_mt(settings, threat, num_classes),
-        "autoattack": lambda: autoattack(threat, num_classes, settings.seed),
-        "fast": lambda: Cascade("fast", autoattack(threat, num_classes, settings.seed).stages[:2]),
-        "pgd40": lambda: Cascade("pgd40", (_pgd40_stage(threat, stage_seed(settings.seed, 0)),)),
-    }
-    if settings.attack in suites:
-        return suites[settings.attack]()  # type: ignore[index]
+    attack = ATTACKS.get(settings.attack)
+    if attack is not None:
+        cascade: Cascade = named_object(attack.implementation)(settings, threat, num_classes)
+        return cascade
     return Cascade(
         "custom", (_custom_stage(settings.attack, threat, stage_seed(settings.seed, 0)),)
     )
+
+
+def autoattack_suite(
+    settings: EvaluationSettings, threat: ThreatModel, num_classes: int
+) -> Cascade:
+    """Return AutoAttack."""
+    return autoattack(threat, num_classes, settings.seed)
+
+
+def fast_suite(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:
+    """Return the two APGD stages of AutoAttack."""
+    return Cascade("fast", autoattack(threat, num_classes, settings.seed).stages[:2])
+
+
+def pgd40_suite(settings: EvaluationSettings, threat: ThreatModel, num_classes: int) -> Cascade:
+    """Return PGD-40."""
+    return Cascade("pgd40", (_pgd40_stage(threat, stage_seed(settings.seed, 0)),))
 
 
 def stage_of(
@@ -71,7 +75,7 @@ def stage_of(
     num_restarts: int,
     seed: int,
 ) -> Stage:
-    """Return one attack by its name, a `Method` or MODULE:NAME.
+    """Return one attack by its name, one of `METHODS` or MODULE:NAME.
 
     Args:
         num_steps: None takes the method's own number.
@@ -81,21 +85,20 @@ def stage_of(
     """
     if num_restarts < 1 or (num_steps is not None and num_steps < 1):
         raise UserError(f"steps is {num_steps} and restarts is {num_restarts}, expected 1 or more")
-    if method in _APGD_LOSSES:
-        loss = _APGD_LOSSES[method]
-        return apgd_stage(method, loss, threat, num_classes, num_restarts, num_steps or 100, seed)
-    if method == "multitargeted":
+    attack = SINGLE_ATTACKS.get(method, SingleAttack(method))
+    if attack.loss is not None:
+        steps = num_steps or 100
+        return apgd_stage(method, attack.loss, threat, num_classes, num_restarts, steps, seed)
+    if attack.kind == "multitargeted":
         settings = MultitargetedSettings(threat, num_steps or 200, num_restarts)
         return multitargeted_stage(method, settings, num_classes, seed)
-    if method == "pgd40" or ":" in method:
-        allowed = (None, 40) if method == "pgd40" else (None,)
+    if attack.kind == "pgd40" or ":" in method:
+        allowed = (None, 40) if attack.kind else (None,)
         if num_steps not in allowed or num_restarts != 1:
             raise UserError(f"{method} takes no steps or restarts: leave both out")
-        return (
-            _pgd40_stage(threat, seed) if method == "pgd40" else _custom_stage(method, threat, seed)
-        )
+        return _pgd40_stage(threat, seed) if attack.kind else _custom_stage(method, threat, seed)
     raise UserError(
-        f"unknown method '{method}'; choose from: {', '.join(get_args(Method))}, or MODULE:NAME"
+        f"unknown method '{method}'; choose one of: {', '.join(METHODS)}, or MODULE:NAME"
     )
 
 

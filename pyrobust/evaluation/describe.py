@@ -4,18 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pyrobust.config.attacks import ATTACKS
 from pyrobust.data.shards import described_by
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.files import read_json
 
 # The file that an evaluation writes last.
 RESULT = "evaluation.json"
-_WORDS = {
-    "aa_mt": "AA+MT",
-    "autoattack": "AutoAttack",
-    "fast": "AutoAttack's two APGD attacks",
-    "pgd40": "PGD-40",
-}
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -33,7 +28,7 @@ def headline(result: Mapping[str, Any]) -> str:
 def attack_words(result: Mapping[str, Any]) -> str:
     """Return what the images were attacked by, in words."""
     attack = result["settings"].get("attack", "aa_mt")
-    words = _WORDS.get(attack, f"the attack {attack}")
+    words = ATTACKS[attack].title if attack in ATTACKS else f"the attack {attack}"
     return words if result["autoattack"] is None else f"{words} and AutoAttack"
 
 

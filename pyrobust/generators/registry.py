@@ -1,22 +1,14 @@
 """The classes of generators by the name of their type."""
 
-from importlib import import_module
 from pathlib import Path
 
 from pyrobust.config.generator_types import TYPES
 from pyrobust.errors import UserError
 from pyrobust.generators.base import GENERATOR, Generator, read_generator_facts
-from pyrobust.imports import import_object
-
-
-def _class_of(implementation: str) -> type[Generator]:
-    module, _, name = implementation.partition(":")
-    found: type[Generator] = getattr(import_module(module), name)
-    return found
-
+from pyrobust.imports import import_object, named_object
 
 GENERATORS: dict[str, type[Generator]] = {
-    name: _class_of(kind.implementation) for name, kind in TYPES.items()
+    name: named_object(kind.implementation) for name, kind in TYPES.items()
 }
 
 

@@ -3,16 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyrobust.config.attacks import SINGLE_ATTACKS
 from pyrobust.config.generator_types import TYPES
-
-_STAGES = {
-    "apgd_ce": "APGD-CE",
-    "apgd_dlr": "APGD-DLR",
-    "apgd_t": "APGD-T",
-    "multitargeted": "MultiTargeted",
-    "fab_t": "FAB-T",
-    "square": "Square",
-}
 
 _NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
@@ -22,7 +14,8 @@ _MANY_IMAGES = 10_000
 
 def stage_name(name: str) -> str:
     """Return the published name of an attack stage, such as APGD-CE for apgd_ce."""
-    return _STAGES.get(name.replace("-", "_"), name)
+    attack = SINGLE_ATTACKS.get(name.replace("-", "_"))
+    return attack.title if attack else name
 
 
 def norm_name(norm: str) -> str:

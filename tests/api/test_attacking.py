@@ -138,5 +138,5 @@ def test_functions_are_models_and_attacks(classified: Classified) -> None:
 
 
 def test_an_unknown_method_names_those_there_are(classified: Classified) -> None:
-    with pytest.raises(pyrobust.UserError, match="unknown method 'fgsm'; choose from: apgd_ce"):
+    with pytest.raises(pyrobust.UserError, match="unknown method 'fgsm'; choose one of: apgd_ce"):
         pyrobust.attack(*classified, norm="linf", epsilon=0.1, method="fgsm")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pyrobust.config.attacks import ATTACKS, METHODS
 from pyrobust.config.experiment import parse_config
 from pyrobust.config.generator_types import TYPES
 from pyrobust.models.published import PUBLISHED
@@ -85,3 +86,15 @@ def test_every_type_of_generator_is_on_its_page() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(first_cells))) == set(TYPES)
     counted = len(TYPES) - 1  # without imported samples
     assert f"{counted} model types" in (ROOT / "README.md").read_text()
+
+
+def test_every_attack_is_on_the_pages() -> None:
+    page, python = ((ROOT / f"docs/{name}.md").read_text() for name in ("evaluation", "python"))
+
+    def named(pattern: str, text: str) -> set[str]:
+        (found,) = re.findall(pattern, text, re.M)
+        return set(re.findall(r"`(\w+)`", found))
+
+    assert set(ATTACKS) - {"aa_mt"} <= named(r"`--attack` replaces AA\+MT by .*", page)
+    assert set(ATTACKS) <= named(r"^\| `attack` \| .*", python)
+    assert set(METHODS) <= named(r"^`method` is [^.]*", python)
