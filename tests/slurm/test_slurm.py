@@ -1,6 +1,7 @@
 """The smallest experiment through profiles/slurm on a real Slurm, interrupted in each way."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,12 +13,15 @@ import pytest
 
 from pyrobust.workflow.attempts import read_attempts
 from tests.slurm.cluster import Cluster, NoSlurmError, find_programs, slurm
-from tests.workflow.running import TINY, Project, copy_project
+from tests.slurm.gated_training import Gate
+from tests.workflow.running import TINY, Project, copy_project, snakemake
 
 pytestmark = pytest.mark.slow
 
+PROFILE = "profiles/slurm"
+GATED = "tests/slurm/gated.yaml"
+DATASET = "resources/datasets/digits/dataset.json"
 CHOICE = "results/train/tiny/choice.json"
-TRAINING = "results/train/tiny/seed0/training.json"
 # Without generated images it needs the data set alone.
 TRAINED = "results/train/tiny_no_generated/seed0/training.json"
 # What a test cluster needs beside the profile: it has no accounting, and answers at once.
@@ -44,11 +48,33 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(str(error))
 
 
+def copy_with_gate(folder: Path) -> Project:
+    """Copy the project, and the objective of the trainings to where its jobs import it from."""
+    project = copy_project(folder)
+    shutil.copy(project / "tests/slurm/gated_training.py", project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of the project in which the data set is made; tests must not change it."""
+    project = copy_with_gate(tmp_path_factory.mktemp("prepared"))
+    run = snakemake(project, targets=(DATASET,))
+    assert run.returncode == 0, run.stdout[-6000:]
+    return project
+
+
+@pytest.fixture
+def project(prepared: Project, tmp_path: Path) -> Project:
+    """Return a copy of the project in which a training without generated images can start."""
+    return shutil.copytree(prepared, tmp_path / "project")
+
+
 def submit(
     cluster: Cluster, project: Project, *targets: str, overlay: Path | None = None
 ) -> subprocess.Popen[str]:
-    command = ["snakemake", *targets, "--workflow-profile", "profiles/slurm", *OPTIONS]
-    command += ["--configfile", TINY, "tests/slurm/longer.yaml", *([overlay] if overlay else [])]
+    command = ["snakemake", *targets, "--workflow-profile", PROFILE, *OPTIONS]
+    command += ["--configfile", TINY, GATED, *([overlay] if overlay else [])]
     return subprocess.Popen(
         command, cwd=project, env=cluster.environment, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -56,17 +82,21 @@ def submit(
 
 
 def wait_until_it_trains(
-    cluster: Cluster, project: Project, run: subprocess.Popen[str], training: str = TRAINING
+    cluster: Cluster, project: Project, run: subprocess.Popen[str], since: str = "0"
 ) -> str:
-    """Return the number of the job that trains, once it has done some steps."""
-    log = project / training.replace("training.json", "log.jsonl")
+    """Return the number of the job behind number `since` that trains and waits at the gate."""
     while run.poll() is None:
-        running = [job["id"] for job in cluster.jobs()
-                   if "train_robust" in job["rule"] and job["state"] == "RUNNING"]  # fmt: skip
-        if running and log.is_file() and log.stat().st_size:
-            return running[0]
+        for job in trainings(cluster, since):
+            if job["state"] == "RUNNING" and Gate(project).has_arrived(job["id"]):
+                return job["id"]
+            assert job["state"] != "FAILED", logs_of(project)
         time.sleep(0.5)
     raise AssertionError(f"no training was seen: {run.communicate()[0][-4000:]}")
+
+
+def logs_of(project: Project) -> str:
+    """Return the end of each training's log."""
+    return "\n".join(log.read_text()[-2000:] for log in project.glob("logs/train_robust/*/*.log"))
 
 
 def finish(run: subprocess.Popen[str]) -> str:
@@ -86,26 +116,27 @@ def wait_for_state(cluster: Cluster, job: str, *states: str) -> None:
     raise AssertionError(f"job {job} is {cluster.state(job)}, expected {states}")
 
 
-def trainings(cluster: Cluster, since: int = 0) -> list[dict[str, str]]:
-    """Return the jobs that trained, behind the number `since`."""
+def trainings(cluster: Cluster, since: str = "0") -> list[dict[str, str]]:
+    """Return the jobs that train, behind the number `since`."""
     found = (job for job in cluster.jobs() if job["rule"] == "rule_train_robust")
-    return [job for job in found if int(job["id"]) > since]
+    return [job for job in found if int(job["id"]) > int(since)]
 
 
-def last_job(cluster: Cluster) -> int:
-    return max((int(job["id"]) for job in cluster.jobs()), default=0)
+def last_job(cluster: Cluster) -> str:
+    return max((job["id"] for job in cluster.jobs()), key=int, default="0")
 
 
 def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    project = copy_project(tmp_path)
+    project = copy_with_gate(tmp_path)
     run = submit(cluster, project, CHOICE)
     try:
         training = wait_until_it_trains(cluster, project, run)
         urgent = cluster.preempt()
         wait_for_state(cluster, urgent, "COMPLETED")
     finally:
+        Gate(project).open()
         output = finish(run)
     assert run.returncode == 0, output[-6000:]
     assert (project / CHOICE).is_file()
@@ -130,24 +161,22 @@ def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
     (job,) = trainings(cluster)
     assert (job["id"], job["state"], job["memory"]) == (training, "COMPLETED", "16000M")
     log = project / "logs/train_robust/tiny/seed0.log"
-    assert [attempt.status for attempt in read_attempts(log)] in ([75, 0], [None, 0])
+    assert [attempt.status for attempt in read_attempts(log)] == [75, 0]
     assert RESUMED in log.read_text()
 
 
 def test_a_training_outlives_its_wall_time_twice_with_the_memory_of_the_first_attempt(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, project: Project
 ) -> None:
-    project, before = copy_project(tmp_path), last_job(cluster)
+    before = job = last_job(cluster)
     run = submit(cluster, project, TRAINED)
     try:
-        ended: list[str] = []
-        while len(ended) < 2:
-            job = wait_until_it_trains(cluster, project, run, TRAINED)
-            if job not in ended:
-                cluster.end_wall_time(job)
-                wait_for_state(cluster, job, "TIMEOUT", "COMPLETED", "FAILED")
-                ended.append(job)
+        for _ in range(2):
+            job = wait_until_it_trains(cluster, project, run, since=job)
+            cluster.end_wall_time(job)
+            wait_for_state(cluster, job, "TIMEOUT")
     finally:
+        Gate(project).open()
         output = finish(run)
     assert run.returncode == 0, output[-6000:]
     jobs = trainings(cluster, before)
@@ -158,14 +187,15 @@ def test_a_training_outlives_its_wall_time_twice_with_the_memory_of_the_first_at
     assert log.count(RESUMED) == 2
 
 
-def test_a_killed_training_gets_twice_the_memory(cluster: Cluster, tmp_path: Path) -> None:
-    project, before = copy_project(tmp_path), last_job(cluster)
+def test_a_killed_training_gets_twice_the_memory(cluster: Cluster, project: Project) -> None:
+    before = last_job(cluster)
     run = submit(cluster, project, TRAINED)
     try:
-        job = wait_until_it_trains(cluster, project, run, TRAINED)
+        job = wait_until_it_trains(cluster, project, run, since=before)
         for process in processes_of(job):
             os.kill(process, signal.SIGKILL)
     finally:
+        Gate(project).open()
         output = finish(run)
     assert run.returncode == 0, output[-6000:]
     jobs = trainings(cluster, before)
@@ -185,11 +215,11 @@ def processes_of(job: str) -> list[int]:
 
 
 def test_after_a_kill_of_snakemake_its_jobs_are_named_and_not_sent_again(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, project: Project
 ) -> None:
-    project, before = copy_project(tmp_path), last_job(cluster)
+    before = last_job(cluster)
     run = submit(cluster, project, TRAINED)
-    job = wait_until_it_trains(cluster, project, run, TRAINED)
+    job = wait_until_it_trains(cluster, project, run, since=before)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     second = submit(cluster, project, TRAINED)
@@ -198,6 +228,7 @@ def test_after_a_kill_of_snakemake_its_jobs_are_named_and_not_sent_again(
     assert f"{job} (train_robust)" in output and f"scancel {job}" in output, output[-3000:]
     cluster.run("scancel", job)
     wait_for_state(cluster, job, "CANCELLED")
+    Gate(project).open()
     third = submit(cluster, project, TRAINED)
     output = finish(third)
     assert third.returncode == 0, output[-6000:]
@@ -205,9 +236,8 @@ def test_after_a_kill_of_snakemake_its_jobs_are_named_and_not_sent_again(
 
 
 def test_a_failed_job_names_its_log_and_shows_its_sentence(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, project: Project, tmp_path: Path
 ) -> None:
-    project = copy_project(tmp_path / "project")
     overlay = tmp_path / "flowers.yaml"
     overlay.write_text("datasets: {flowers: {layout: folder}}")
     target = "resources/datasets/flowers/dataset.json"
@@ -220,12 +250,9 @@ def test_a_failed_job_names_its_log_and_shows_its_sentence(
 
 
 def test_more_memory_than_there_is_ends_in_slurms_own_words(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, project: Project
 ) -> None:
-    project = copy_project(tmp_path)
     target = "results/labellers/digits/tiny/labeller.json"
-    (project / "resources/datasets/digits").mkdir(parents=True)
-    (project / "resources/datasets/digits/dataset.json").write_text("{}")
     run = submit(cluster, project, target, "--set-resources", "train_labeller:mem_mb=900000000",
                  "--retries", "0")  # fmt: skip
     output = finish(run)
