@@ -59,21 +59,46 @@ def square_stage(threat: ThreatModel, seed: int, num_queries: int) -> Stage:
     """Return Square (Andriushchenko et al. 2020), which looks at logits and at no gradient."""
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
-        attack = _SharedSquare(
-            _finite(logits_fn),
-            norm=_NORMS[threat.norm],
-            n_queries=num_queries,
-            eps=threat.epsilon,
-            p_init=0.8,
-            n_restarts=1,
-            seed=seed,
-            resc_schedule=False,
-            device=x.device,
-        )
+        attack = _square(logits_fn, threat, seed, num_queries, x.device)
         with _global_seed_restored(x.device), torch.no_grad():
             return attack.perturb(x, labels)  # type: ignore[no-any-return]
 
     return Stage("square", f"Square, {num_queries:,} queries", seed, run)
+
+
+def lowest_of_square(
+    logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatModel, seed: int, num_queries: int
+) -> Tensor:
+    """Return the point of the lowest margin that Square visits, for each image.
+
+    Square stops at the first point that is misclassified.
+
+    Args:
+        x: (N, C, H, W), correctly classified.
+        labels: (N,) int64.
+    """
+    attack = _square(logits_fn, threat, seed, num_queries, x.device)
+    attack.init_hyperparam(x)
+    with _global_seed_restored(x.device), torch.no_grad():
+        torch.manual_seed(seed)
+        _, points = attack.attack_single_run(x.clone(), labels.clone())
+    return points  # type: ignore[no-any-return]
+
+
+def _square(
+    logits_fn: LogitsFn, threat: ThreatModel, seed: int, num_queries: int, device: torch.device
+) -> "_SharedSquare":
+    return _SharedSquare(
+        _finite(logits_fn),
+        norm=_NORMS[threat.norm],
+        n_queries=num_queries,
+        eps=threat.epsilon,
+        p_init=0.8,
+        n_restarts=1,
+        seed=seed,
+        resc_schedule=False,
+        device=device,
+    )
 
 
 def _finite(logits_fn: LogitsFn) -> LogitsFn:

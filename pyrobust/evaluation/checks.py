@@ -4,23 +4,26 @@ They follow the flags of AutoAttack (Croce and Hein 2020) and the check-lists of
 (2018, section 3.1) and Carlini et al. (2019, section 4). A model passes by being attackable: a
 larger ball must break more, the whole range of pixels must break everything, and neither random
 points nor a single step, nor queries alone, nor the points of another network may beat forty steps
-of gradient. A failed check does not stop the evaluation; the result lists it.
+of gradient. The attack of the evaluation must also find planted examples (`self_test`). A failed
+check does not stop the evaluation; the result lists it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks import LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
+from pyrobust.attacks import FixedPasses, LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
 from pyrobust.attacks.network_passes import gradient
 from pyrobust.attacks.pgd import make_optimizer
 from pyrobust.attacks.threat_model import is_broken, predictions
 from pyrobust.evaluation.attack_stages import Cascade
-from pyrobust.evaluation.autoattack import square_stage
+from pyrobust.evaluation.autoattack import lowest_of_square
 from pyrobust.evaluation.outcomes import Outcome
+from pyrobust.evaluation.self_test import find_planted
 
 # Logits that differ by less than this share of the largest one are called equal.
 _EQUAL = 1e-5
@@ -36,6 +39,18 @@ _NEARLY_ALL = 0.95
 _SQUARE_GAIN = 0.002
 # A comparison on a few images fails only if chance explains it with less than this probability.
 _CHANCE = 0.01
+# The self-test decides on the whole evaluation, so fewer than one in a thousand fail by chance.
+_PLANTED_CHANCE = 0.001
+PLANTED = "attack_finds_planted"
+
+
+@dataclass(frozen=True)
+class TestedAttack:
+    """The attack of an evaluation, with the passes that judge its points and those it searches."""
+
+    cascade: Cascade
+    judge_fn: FixedPasses
+    search_fn: FixedPasses
 
 
 @dataclass(frozen=True)
@@ -151,6 +166,7 @@ def check_masking(
     threat: ThreatModel,
     seed: int,
     surrogate_fn: LogitsFn | None = None,
+    attack: TestedAttack | None = None,
 ) -> list[Check]:
     """Attack a few correctly classified images x (N, C, H, W) in ways of known order.
 
@@ -159,6 +175,7 @@ def check_masking(
 
     Args:
         surrogate_fn: another network for these images; its points are tried where it is given.
+        attack: must find planted examples, where it is given.
     """
     if not len(x):
         return []
@@ -184,10 +201,10 @@ def check_masking(
     whole = _WHOLE_RANGE * {"linf": 1.0, "l2": math.sqrt(size), "l1": size}[threat.norm]
     everything = broken(pgd40(replace(threat, epsilon=whole)))
     left = at_least(count - int(everything.sum()), count, 1 - _NEARLY_ALL)
-    asked = square_stage(threat, seed, _FEW_QUERIES).run(logits_fn, x, labels, ids)
+    lowest = lowest_of_square(logits_fn, x, labels, threat, seed, _FEW_QUERIES)
     single = _broken(logits_fn, _one_step(logits_fn, x, labels, threat), labels)
     drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
-    queried = _broken(logits_fn, asked, labels)
+    queried = _broken(logits_fn, lowest, labels)
     checks = [
         Check("larger_epsilon_breaks_more", grows, seen("with twice epsilon", double)),
         Check(
@@ -203,7 +220,32 @@ def check_masking(
         moved = broken(pgd40(threat, stop_when_broken=False), surrogate_fn)
         words = "the points that it finds on the surrogate"
         checks.append(weaker("white_box_beats_transfer", words, moved))
+    if attack:
+        checks.append(_check_planted(attack, x, labels, lowest, threat))
     return checks
+
+
+def _check_planted(
+    attack: TestedAttack,
+    x: Tensor,
+    labels: Tensor,
+    lowest: Tensor,
+    threat: ThreatModel,
+) -> Check:
+    seen = find_planted(
+        attack.cascade, attack.judge_fn, attack.search_fn, x, labels, lowest, threat
+    )
+    count = seen.planted + seen.flat
+    chance = at_least(count - seen.found, count, 1 - _NEARLY_ALL)
+    words = f"the attack found {seen.found} of {count} planted adversarial examples"
+    if seen.flat:
+        words += f"; the logits of {seen.flat} of these images do not change in the ball"
+    return Check(PLANTED, chance >= _PLANTED_CHANCE, f"{words} (p = {chance:.2g})")
+
+
+def is_trusted(checks: Sequence[Check]) -> bool:
+    """Return whether the attack passed the self-test, as far as there was one."""
+    return all(check.passed for check in checks if check.name == PLANTED)
 
 
 def check_square(cascade: Cascade, outcome: Outcome) -> Check:

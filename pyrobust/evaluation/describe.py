@@ -11,6 +11,10 @@ from pyrobust.files import read_json
 
 # The file that an evaluation writes last.
 RESULT = "evaluation.json"
+NOT_TRUSTED = (
+    "not to be trusted: the attack misses adversarial examples that are known to exist, so robust "
+    "accuracy may be far too high"
+)
 
 
 def headline(result: Mapping[str, Any]) -> str:
@@ -35,6 +39,8 @@ def attack_words(result: Mapping[str, Any]) -> str:
 def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the headline, then the checks that failed and the notes, a line each."""
     yield headline(result)
+    if not result.get("trusted", True):  # older results have no self-test
+        yield NOT_TRUSTED
     for check in result["checks"]:
         if not check["passed"]:
             yield f"check {check['name']} failed: {check['seen']}"

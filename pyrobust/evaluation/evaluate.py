@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pyrobust.attacks import FixedPasses, LogitsFn
+from pyrobust.attacks import FixedPasses
 from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
@@ -22,7 +22,14 @@ from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.attack_suites import import_attack, main_cascade
 from pyrobust.evaluation.autoattack import autoattack
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, check_masking, check_model, check_square
+from pyrobust.evaluation.checks import (
+    Check,
+    TestedAttack,
+    check_masking,
+    check_model,
+    check_square,
+    is_trusted,
+)
 from pyrobust.evaluation.describe import RESULT
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
@@ -71,6 +78,7 @@ def summarize(
         "worst": min(result["robust_accuracy"] for result in results),
         "curve": curve.summary(clean_correct) if curve else [],
         "checks": [asdict(check) for check in checks],
+        "trusted": is_trusted(checks),
         "notes": notes,
     }
 
@@ -181,7 +189,8 @@ def evaluate(
             _attack(run, cascades, radii, batches[share.number - 1 :: share.of])
             return None
         logger.info("checking the model on %d images", len(x[few]))
-        checks = _checks(subject, logits_fn, x[few], labels[few], settings)
+        tested = TestedAttack(cascades[0], logits_fn, search_fn)
+        checks = _checks(subject, logits_fn, x[few], labels[few], settings, tested)
         _warn(checks)
         seconds = time.monotonic() - started
         outcomes, curve = _attack(run, cascades, radii, batches)
@@ -222,13 +231,18 @@ def _found(settings: EvaluationSettings, cascade: Cascade, outcome: Outcome) -> 
 
 
 def _checks(
-    subject: Subject, logits_fn: LogitsFn, x: Tensor, labels: Tensor, settings: EvaluationSettings
+    subject: Subject,
+    logits_fn: FixedPasses,
+    x: Tensor,
+    labels: Tensor,
+    settings: EvaluationSettings,
+    attack: TestedAttack,
 ) -> list[Check]:
     """Look at the model through a few images, and attack those it gets right."""
     right = ~is_broken(logits_fn(x), labels)
     surrogate_fn = subject.surrogate_fn and FixedPasses(subject.surrogate_fn, settings.pass_size)
     masking = check_masking(
-        logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn
+        logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn, attack
     )
     return check_model(logits_fn, x, labels, subject.threat) + masking
 

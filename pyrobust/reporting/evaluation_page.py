@@ -23,6 +23,7 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
             attack=attack_words(summary),
             chart=with_variables(stage_chart(summary)),
             rows=_rows(summary),
+            trusted=summary.get("trusted", True),
             version=__version__,
         )
     )

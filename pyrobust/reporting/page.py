@@ -11,6 +11,7 @@ from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
+from pyrobust.evaluation.describe import NOT_TRUSTED
 from pyrobust.reporting import claims, downloads, figure_style, tables, wording
 from pyrobust.reporting.accuracies import read_rows
 from pyrobust.reporting.charts import (
@@ -60,6 +61,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals["not_trusted"] = NOT_TRUSTED
     templates.filters.update(
         percent=wording.percent,
         interval=wording.interval,

@@ -132,6 +132,8 @@ def build_record(
         and compare(experiment, stages.tested, baseline, stages.baseline),
         "paper": paper and _beside_paper(paper, experiment, training, scores),
         "checks": stages.tested.chosen.summary["checks"],
+        # Evaluations of earlier versions have no self-test.
+        "trusted": stages.tested.chosen.summary.get("trusted", True),
         "notes": stages.tested.chosen.summary["notes"],
     }
 

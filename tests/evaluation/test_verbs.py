@@ -202,7 +202,7 @@ def test_shares_of_several_jobs_end_with_the_same_bytes(
         invoke("evaluate", *options, *small, "--output", tmp_path / "shared", "--share", share)
     assert not list(tmp_path.glob("shared/*.json"))
     # What is left for the last run is to put the shares together.
-    monkeypatch.setattr("pyrobust.evaluation.attack_stages.apgd", None)
+    monkeypatch.setattr("pyrobust.evaluation.cascade.CascadeRun._run", None)
     invoke("evaluate", *options, *small, "--output", tmp_path / "shared")
     for name in ("evaluation.json", "rows.parquet"):
         shared, whole = (tmp_path / run / name for run in ("shared", "whole"))
