@@ -1,13 +1,16 @@
 """Continuous integration, pre-commit and `make lint` check the same."""
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +43,23 @@ def test_the_promised_versions_of_python_are_tested_and_built() -> None:
     built = project["tool"]["cibuildwheel"]["build"]
     assert built == " ".join(f"cp{version.replace('.', '')}-*" for version in promised)
     assert project["project"]["requires-python"] == f">={promised[0]}"
+
+
+def test_wheels_take_no_copy_of_a_library_that_torch_brings() -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("needs readelf (binutils)")
+    dynamic = subprocess.run(
+        ["readelf", "-d", importlib.util.find_spec("pyrobust._C").origin],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))
+    brought = {path.name for path in (Path(torch.__file__).parent / "lib").iterdir()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    words = project["tool"]["cibuildwheel"]["repair-wheel-command"].split()
+    excluded = {after for word, after in pairwise(words) if word == "--exclude"}
+    assert {"libgomp.so.1", "libc10.so"} <= needed & brought <= excluded
 
 
 def test_pre_commit_has_every_check_of_make_lint() -> None:
