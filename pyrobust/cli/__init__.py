@@ -1,6 +1,6 @@
-"""The command line: `python -m pyrobust <verb>`, one verb for each rule of the workflow.
+"""The command line: `pyrobust <verb>`, with one verb for each rule of the workflow.
 
-Each verb imports heavy packages inside its function, so that help and errors appear at once.
+Verbs import heavy packages inside their functions, so that help and errors appear at once.
 """
 
 import errno
@@ -73,13 +73,13 @@ app.command("report")(report.report)
 app.command("compare")(report.compare)
 app.command("target")(report.target)
 
-# How torch, cuBLAS, faiss and C++ report a lack of memory, in addition to Python's MemoryError.
+# How torch, cuBLAS, faiss and C++ report a lack of memory, besides Python's MemoryError.
 _NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
 
-# How torch and CUDA's libraries say so about the memory of a GPU, which mem_mb does not raise.
+# How torch and CUDA libraries report a lack of GPU memory, which mem_mb does not affect.
 _NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")
 
-# A full, guarded or failing disk, and too many open files.
+# A full, read-only or failing disk, and too many open files.
 _NO_FILE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -98,11 +98,11 @@ def options(
     context: typer.Context,
     log: Annotated[
         Path | None,
-        typer.Option(help="Append what is printed to this file, with the time of each attempt."),
+        typer.Option(help="Append the output to this file, with the time of each attempt."),
     ] = None,
 ) -> None:
     """Robust image classifiers trained with generated data."""
-    if log is None or "LOCAL_RANK" in os.environ:  # one of several processes shares their log
+    if log is None or "LOCAL_RANK" in os.environ:  # several processes share one log
         return
     words = sys.argv[1:]
     append_output(log, words[words.index(str(context.invoked_subcommand)) :])
@@ -112,13 +112,13 @@ def options(
 def main() -> None:
     """Run the command line.
 
-    Bad input and a lack of memory or disk end with one sentence and status 2; SIGTERM and a
-    folder in which another job works with status 75, after which the same command resumes.
+    Invalid input and a lack of memory or disk space end with one sentence and status 2; SIGTERM and
+    a folder in use by another job end with status 75, after which the same command resumes.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     given: dict[str, Path] = {}
-    status = 1  # of a traceback
+    status = 1  # after a traceback
     try:
         _run(given)
     except SystemExit as end:
@@ -130,10 +130,10 @@ def main() -> None:
 
 
 def _run(given: dict[str, Path]) -> None:
-    """Run the verb, and turn errors that a user can fix into one sentence.
+    """Run the verb; print errors that a user can fix as one sentence.
 
     Args:
-        given: gets the `log`, where one is named.
+        given: receives the `log`, if one is named.
     """
     try:
         app(obj=given)
@@ -158,7 +158,7 @@ def _refuse(sentence: str, status: int = 2) -> None:
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Return one sentence on an error that more memory or disk would prevent; else None."""
+    """Return one sentence about a lack of memory or disk space; None for other errors."""
     if isinstance(error, OSError) and error.errno in _NO_FILE:
         return f"the system refuses a file: {error}; fix that and run the same command: it resumes"
     text = str(error)

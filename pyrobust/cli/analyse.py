@@ -1,4 +1,4 @@
-"""Verbs on generated data: `features`, `neighbours`, `quality` and `augment`."""
+"""Verbs for the analysis of generated data: `features`, `neighbours`, `quality`, `augment`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -42,15 +42,15 @@ def features(
     settings: FeatureSettings,
     labeller: Annotated[
         Path | None,
-        stage_folder("Folder of the labeller, where it is the extractor.", "labeller.json"),
+        stage_folder("Folder of the labeller, if it is the extractor.", "labeller.json"),
     ] = None,
     split: Annotated[Split | None, typer.Option(help="Split of the data set.")] = None,
     known: Annotated[
         Path | None,
-        typer.Option(help="Folder of what 'label --features' kept of the parts; it is copied."),
+        typer.Option(help="Folder of the parts' features by 'label --features', which are copied."),
     ] = None,
 ) -> None:
-    """Pass the images of stores through a network and keep its features."""
+    """Compute features of the images in stores."""
     from pyrobust.analysis.feature_extractors import make_extractor
     from pyrobust.analysis.features import extract_features
     from pyrobust.data.store import SampleStore
@@ -111,9 +111,9 @@ def augment(
         typer.Option(help="crop_flip, cutout, mixup, cutmix, rand_augment or auto_augment."),
     ],
     output: Annotated[Path, _output("manifest.json")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the changes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the augmentation.")] = 0,
 ) -> None:
-    """Change training images, to be analysed as if a generator had made them (Table 5)."""
+    """Augment training images, for an analysis in place of generated images (Table 5)."""
     from pyrobust.analysis.augmentations import augment_store
     from pyrobust.data.store import SampleStore
 

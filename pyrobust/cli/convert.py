@@ -28,12 +28,12 @@ def convert(
         typer.Option(help="Data set whose published normalisation the model uses."),
     ] = None,
     activation: Annotated[
-        str | None, typer.Option(help="silu or relu; silu where the file does not state it.")
+        str | None, typer.Option(help="silu or relu. Default: that of the file, or silu.")
     ] = None,
     image_size: Annotated[
         str | None,
         typer.Option(
-            help="Size of the images, 32 or HEIGHTxWIDTH; 32 where the file does not state it."
+            help="Size of the images, 32 or HEIGHTxWIDTH. Default: that of the file, or 32."
         ),
     ] = None,
     mean: Numbers = None,

@@ -1,4 +1,4 @@
-"""Verbs on data: `dataset` and `info`."""
+"""Verbs for data: `dataset`, `info` and `export`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def dataset(
     output: Annotated[Path, stage_folder("Folder to write.", "dataset.json")],
     settings: DatasetSettings,
     data_root: Annotated[
-        Path, typer.Option(help="Folder that holds the folder NAME of raw files.")
+        Path, typer.Option(help="Folder that contains the folder NAME of raw files.")
     ] = Path("resources/raw"),
 ) -> None:
     """Read raw files into three sample stores: train, validation and test."""
@@ -35,7 +35,7 @@ def info(
         Path | None,
         typer.Argument(help="Folder of a store, of parts, of a data set, generator, labels, ..."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Compare every file's hash.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Verify all hashes.")] = False,
     plan: Annotated[
         str | None,
         typer.Option(
@@ -63,10 +63,10 @@ def info(
     ] = None,
     profile: Annotated[
         Path | None,
-        typer.Option(help="For --plan: cluster profile with whose wall times to compare the jobs."),
+        typer.Option(help="For --plan: cluster profile whose wall times to compare with the jobs."),
     ] = None,
 ) -> None:
-    """Print what a folder contains, or what an experiment will cost, one fact per line."""
+    """Print the contents of a folder, or the estimated cost of an experiment."""
     if (path is None) == (plan is None):
         raise UserError("info needs either a folder or --plan EXPERIMENT; give exactly one")
     if path is not None:
@@ -99,7 +99,7 @@ def export(
     store: Annotated[Path, typer.Argument(help="Folder of a labelled sample store.")],
     output: Annotated[Path, typer.Option(help="File to write, such as samples.npz.")],
 ) -> None:
-    """Write a store as one .npz of `image` and `label`, as published sets are."""
+    """Write a store as one .npz file of `image` and `label`, as published samples are."""
     from pyrobust.data.npz import write_npz
     from pyrobust.data.store import SampleStore
 

@@ -40,8 +40,8 @@ def demo(
     command = [
         *(sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")),
         *("--directory", str(folder), PAGES[-1], "--cores", count),
-        # Networks this small gain nothing from a second thread: each core runs a job of its own,
-        # where the profile would let one run at a time.
+        # Networks this small do not benefit from a second thread, so each core runs its own job;
+        # the profile would run one job at a time.
         *("--max-threads", "1", "--resources", f"gpu={count}", *(options or [])),
     ]
     # The rules start `python`, which must be this one.

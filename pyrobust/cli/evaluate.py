@@ -46,7 +46,7 @@ def evaluate(
     settings: EvaluationSettings,
     dataset: OptionalDataset = None,
     images: Images = None,
-    split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
+    split: Annotated[Split, typer.Option(help="Split to attack.")] = "test",
     samples: Samples = None,
     keep_adversarial: Annotated[
         bool, typer.Option("--keep-adversarial", help="Also write the worst point of each image.")
@@ -116,7 +116,7 @@ def landscape(
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Map the margin around test images, along an attack and along a random direction."""
+    """Map the margin around test images along an adversarial and a random direction."""
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import loss_landscape as landscapes

@@ -1,4 +1,4 @@
-"""Verbs on generated images: `fit-generator`, `sample`, `label`, `distances`, `select`, `mix`."""
+"""Verbs for generated images: `fit-generator`, `sample`, `label`, `distances`, `select`, `mix`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,10 +33,7 @@ def fit_generator(
     settings: GeneratorSettings,
     runtime: "Runtime",
 ) -> None:
-    """Fit a generative model on the training images.
-
-    It holds its folder by itself: of several processes only one does.
-    """
+    """Fit a generative model on the training images."""
     from pyrobust.analysis.training_fid import TrainingFid
     from pyrobust.generators import fitting
 
@@ -47,11 +44,11 @@ def fit_generator(
 @uses_gpu
 def sample(
     generator: GeneratorFolder,
-    part: Annotated[int, typer.Option(min=0, help="Number of the part, from 0 on.")],
+    part: Annotated[int, typer.Option(min=0, help="Number of the part, from 0.")],
     part_size: Annotated[int, typer.Option(min=1, help="Images of each part.")],
     output: Annotated[Path, _output("manifest.json")],
     count: Annotated[
-        int | None, typer.Option(min=1, help="Images of all parts; it cuts the last one short.")
+        int | None, typer.Option(min=1, help="Images of all parts; the last part may be smaller.")
     ] = None,
 ) -> None:
     """Draw one part of the generated images."""
@@ -70,10 +67,10 @@ def label(
     settings: ExtractorSettings,
     features: Annotated[
         Path | None,
-        stage_folder("Folder to write the images' features to, as they are read.", "features.json"),
+        stage_folder("Folder for features, computed while the images are read.", "features.json"),
     ] = None,
 ) -> None:
-    """Give each generated image the labeller's class and confidence."""
+    """Label each generated image with the class and confidence of the labeller."""
     import torch
 
     from pyrobust.analysis.feature_extractors import make_extractor
@@ -96,7 +93,7 @@ def distances(
     output: Annotated[Path, _output("distances.json")],
     search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
-    """Measure how far each generated image lies from the training images, pixel by pixel."""
+    """Measure the pixel distance of each generated image to the nearest training image."""
     from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.data.store import SampleStore
@@ -152,7 +149,7 @@ def select(
 @writes_folder
 def mix(
     first: Annotated[
-        Path, stage_folder("Sample store that fills what --second leaves.", "manifest.json")
+        Path, stage_folder("Sample store that provides the rest of the mixture.", "manifest.json")
     ],
     second: Annotated[Path, stage_folder("Sample store that is mixed in.", "manifest.json")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second store.")],
@@ -160,7 +157,7 @@ def mix(
     output: Annotated[Path, _output("manifest.json")],
     classes: Annotated[
         int | None,
-        typer.Option(min=0, help="Classes that are taken of the second store; all if not given."),
+        typer.Option(min=0, help="Number of classes to take from the second store. Default: all."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the images.")] = 0,
 ) -> None:

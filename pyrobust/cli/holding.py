@@ -1,6 +1,6 @@
-"""What a verb holds while it runs: its output folder, a GPU, or several processes and their GPUs.
+"""Resources of a verb while it runs: its output folder, a GPU, or several processes with GPUs.
 
-The options of verbs that train are here, too: they change speed and not results.
+This file also defines the options of verbs that train, which affect speed but not results.
 """
 
 import inspect
@@ -25,7 +25,7 @@ _TRACKERS = "trackers"
 
 
 def writes_folder(verb: Verb) -> Verb:
-    """Let one process at a time run `verb` on its `output` folder."""
+    """Allow only one process at a time to run `verb` on its `output` folder."""
 
     @wraps(verb)
     def run(**values: Any) -> None:
@@ -36,7 +36,7 @@ def writes_folder(verb: Verb) -> Verb:
 
 
 def uses_gpu(verb: Verb) -> Verb:
-    """Let `verb` run on a GPU that no other process has taken, where there are several."""
+    """Run `verb` on a GPU that no other process uses, if there are several."""
 
     @wraps(verb)
     def run(**values: Any) -> None:
@@ -64,24 +64,24 @@ _OPTIONS = (
         "resident_mb",
         int,
         4096,
-        "Stores up to this size stay in the device's memory; the rest is mapped.",
+        "Keep stores up to this size (MiB) in device memory; larger ones are memory-mapped.",
     ),
-    _option("save_steps", int, 1000, "Steps after which the state is saved, at most."),
-    _option("save_seconds", float, 120.0, "Seconds after which it is saved, at most."),
-    _option("deterministic", bool, False, "Bit-equal results on CUDA, by slower algorithms."),
+    _option("save_steps", int, 1000, "Save the state at least every so many steps."),
+    _option("save_seconds", float, 120.0, "Save the state at least every so many seconds."),
+    _option("deterministic", bool, False, "Use deterministic CUDA algorithms, which are slower."),
     _option(
         _TRACKERS,
         str,
         "tensorboard",
-        "Trackers of the log, with commas between: tensorboard, wandb, mlflow, trackio.",
+        "Experiment trackers, separated by commas: tensorboard, wandb, mlflow, trackio.",
         envvar="PYROBUST_TRACKERS",
     ),
-    _option(_PROCESSES, int, 1, "Processes that share each batch, one a GPU."),
+    _option(_PROCESSES, int, 1, "Processes that share each batch, one per GPU."),
 )
 
 
 def takes_runtime(verb: Verb) -> Verb:
-    """Replace the `runtime` parameter of a verb by one option a field, and `--processes`."""
+    """Replace the `runtime` parameter of a verb by one option per field, and `--processes`."""
     signature = inspect.signature(verb)
     own = [p for p in signature.parameters.values() if p.name != "runtime"]
 
@@ -100,21 +100,21 @@ def takes_runtime(verb: Verb) -> Verb:
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + list(_OPTIONS)
     )
-    # typer evaluates all annotations, and that of `runtime` is not imported yet.
+    # typer evaluates all annotations, but `Runtime` is not imported yet.
     run.__annotations__ = {k: v for k, v in verb.__annotations__.items() if k != "runtime"}
     return run
 
 
 def _gpus(count: int, device: str) -> AbstractContextManager[None]:
-    """Return a block with a GPU for each process; one that was started for them has its own."""
+    """Return a context with a GPU for each process; started processes have theirs already."""
     return nullcontext() if device == "cpu" or "LOCAL_RANK" in os.environ else own_gpus(count)
 
 
 def _share_out(count: int, device: str) -> None:
-    """Run this command in `count` processes and exit as they do; go on if this is one of them.
+    """Run this command in `count` processes and exit with their status, unless this is one of them.
 
     Raises:
-        UserError: there are GPUs, but fewer than processes.
+        UserError: there are fewer GPUs than processes.
     """
     if count <= 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return
@@ -125,8 +125,8 @@ def _share_out(count: int, device: str) -> None:
     num_gpus = torch.cuda.device_count()
     if device != "cpu" and 0 < num_gpus < count:
         raise UserError(
-            f"processes is {count} and torch finds {num_gpus} GPUs, expected one a process: "
-            "ask for fewer, or train on another machine"
+            f"processes is {count}, but torch finds only {num_gpus} GPUs; use --processes "
+            f"{num_gpus}, or another machine"
         )
     # Snakemake sets OMP_NUM_THREADS to the threads of the whole job; each process gets its part.
     cores = len(os.sched_getaffinity(0))

@@ -17,24 +17,24 @@ def robustbench(
             metavar="PATH",
         ),
     ],
-    title: Annotated[str, typer.Option(help="Of the paper.")],
-    authors: Annotated[str, typer.Option(help="With commas between them.")],
-    link: Annotated[str, typer.Option(help="Where the paper is.")],
-    architecture: Annotated[str, typer.Option(help="As the board prints it: WideResNet-28-10.")],
+    title: Annotated[str, typer.Option(help="Title of the paper.")],
+    authors: Annotated[str, typer.Option(help="Authors, separated by commas.")],
+    link: Annotated[str, typer.Option(help="Link to the paper.")],
+    architecture: Annotated[str, typer.Option(help="Name on the leaderboard: WideResNet-28-10.")],
     output: Annotated[
         Path, typer.Option(help="File to write: <Name><Year><FirstWordOfTheTitle>.json.")
     ],
     venue: Annotated[str, typer.Option(help="Conference and year.")] = "Unpublished",
     additional_data: Annotated[
-        bool, typer.Option("--additional-data", help="Real images from elsewhere were used.")
+        bool, typer.Option("--additional-data", help="Training used more real images.")
     ] = False,
     reported: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Robust accuracy that the paper states, as a fraction."),
+        typer.Option(min=0, max=1, help="Robust accuracy stated in the paper, as a fraction."),
     ] = None,
-    footnote: Annotated[str, typer.Option(help="Generated images that were used, and more.")] = "",
+    footnote: Annotated[str, typer.Option(help="Footnote, such as the generated images.")] = "",
 ) -> None:
-    """Write the entry that RobustBench asks for, from an evaluation with AutoAttack."""
+    """Write the entry for RobustBench, from an evaluation with AutoAttack."""
     from pyrobust.evaluation.leaderboard import Publication, write_entry
 
     publication = Publication(

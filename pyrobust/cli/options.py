@@ -1,4 +1,4 @@
-"""Options that many verbs share: the fields of a settings model, and folders of stages."""
+"""Options of many verbs: the fields of a settings model, and folders of stages."""
 
 import inspect
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from pyrobust.errors import UserError
 
 Verb = Callable[..., None]
 
-# Normalisation of a model: a number for each channel, or one for all.
+# Normalisation of a model: a number per channel, or one for all.
 Numbers = Annotated[
     str | None,
-    typer.Option(help="Normalisation of the model, one number a channel or one for all: 0.5,0.5."),
+    typer.Option(help="Normalisation of the model: one number per channel, or one for all."),
 ]
 
 
@@ -36,15 +36,15 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...]:
 
 SearchMemoryGb = Annotated[
     float,
-    typer.Option(min=0.1, help="Memory of the search, in GB; exact results do not depend on it."),
+    typer.Option(min=0.1, help="Memory of the search, in GB; it does not change exact results."),
 ]
 
 
 def stage_folder(help: str, *indexes: str) -> OptionInfo:
-    """Return an option for the folder of a stage; the path of its index file does as well.
+    """Return an option for the folder of a stage, or the path of its index file.
 
     Args:
-        indexes: names that the index file may have.
+        indexes: possible names of the index file.
     """
     option: OptionInfo = typer.Option(
         help=f"{help.rstrip('.')}, or its {' or '.join(indexes)}.",
@@ -55,7 +55,7 @@ def stage_folder(help: str, *indexes: str) -> OptionInfo:
 
 
 def folder_of(text: str, indexes: tuple[str, ...]) -> Path:
-    """Return the folder that the path of a folder or of its index file names.
+    """Return the folder of the path of a folder or of its index file.
 
     Raises:
         UserError: it is the index of another kind of stage.
@@ -69,9 +69,9 @@ def folder_of(text: str, indexes: tuple[str, ...]) -> Path:
 
 
 def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:
-    """Replace the `settings` parameter of a verb by one option a field of `model`.
+    """Replace the `settings` parameter of a verb by one option per field of `model`.
 
-    Only the options that the user gives reach the model, so a recipe can fill in the rest.
+    Only options that the user gives reach the model, so that recipes can fill in the rest.
     """
 
     def decorate(verb: Verb) -> Verb:
@@ -109,7 +109,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _plain_type(annotation: Any) -> Any:
-    """Return the type that the command line reads; the model checks the rest."""
+    """Return the type for the command line; the model validates the value."""
     if annotation in (int, float, bool, str):
         return annotation
     members = [a for a in get_args(annotation) if a is not type(None)]

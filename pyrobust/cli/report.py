@@ -1,4 +1,4 @@
-"""Verbs that write what people read: `report`, `compare` and `target`."""
+"""Verbs that write reports, tables and figures: `report`, `compare` and `target`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,6 +1,7 @@
-"""Verbs of training: `train-labeller`, `train` and `choose`.
+"""Verbs for training: `train-labeller`, `train` and `choose`.
 
-The first two hold their folder by `Processes.writing`: of several processes only one does.
+Of several processes, only the first locks the output folder (`joined_processes`), so `train` and
+`train-labeller` do not use `writes_folder`.
 """
 
 from dataclasses import replace
@@ -20,7 +21,7 @@ DatasetFolder = Annotated[
     Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
 ]
 CudaGraph = Annotated[
-    bool, typer.Option(help="Launch the inner attack as one CUDA graph; the same bits.")
+    bool, typer.Option(help="Launch the inner attack as one CUDA graph; results are identical.")
 ]
 
 
@@ -60,11 +61,11 @@ def train(
 @writes_folder
 def choose(
     runs: Annotated[
-        list[Path], stage_folder("Folder of a run; give it for each run.", "training.json")
+        list[Path], stage_folder("Folder of a run; repeat it for each run.", "training.json")
     ],
     output: Annotated[Path, stage_folder("Folder to write.", "choice.json")],
 ) -> None:
-    """Keep the run that is most robust on the validation split."""
+    """Choose the run with the highest robust accuracy on the validation split."""
     from pyrobust.training.choose import choose_run
 
     choose_run(runs, output)

@@ -1,4 +1,4 @@
-"""What every generator is: fitted on a data set, sampled by image id, saved as a folder."""
+"""The interface of generators: fitted on a data set, sampled by image id, saved as a folder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +21,8 @@ from pyrobust.training.runtime import Runtime
 
 GENERATOR = "generator.json"
 
-# The same again. A workflow removes the result of a rule, generator.json, before it runs the rule
-# again; this file still says which weights lie here.
+# A copy of generator.json. Snakemake removes generator.json, the output of a rule, before it reruns
+# the rule; this file still describes the weights in the folder.
 FITTED = "fitted.json"
 
 MADE_BY = "pyrobust fit-generator"
@@ -33,12 +33,12 @@ class Samples:
     """Generated images."""
 
     images: np.ndarray  # (N, H, W, C) uint8
-    conditions: np.ndarray | None  # (N,) int64: the class of each that the generator was given
+    conditions: np.ndarray | None  # (N,) int64: the class that each image was conditioned on
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """What defines a generator apart from its weights."""
+    """Everything that defines a generator, except for its weights."""
 
     settings: GeneratorSettings
     dataset: str
@@ -48,29 +48,29 @@ class GeneratorSpec:
 
     @classmethod
     def of(cls, dataset: Dataset, settings: GeneratorSettings) -> Self:
-        """Return the spec of a generator that is fitted on `dataset`."""
+        """Return the spec of a generator fitted on `dataset`."""
         return cls(settings, dataset.name, dataset.sha256, dataset.class_names, dataset.image_shape)
 
 
 class FidMeasure(Protocol):
-    """Measures the FID of samples against the training images."""
+    """The FID of samples against the training images."""
 
     @property
     def description(self) -> dict[str, Any]:
-        """What decides the features, apart from the images."""
+        """The name and hash of the network that computes the features."""
 
     def __call__(self, samples: Iterable[np.ndarray], stopping: Callable[[], bool]) -> float | None:
-        """Return the FID of blocks of images (N, H, W, C) uint8; None if `stopping` turned true."""
+        """Return the FID of blocks of images (N, H, W, C) uint8; None if it was stopped."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a generator is fitted on, and where.
+    """Data, settings and folder of one fit.
 
     Attributes:
-        folder: of the generator; a killed fit resumes from what lies in `state`, which is removed
-            when generator.json is written.
-        fid: measures the samples of a training, for `keep_best`.
+        folder: of the generator. An interrupted fit resumes from `state`, which is removed once
+            generator.json is written.
+        fid: the FID during training, for `keep_best`.
         own_code: `Generator.own_code` of the type.
     """
 
@@ -89,27 +89,27 @@ class Fit:
 
     @property
     def state(self) -> Path:
-        """Folder of the state that a killed fit resumes from."""
+        """Folder of the state from which an interrupted fit resumes."""
         return self.folder / "state"
 
 
 class Generator(ABC):
-    """A source of images: image i is a function of (weights, seed, i) alone."""
+    """A source of images: image i depends only on (weights, seed, i)."""
 
     parallel: ClassVar[bool] = False
     """Whether several processes can fit one generator together."""
 
     device: str = "cpu"
-    """Where images are computed, as torch names it."""
+    """Device that computes images, as torch names it."""
 
     count: int | None = None
     """Number of images; None if it is unlimited."""
 
     block_size: int
-    """Images that are computed together: ids from one multiple of it to the next."""
+    """Images that are computed together: the ids from one multiple of it to the next."""
 
     run: Run | None = None
-    """The training that `fit` ended, of a type that is trained step by step."""
+    """The training of a type that is trained step by step, after `fit`."""
 
     def __init__(self, spec: GeneratorSpec, sha256: str | None) -> None:
         self.spec = spec
@@ -143,21 +143,21 @@ class Generator(ABC):
         """
 
     def to(self, device: str) -> Self:
-        """Compute images on `device` from now on, where the type can; return the generator."""
+        """Move the computation of images to `device`, if the type supports it; return self."""
         return self
 
     def is_up_to_date(self) -> bool:
-        """Return whether files outside the generator's folder that it depends on are unchanged."""
+        """Return whether files outside the folder that the generator depends on are unchanged."""
         return True
 
     def training_facts(self) -> dict[str, Any]:
-        """Return what generator.json holds about how the weights came about."""
+        """Return the entries of generator.json that describe the training."""
         return {}
 
     def provenance(self) -> dict[str, Any]:
-        """Return all that decides the images, for the manifests of stores."""
+        """Return everything that determines the images, for the manifests of stores."""
         if self._sha256 is None:
-            raise ValueError("the generator must be saved before its samples are")
+            raise ValueError("save the generator before its samples")
         return {
             "generator": self.spec.settings.type,
             "generator_sha256": self._sha256,
@@ -173,13 +173,13 @@ class Generator(ABC):
         return {"own_code": source_sha256(cls)} if is_own else {}
 
     def save(self, folder: Path) -> None:
-        """Write the weights, then generator.json, which is absent while they change."""
+        """Write the weights, then generator.json, which does not exist while they change."""
         (folder / GENERATOR).unlink(missing_ok=True)
         self._sha256 = self.write_weights(folder)
         self.describe(folder)
 
     def describe(self, folder: Path) -> None:
-        """Write fitted.json and generator.json next to weights that are already saved."""
+        """Write fitted.json and generator.json next to saved weights."""
         facts = {
             "settings": self.spec.settings.model_dump(mode="json"),
             "dataset": self.spec.dataset,
@@ -196,7 +196,7 @@ class Generator(ABC):
 
     @classmethod
     def load(cls, folder: Path, description: str = GENERATOR) -> Self:
-        """Open what `save` wrote; the weights are checked against their hash.
+        """Open what `save` wrote, and check the hash of the weights.
 
         Args:
             description: generator.json or fitted.json.
@@ -223,11 +223,11 @@ class Generator(ABC):
 
 
 class BlockGenerator(Generator):
-    """A generator that computes its images.
+    """A generator that computes images in batches.
 
-    Floating-point results depend on the shape of a batch, so images are always computed in the
-    same aligned blocks: block b holds the ids [b · block_size, (b + 1) · block_size), and is
-    computed whole whichever of them are needed.
+    Floating-point results depend on the shape of a batch, so images are always computed in the same
+    aligned blocks: block b contains the ids [b · block_size, (b + 1) · block_size), and is computed
+    as a whole even if only some of them are requested.
     """
 
     @abstractmethod
@@ -253,7 +253,7 @@ def read_generator_facts(folder: Path, description: str = GENERATOR) -> dict[str
     """Return the contents of generator.json, or of fitted.json.
 
     Raises:
-        UserError: it is missing or is none.
+        UserError: it is missing or damaged.
     """
     facts = read_json(folder / description, MADE_BY)
     if not isinstance(facts, dict) or "weights_sha256" not in facts:

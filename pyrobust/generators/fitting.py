@@ -22,7 +22,7 @@ from pyrobust.training.runtime import Runtime
 logger = logging.getLogger(__name__)
 
 
-# (path of the features, training images, device) -> what measures the FID.
+# (path of the features, training images, device) -> measure of the FID.
 MakeFid = Callable[[Path, SampleStore, torch.device], FidMeasure]
 
 
@@ -35,16 +35,15 @@ def fit_generator(
 ) -> None:
     """Fit a generator on the training split and write weights, cost and, last, generator.json.
 
-    A killed fit resumes. The weights of a finished one stay as they are, even if only settings of
-    sampling changed or generator.json is missing. New weights replace old ones once they are
-    complete, not before.
+    An interrupted fit resumes. A finished one is kept if only sampling settings changed or
+    generator.json is missing. New weights replace old ones only once they are complete.
 
     Args:
-        make_fid: makes what measures the FID during training; needed for `keep_best`.
+        make_fid: returns the measure of the FID during training; required for `keep_best`.
 
     Raises:
         UserError: the data set is missing or damaged, or cannot be fitted.
-        Interrupted: a scheduler asked for it; the same call resumes.
+        Interrupted: a scheduler asked the run to stop; the same call resumes.
     """
     started = time.monotonic()
     dataset = Dataset.open(dataset_folder)
@@ -83,7 +82,7 @@ def _write_cost(fit: Fit, generator: Generator, seconds: float) -> None:
 
 
 def _fitted(fit: Fit) -> Generator | None:
-    """Return what is fitted already, if its weights are those that the settings ask for."""
+    """Return the generator in the folder if it has the weights that the settings describe."""
     try:
         fitted = load_generator(fit.folder, description=FITTED)
     except UserError:

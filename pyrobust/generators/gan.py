@@ -1,4 +1,4 @@
-"""What BigGAN and StyleGAN2 share: two networks of one width, and samples in one pass."""
+"""The common part of BigGAN and StyleGAN2: two networks, and samples in one pass."""
 
 from typing import ClassVar, cast
 

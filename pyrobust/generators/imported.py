@@ -1,4 +1,4 @@
-"""Published samples in place of a generator: image i is row i of a store."""
+"""Published samples instead of a generator: image i is row i of a store."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ STORE = "samples"
 class ImportedGenerator(Generator):
     """The images of `.npz` files, shuffled over classes; their labels are the conditions.
 
-    The seed is that of the shuffle, and `sample` has no other use for one.
+    The seed determines the shuffling; `sample` does not use it.
     """
 
     block_size = 1000
@@ -37,7 +37,7 @@ class ImportedGenerator(Generator):
         """Import the files of `settings.path`.
 
         Raises:
-            UserError: there is none, or one is damaged or does not fit the data set.
+            UserError: there are no files, or one is damaged or does not fit the data set.
         """
         spec = fit.spec
         files = _files(spec.settings)
@@ -52,12 +52,12 @@ class ImportedGenerator(Generator):
         return cls(spec, store)
 
     def is_up_to_date(self) -> bool:
-        """Compare the files with the hashes of those that were imported."""
+        """Return whether the files still have the hashes of the imported ones."""
         files = {file.name: sha256_of(file) for file in _files(self.spec.settings)}
         return bool(self._store.provenance["files"] == files)
 
     def sample(self, ids: np.ndarray, seed: int) -> Samples:
-        """Return the rows with these numbers."""
+        """Return these rows of the store."""
         return Samples(self._store.gather(ids), self._labels[ids].astype(np.int64))
 
     def write_weights(self, folder: Path) -> str:
@@ -79,10 +79,10 @@ class ImportedGenerator(Generator):
 
 
 def _files(settings: GeneratorSettings) -> list[Path]:
-    """Return the file that `path` names, or all .npz files in that folder.
+    """Return the file `path`, or all .npz files in this folder.
 
     Raises:
-        UserError: there is none, one is no .npz file, or two have the same name.
+        UserError: there are none, one is not an .npz file, or two have the same name.
     """
     path = Path(settings.path or "")
     files = [path] if path.suffix == ".npz" and path.is_file() else data_files(path, {".npz"}, NPZ)
@@ -91,5 +91,5 @@ def _files(settings: GeneratorSettings) -> list[Path]:
     names = [file.name for file in files]
     for file in files:
         if names.count(file.name) > 1:
-            raise UserError(f"{path} holds several files by the name {file.name}: rename one")
+            raise UserError(f"{path} contains several files named {file.name}; rename one")
     return files

@@ -1,8 +1,8 @@
-"""Tensors of a network pickle, read without running anything that the file brings.
+"""Tensors of a network pickle, read without executing code from the file.
 
-The public StyleGAN2 networks are pickles of whole objects, with the source of their classes beside
-them for the reader to run. Here a pickle may name only what `_STAND_INS` lists, and what it gets is
-a container of ours; every other name is refused. A module becomes the dictionary of its attributes.
+Published StyleGAN2 networks are pickles of whole objects, with the source of their classes, which
+their loader executes. Here a pickle may only use the names in `_STAND_INS`, which map to containers
+of this project; any other name is an error. A module becomes the dictionary of its attributes.
 """
 
 import io
@@ -18,16 +18,16 @@ from torch import Tensor
 from pyrobust.errors import UserError
 from pyrobust.pickles import NUMPY, AllowList, Fixed, StandIn, load_allowed
 
-# Where torch keeps a module's children and tensors, and the names of those it does not save.
+# Attributes in which torch keeps a module's children and tensors.
 _CHILDREN, _TENSORS = "_modules", ("_parameters", "_buffers")
 
 
 def read_network_pickle(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Return the state dict of every network in a pickle, by the name it has there (G_ema, …).
+    """Return the state dict of every network in a pickle by its name there (G_ema, …).
 
     Raises:
-        UserError: the file is missing or no pickle, names something that is not on the list, or
-            holds no network.
+        UserError: the file is missing or not a pickle, uses a name outside the list, or contains
+            no network.
     """
     content = load_allowed(path, _STAND_INS, "networks")
     networks = {
@@ -44,7 +44,7 @@ def read_network_pickle(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _tensors_of(module: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a module and of its children, as a state dict names them."""
+    """Yield the tensors of a module and its children by their names in a state dict."""
     for kind in _TENSORS:
         for name, value in (module.get(kind) or {}).items():
             if isinstance(value, Fixed) and isinstance(value.value, Tensor):
@@ -55,7 +55,7 @@ def _tensors_of(module: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 
 
 def _attributes(meta: Mapping[str, Any]) -> Any:
-    """Return the attributes of an object that the pickle brings the source of."""
+    """Return the attributes of an object whose source is embedded in the pickle."""
     return meta["state"]
 
 
@@ -64,7 +64,7 @@ def _storage(data: bytes) -> Fixed:
 
 
 def _tensor(held: Fixed, offset: int, size: Any, stride: Any, *_: Any) -> Fixed:
-    """Return a copy of a view of a storage; torch checks that the view lies inside."""
+    """Return a copy of a view of a storage; torch checks its bounds."""
     storage = held.value
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError("a tensor has no storage")
@@ -76,8 +76,8 @@ def _parameter(data: Fixed, *_: Any) -> Fixed:
     return data
 
 
-# What a pickle may name. None of these runs anything that the file brings: they build containers,
-# numbers and tensors. OrderedDict is built in and cannot be changed from a pickle.
+# The names that a pickle may use. None executes code from the file: they build containers, numbers
+# and tensors. OrderedDict is built in and cannot be changed by a pickle.
 _STAND_INS: AllowList = {
     **NUMPY,
     ("collections", "OrderedDict"): OrderedDict,

@@ -1,8 +1,8 @@
-"""Training of a generator's networks by the project's one loop.
+"""Training of a generator's networks by the project's training loop.
 
-`NetworkTraining` is what the loop trains: a type gives `update`, and gets batches and noise that do
-not depend on the number of processes, the weight average, the state that a killed run resumes
-from, and, with `keep_best`, the weights of the best FID.
+`NetworkTraining` is the task of the loop. A type implements `update`. The class provides batches
+and noise that do not depend on the number of processes, the weight average, the state for
+resuming, and, with `keep_best`, the weights of the best FID.
 """
 
 from abc import ABC, abstractmethod
@@ -25,55 +25,55 @@ from pyrobust.training.loader import Augmentation, Loader
 from pyrobust.training.loop import SKIPPED, Metrics, Run, run_loop
 from pyrobust.training.weight_averaging import WeightAverage
 
-# Lines that the log of a run has at most, and the fewest steps that one averages over.
+# The maximum number of lines in a log, and the minimum number of steps that a line averages.
 _LOG_LINES, _LOG_STEPS = 2000, 10
 
-# First stream of the training's noise: samples draw from the lower ones of the same seed.
+# First stream of the noise of training; samples use the lower streams of the same seed.
 _TRAINING_STREAM = 1 << 31
 
 AVERAGE, LIVE = "average.", "live."
 
-# Measures the averaged network; None if it was stopped on the way.
+# Returns the metrics of the averaged network; None if it was stopped meanwhile.
 Measure = Callable[[nn.Module, Callable[[], bool]], Metrics | None]
 
 
 class HasState(Protocol):
-    """A part of a training that has tensors of its own, such as `AdamUpdate`."""
+    """A part of a training with a state, such as `AdamUpdate`."""
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors that the next step depends on."""
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
 
 
 class NetworkTraining(ABC):
-    """What a type trains, as a task of the loop; a type gives `update`, and its parts.
+    """The training of one type as a task of the loop; a type implements `update`.
 
-    A step depends on its number and the state alone: batches come from `loader` by number, noise
-    from `normal` and `uniform`, and torch's own generator (dropout) is seeded before each step.
+    A step depends only on its number and the state: batches come from `loader` by number, noise
+    from `normal` and `uniform`, and torch's generator (dropout) is seeded before each step.
 
     Args:
-        network: the network that samples, on the device; its weights are averaged.
+        network: the sampling network on the device; its weights are averaged.
 
     Attributes:
-        parts: all that has a state, by name; a type adds its optimisers.
-        average: the averaged weights of the network that samples.
-        loader: the batches by number; `batch_numbers` says which an update takes.
+        parts: everything with a state, by name; a type adds its optimisers.
+        average: the averaged weights of the sampling network.
+        loader: the batches by number; `batch_numbers` returns those of an update.
         best: the averaged weights of the best measurement so far, with `keep_best`.
     """
 
     update_metrics: Sequence[str] = ("loss",)
-    """Names of the numbers that `update` returns."""
+    """Names of the metrics that `update` returns."""
 
     max_loss: float = 1e4
-    """A loss above it is lost."""
+    """A loss above it means that training diverged."""
 
     mirrors: bool = True
-    """Whether images of a data set that may be mirrored are, at random."""
+    """Whether to mirror images at random if the data set allows it."""
 
     measure: Measure | None = None
-    """What validates the averaged network while it learns, if anything does."""
+    """Validation of the averaged network during training, if any."""
 
     def __init__(self, fit: Fit, network: nn.Module) -> None:
         self.fit, self.settings = fit, fit.settings
@@ -96,30 +96,30 @@ class NetworkTraining(ABC):
 
     @property
     def metric_names(self) -> Sequence[str]:
-        """Names of the numbers that `step` returns."""
+        """Names of the metrics that `step` returns."""
         return (*self.update_metrics, SKIPPED)
 
     @abstractmethod
     def update(self, step: int) -> Tensor:
-        """Update all networks from the batches of step `step`, and return the metrics.
+        """Update all networks by the batches of step `step`, and return the metrics.
 
-        They are means over all processes, (len(update_metrics),) float32, the loss first.
+        The metrics are means over all processes, (len(update_metrics),) float32, the loss first.
         """
 
     def batch_numbers(self, step: int) -> range:
-        """Return the numbers of the batches that update `step` takes."""
+        """Return the numbers of the batches of update `step`."""
         count = self.settings.images_per_step // self.settings.batch_size
         return range(step * count, (step + 1) * count)
 
     def normal(
         self, positions: Tensor, number: int, shape: Sequence[int], stream: int = 0
     ) -> Tensor:
-        """Return standard normal noise (B, *shape) that no other image of the training gets.
+        """Return standard normal noise (B, *shape), different for every image of the training.
 
         Args:
-            positions: of the images in the whole batch, as a `TrainingBatch` has them.
+            positions: of the images in the whole batch (`TrainingBatch.positions`).
             number: of the batch.
-            stream: of the noises of one image.
+            stream: distinguishes several noises of one image.
         """
         ids = self._noise_ids(positions, number)
         return ops.normal(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
@@ -127,12 +127,12 @@ class NetworkTraining(ABC):
     def uniform(
         self, positions: Tensor, number: int, shape: Sequence[int], stream: int = 0
     ) -> Tensor:
-        """Return noise uniform in [0, 1), as `normal` does."""
+        """Return uniform noise in [0, 1), with the arguments of `normal`."""
         ids = self._noise_ids(positions, number)
         return ops.uniform(ids, shape, self.settings.seed, _TRAINING_STREAM + stream)
 
     def learning_rate(self, step: int) -> float:
-        """Return the highest learning rate of update `step`."""
+        """Return the learning rate of update `step`."""
         return self.settings.learning_rate
 
     def averaging_decay(self, step: int) -> float:
@@ -140,11 +140,11 @@ class NetworkTraining(ABC):
         return ops.averaging_ramp(step, self.settings.averaging_decay)
 
     def passes(self) -> AbstractContextManager[object]:
-        """Return a context in which networks compute in the precision of the settings."""
+        """Return a context that computes in the precision of the settings."""
         return passes_in(self.settings.precision, self.processes.device)
 
     def finished(self, network: nn.Module) -> dict[str, Tensor]:
-        """Return the weights that sample, of the averaged or of the live network."""
+        """Return the weights for sampling, from the averaged or the live network."""
         return dict(network.state_dict())
 
     def averaged_weights(self) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ class NetworkTraining(ABC):
         return copy_to_host(self.finished(self.average.network))
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights, the best where those are kept, and the live ones."""
+        """Return the live weights and the averaged ones, the best of these with `keep_best`."""
         networks = {
             AVERAGE: self.best.weights or self.averaged_weights(),
             LIVE: copy_to_host(self.finished(self.average.live)),
@@ -164,8 +164,8 @@ class NetworkTraining(ABC):
         }
 
     def step(self, step: int) -> Tensor:
-        """Make update `step` (from 0) and move the weight average, unless the update is skipped."""
-        # Dropout draws from torch's own generator; a resumed run must draw the same.
+        """Make update `step` (from 0); update the weight average unless the step is skipped."""
+        # Dropout uses torch's random generator; a resumed run must draw the same numbers.
         torch.manual_seed(seed_of(self.settings.seed, step, self.processes.rank))
         before = self._num_skips()
         with full_float32():
@@ -179,7 +179,7 @@ class NetworkTraining(ABC):
         return sum(part.skips for part in self.parts.values() if isinstance(part, AdamUpdate))
 
     def log_facts(self, step: int) -> Metrics:
-        """Return what else a line of the log holds after `step` updates."""
+        """Return further values of a log line after `step` updates."""
         images = step * self.settings.images_per_step
         return {
             "epoch": images / self.fit.dataset.train.count,
@@ -190,7 +190,7 @@ class NetworkTraining(ABC):
         return positions + number * self.settings.batch_size
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
-        """Measure the averaged network; None if `stopping` turned true on the way."""
+        """Return the metrics of the averaged network; None if `stopping` returned True."""
         assert self.measure is not None
         return self.measure(self.average.network, stopping)
 
@@ -209,7 +209,7 @@ class NetworkTraining(ABC):
         return {**of_parts, **self.best.state()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         self.best.load_state(tensors)
         for part, owner in self.parts.items():
             mine = {
@@ -221,15 +221,15 @@ class NetworkTraining(ABC):
 
 
 def run_training(training: NetworkTraining, validations: int = 0) -> Run:
-    """Train to the end, from where a killed run stopped.
+    """Train to the end; an interrupted run resumes.
 
     Args:
-        validations: times that `training.measure` is asked, evenly spread; with `keep_best` the
-            settings say how often.
+        validations: number of calls of `training.measure`, evenly spread; with `keep_best`, that of
+            the settings.
 
     Raises:
         UserError: the loss is not finite or diverges; the last good state is kept.
-        Interrupted: a scheduler asked for it; the state is saved.
+        Interrupted: a scheduler asked the run to stop; the state is saved.
     """
     fit, settings = training.fit, training.settings
     total = settings.training_steps
@@ -253,5 +253,5 @@ def run_training(training: NetworkTraining, validations: int = 0) -> Run:
 
 
 def seed_of(*numbers: int) -> int:
-    """Return a seed for torch's generator that mixes non-negative numbers of any size."""
+    """Return a seed for torch's generator from non-negative integers of any size."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

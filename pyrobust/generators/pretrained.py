@@ -1,10 +1,10 @@
 """Pretrained weights from other projects, converted to this project's format.
 
-Parameters have the same names. Beside them a public network holds buffers: filters, which are
-compared with ours, and what only other ways of sampling use (fixed noise, the mean style).
+Parameters have the same names. Published networks also contain buffers: filters, which are compared
+with ours, and data for other samplers (fixed noise, the mean style), which are ignored.
 
-What is read: the network pickles of StyleGAN2-ADA (`.pkl`) and the state dicts of the VDVAE
-(`.th`). Neither is run.
+Supported are the network pickles of StyleGAN2-ADA (`.pkl`) and the state dicts of the VDVAE
+(`.th`). No code in these files is executed.
 """
 
 import re
@@ -30,8 +30,8 @@ def published_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tenso
     """Return the parameters of a class-conditional generator.
 
     Args:
-        state: all its tensors by their public names.
-        source: where they come from, for messages.
+        state: all its tensors by their published names.
+        source: of the tensors, for messages.
 
     Raises:
         UserError: the generator is of another architecture; lists missing and unexpected keys.
@@ -69,13 +69,13 @@ def _network_of(state: Mapping[str, Tensor], source: str) -> GeneratorNetwork:
     return network.to_empty(device="cpu")
 
 
-# Suffixes of files that hold a generator and no classifier.
+# Suffixes of files that contain a generator.
 SUFFIXES = (".pkl", ".th")
 
-# The network of a pickle that samples: that of the averaged weights.
+# The sampling network of a pickle, which has the averaged weights.
 _SAMPLING = "G_ema"
 
-# A weight that every VDVAE has.
+# The name of a weight in every VDVAE.
 _VDVAE = "decoder.out_net.out_conv.weight"
 
 _FORMAT = {"format": "pyrobust-generator-weights", "version": 1}
@@ -85,8 +85,8 @@ def convert_generator(source: Path, target: Path) -> None:
     """Write the weights of a published generator as safetensors.
 
     Raises:
-        UserError: the file is missing, would run code, or holds no generator that is known here;
-            or the target has another suffix.
+        UserError: the file is missing, would execute code, or does not contain a supported
+            generator; or the target has another suffix.
     """
     if target.suffix != ".safetensors":
         raise UserError(f"{target} ends in '{target.suffix}'; use .safetensors")
@@ -105,14 +105,14 @@ def convert_generator(source: Path, target: Path) -> None:
 
 
 def read_published(path: Path, kind: str, network: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict that `convert_generator` wrote, after a strict look at its keys.
+    """Return the state dict that `convert_generator` wrote, after checking its keys.
 
     Args:
-        kind: type that the generator must have.
-        network: which the weights must fit.
+        kind: expected type of the generator.
+        network: that the weights must fit.
 
     Raises:
-        UserError: the file is none of these, or lists keys that are missing or unexpected.
+        UserError: the file is of another kind; or lists missing and unexpected keys.
     """
     state, facts = read_tensors(path, f"'pyrobust convert IN {path.name}' writes it")
     expected = {**_FORMAT, "type": kind}

@@ -47,7 +47,7 @@ class FeaturePass(Protocol):
     """Keeps features of the images that labelling reads."""
 
     def start(self, store: SampleStore, labeller: Extractor) -> int:
-        """Return how many images of `store` have theirs from an earlier run."""
+        """Return the number of images of `store` with features from an earlier run."""
 
     def add(
         self,
@@ -56,14 +56,14 @@ class FeaturePass(Protocol):
         labels: np.ndarray,
         extracted: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        """Keep those of consecutive images, the first at `row`, as far as they are not there.
+        """Keep the features of consecutive images, the first at `row`, unless already kept.
 
         Args:
             extracted: the labeller's own features and logits.
         """
 
     def finish(self) -> None:
-        """Make them readable."""
+        """Complete the features."""
 
 
 class Labeller:
@@ -103,7 +103,7 @@ class Labeller:
         """Write label and score of every image of `store`; a killed run resumes.
 
         Args:
-            features: what else is made of the images as they are read.
+            features: computes features of the images while they are read.
         """
         started = time.monotonic()
         writer = LabelWriter(

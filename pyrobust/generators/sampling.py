@@ -1,4 +1,4 @@
-"""Samples of a generator by id, written in parts, with progress from within a block."""
+"""Sampling of a generator by id, in parts, with progress within a block."""
 
 import logging
 import math
@@ -21,18 +21,18 @@ from pyrobust.room import check_room, free_space, size_text
 
 logger = logging.getLogger(__name__)
 
-# The pass whose end starts the clock, since the first one also prepares the device, and the next.
+# The clock starts after the first pass, which also prepares the device, and stops after the second.
 _FIRST, _SECOND = 1, 2
 
 
 class SamplingWatch:
-    """Counts images as passes of the network make them, and soon estimates how long all will take.
+    """Counts images while they are sampled, and estimates the total time early.
 
-    Where an image takes many passes the estimate comes from one of them, else from the first block.
+    If an image takes many passes, the estimate comes from a single pass, else from the first block.
 
     Args:
-        count: images to make.
-        advance: what counts them.
+        count: images to sample.
+        advance: called with the number of new images.
     """
 
     def __init__(self, generator: Generator, count: int, advance: Advance) -> None:
@@ -40,7 +40,7 @@ class SamplingWatch:
         self._count = count
         self._advance = advance
         self._passes = generator.spec.settings.sampling_passes
-        self._is_told = False
+        self._is_estimated = False
 
     @contextmanager
     def block(self, images: int) -> Iterator[None]:
@@ -51,13 +51,13 @@ class SamplingWatch:
         def passed(*_: object) -> None:
             nonlocal started, passes, counted
             passes += 1
-            if not self._is_told:
+            if not self._is_estimated:
                 _wait_for(self._generator.device)
                 if passes == _FIRST:
                     started = time.monotonic()
                 elif passes == _SECOND:
                     seconds = (time.monotonic() - started) * self._passes
-                    self._tell(self._generator.block_size, seconds)
+                    self._estimate(self._generator.block_size, seconds)
             made = min(images, images * passes // self._passes)
             self._advance(made - counted)
             counted = made
@@ -66,14 +66,14 @@ class SamplingWatch:
             if self._passes > 1 and isinstance(self._generator, TrainedGenerator):
                 stack.callback(self._generator.network.register_forward_hook(passed).remove)
             yield
-        self._tell(images, time.monotonic() - started)
+        self._estimate(images, time.monotonic() - started)
         self._advance(images - counted)
 
-    def _tell(self, images: int, seconds: float) -> None:
-        """Say, once, how long all images take where so many take `seconds`."""
-        if self._is_told:
+    def _estimate(self, images: int, seconds: float) -> None:
+        """Log once how long all images will take if `images` of them take `seconds`."""
+        if self._is_estimated:
             return
-        self._is_told = True
+        self._is_estimated = True
         rate = images / max(seconds, 1e-6)
         logger.info(
             "sampling %s images will take about %s at %s images/s",
@@ -91,7 +91,7 @@ def _wait_for(device: str) -> None:
 
 MADE_BY = "pyrobust sample"
 
-# Blocks of a shard where an image takes many passes of a network: a killed job loses no more.
+# Blocks per shard if an image takes many passes, so that a killed job loses little work.
 _SHARD_BLOCKS = 4
 
 
@@ -103,13 +103,12 @@ def sample_part(
     count: int | None = None,
     device: str = "cpu",
 ) -> None:
-    """Write the images of one part as a store; a killed run resumes.
+    """Write the images of one part as a store; an interrupted run resumes.
 
-    The labels of the store are the classes that the generator was asked for, where it is
-    conditional.
+    The labels of the store are the classes that a conditional generator was conditioned on.
 
     Args:
-        count: samples in all parts together; it cuts the last part short.
+        count: number of samples in all parts; the last part may be smaller.
 
     Raises:
         UserError: the generator is missing or damaged, the part is beyond `count` or beyond what
@@ -156,7 +155,7 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
         watch = SamplingWatch(generator, count - done, advance)
         while writer.count < count:
             first = first_id + writer.count
-            # To the end of the generator's block, which is computed whole in any case.
+            # To the end of the generator's block, which is computed as a whole anyway.
             last = min((first // generator.block_size + 1) * generator.block_size, first_id + count)
             with watch.block(last - first):
                 samples = generator.sample(np.arange(first, last), seed)

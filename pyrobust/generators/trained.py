@@ -1,6 +1,6 @@
 """Generators whose networks are trained step by step: fitting, sampling and saving.
 
-A type adds its networks, their training (`network_training.py`) and how they draw images.
+A type adds its networks, their training (`network_training.py`) and its sampler.
 """
 
 import math
@@ -38,10 +38,10 @@ from pyrobust.training.loop import Metrics
 
 
 def square_side(image_shape: ImageShape) -> int:
-    """Return the side of square images of 8, 16, 32, … pixels, which the GANs and the VDVAE take.
+    """Return the side of square images of 8, 16, 32, … pixels, which GANs and the VDVAE require.
 
     Raises:
-        UserError: they are not.
+        UserError: images have another size.
     """
     height, width, _ = image_shape
     if height != width or height < 8 or height & (height - 1):
@@ -54,18 +54,18 @@ def square_side(image_shape: ImageShape) -> int:
 
 WEIGHTS = "weights.safetensors"
 
-# The fact that names the measurement whose weights were kept.
+# Key of the step and FID of the weights that were kept.
 _KEPT = "kept"
 
 
 class TrainedGenerator(BlockGenerator):
-    """A generator that draws images by a network with averaged weights.
+    """A generator that samples from a network with averaged weights.
 
-    A type gives the network, its training and how images are drawn. Sample i of a conditional
-    generator is of class i mod K.
+    A type defines the network, its training and its sampler. Sample i of a conditional generator is
+    of class i mod K.
 
     Args:
-        weights: `average.<name>` and, of weights that were trained here, `live.<name>`.
+        weights: `average.<name>` and, after training, `live.<name>`.
         facts: JSON values that are stored with the weights.
     """
 
@@ -86,39 +86,39 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
-        """Return what is needed to rebuild the network, besides the settings."""
+        """Return what rebuilding the network requires besides the settings."""
         return {}
 
     @classmethod
     @abstractmethod
     def build_network(cls, spec: GeneratorSpec) -> nn.Module:
-        """Return the network that draws images; its weights come from torch's generator."""
+        """Return the sampling network, with initial weights from torch's random generator."""
 
     @classmethod
     @abstractmethod
     def training(cls, fit: Fit, network: nn.Module) -> NetworkTraining:
-        """Return the training of `network`, which is on the device of the processes."""
+        """Return the training of `network`, which is on the device already."""
 
     @abstractmethod
     def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
-        """Return images (N, C, H, W) uint8, a function of (weights, seed, id, class) each.
+        """Return images (N, C, H, W) uint8, each a function of (weights, seed, id, class).
 
         Args:
             ids: (N,) int64 on the device.
-            classes: (N,) int64 that the images are asked to be of; None unless conditional.
+            classes: (N,) int64 to condition on; None for an unconditional generator.
         """
 
     @classmethod
     def fit(cls, fit: Fit) -> Self:
-        """Train on the training split, or take over the weights in the folder `path`.
+        """Train on the training split, or load the weights from `path`.
 
         Raises:
-            UserError: the loss is not finite or diverges, or `path` holds no such weights or is
-                the folder to write.
-            Interrupted: a scheduler asked for it; the state is saved.
+            UserError: the loss is not finite or diverges, or `path` does not contain such weights
+                or is the output folder.
+            Interrupted: a scheduler asked the run to stop; the state is saved.
         """
         if fit.settings.path is not None:
-            return cls.adopt(fit, _of_others(Path(fit.settings.path), fit.folder))
+            return cls.adopt(fit, _pretrained(Path(fit.settings.path), fit.folder))
         fit.runtime.prepare()
         training = cls.start_training(fit)
         if fit.settings.keep_best is not None:
@@ -133,7 +133,7 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def _fid_measure(cls, fit: Fit, training: NetworkTraining) -> Measure:
-        """Return what measures the samples of the averaged weights, in the first process."""
+        """Return the FID of samples from the averaged weights, computed by the first process."""
         if fit.fid is None:
             raise ValueError("keep_best needs a measure of the FID")
         fid, count, processes = fit.fid, fit.settings.fid_samples, fit.processes
@@ -152,7 +152,7 @@ class TrainedGenerator(BlockGenerator):
                     for first in firsts
                 )
                 found = fid(blocks, stopping)
-            # The others wait for the first process; a measure that was stopped is NaN.
+            # The others wait for the first process; NaN if the measurement was stopped.
             value = torch.zeros((), dtype=torch.float64, device=processes.device)
             if processes.is_main:
                 value += math.nan if found is None else found
@@ -163,7 +163,7 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def start_training(cls, fit: Fit) -> NetworkTraining:
-        """Return the training with the initial weights of the seed, the same on every device."""
+        """Return the training with initial weights by the seed, the same on every device."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(fit.settings.seed)
             network = cls.build_network(fit.spec)
@@ -171,12 +171,12 @@ class TrainedGenerator(BlockGenerator):
 
     @classmethod
     def adopt(cls, fit: Fit, folder: Path) -> Self:
-        """Take over the weights of another generator of the same type, such as for other settings
-        of sampling, or of a file of published weights.
+        """Load the weights of another generator of the same type, for example to sample with other
+        settings, or of a file of published weights.
 
         Raises:
-            UserError: there is none, or it is of another type or for other images, or its weights
-                are not those of the network that the settings describe.
+            UserError: there are none, or they are of another type, for other images, or for another
+                network than that of the settings.
         """
         if folder.is_file():
             with torch.random.fork_rng(devices=[]):
@@ -209,15 +209,15 @@ class TrainedGenerator(BlockGenerator):
         return generator
 
     def is_up_to_date(self) -> bool:
-        """Return whether the weights were trained here; those of others are taken over again."""
+        """Return whether the weights were trained here; pretrained weights are loaded again."""
         return self.spec.settings.path is None
 
     def provenance(self) -> dict[str, Any]:
-        """Return all that decides the images: weights, seed, and settings of sampling."""
+        """Return everything that determines the images: weights, seed, and sampling settings."""
         return {**super().provenance(), "sampling": self.spec.settings.sampling()}
 
     def training_facts(self) -> dict[str, Any]:
-        """Return step and FID of weights that were kept for it."""
+        """Return step and FID of the kept weights, with `keep_best`."""
         return {_KEPT: self.facts[_KEPT]} if _KEPT in self.facts else {}
 
     def make_network(self) -> nn.Module:
@@ -228,7 +228,7 @@ class TrainedGenerator(BlockGenerator):
         """Return the network with the averaged weights, on the CPU.
 
         Args:
-            source: where the weights come from, for the message.
+            source: of the weights, for the message.
 
         Raises:
             UserError: lists weights that are missing, unexpected or of another shape.
@@ -244,7 +244,7 @@ class TrainedGenerator(BlockGenerator):
         return network
 
     def to(self, device: str) -> Self:
-        """Compute images on `device` from now on; return the generator."""
+        """Move the computation of images to `device`; return self."""
         self.device = device
         self._network = None
         return self
@@ -258,7 +258,7 @@ class TrainedGenerator(BlockGenerator):
         return self._network
 
     def sample_block(self, block: int, seed: int) -> Samples:
-        """Return the images of one block; those of a conditional generator take turns in class."""
+        """Return the images of one block; the classes of a conditional generator alternate."""
         ids = block * self.block_size + np.arange(self.block_size)
         conditions = ids % len(self.spec.class_names) if self.conditional else None
         device = torch.device(self.device)
@@ -284,8 +284,8 @@ class TrainedGenerator(BlockGenerator):
         return cls(spec, weights, sha256, read_facts(folder / WEIGHTS))
 
 
-def _of_others(path: Path, folder: Path) -> Path:
-    """Return `path` unless it is the generator's own folder."""
+def _pretrained(path: Path, folder: Path) -> Path:
+    """Return `path`, which must not be the output folder."""
     if path.resolve() == folder.resolve():
         raise UserError(
             f"path is {path}, which is also the output folder; to change sampler, "
@@ -296,5 +296,5 @@ def _of_others(path: Path, folder: Path) -> Path:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Return images in [-1, 1] as uint8, clipped and rounded to the nearest shade."""
+    """Return images in [-1, 1] as uint8, clipped and rounded."""
     return ((x.float() + 1) * 127.5).clamp(0, 255).round().to(torch.uint8)

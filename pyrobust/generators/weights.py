@@ -11,11 +11,11 @@ from safetensors.numpy import save_file
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of
 
-# The dtypes that generators of this project store.
+# The data types of stored weights.
 _DTYPES = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "U8": np.uint8}
 
 
-# The one key of the file's metadata: the format stores several in no fixed order.
+# The only key of the file's metadata, since the format does not fix the order of several.
 _KEY = "pyrobust"
 
 
@@ -41,10 +41,10 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def map_tensors(path: Path, sha256: str, made_by: str) -> dict[str, np.ndarray]:
-    """Return read-only arrays that share the file's pages.
+    """Return read-only memory-mapped arrays.
 
-    The format: the header's length in 8 bytes, a JSON header of dtype, shape and byte range of
-    each tensor, then the bytes.
+    The format is: the length of the header in 8 bytes, a JSON header with data type, shape and byte
+    range of each tensor, then the bytes.
 
     Args:
         made_by: the command that writes the file.

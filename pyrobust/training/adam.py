@@ -1,4 +1,4 @@
-"""Adam on one network, with a state that a killed run resumes from."""
+"""Adam for one network, with a state from which an interrupted run resumes."""
 
 import math
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ _NETWORK, _MOMENTS = "network.", "adam."
 
 
 class AdamUpdate:
-    """Updates a network from the gradients that backward left, averaged over the processes.
+    """Updates a network by the gradients of the last backward pass, averaged over the processes.
 
     Args:
         weight_decay: decoupled from the gradient (AdamW).
-        fused: whether one kernel updates all tensors, whose last bits differ.
+        fused: update all tensors in one kernel; the last bits of the results differ.
 
     Attributes:
-        skips: updates that were skipped since this object was made.
+        skips: number of skipped updates since this object was created.
     """
 
     def __init__(
@@ -45,22 +45,22 @@ class AdamUpdate:
         max_norm: float | None = None,
         skip_norm: float = math.inf,
     ) -> Tensor:
-        """Update the weights unless loss or gradients are not finite, and drop the gradients.
+        """Update the weights if loss and gradients are finite, and discard the gradients.
 
         Args:
-            loss: (), of this process, which the gradients are of.
-            max_norm: longer gradients are shortened to it.
-            skip_norm: an update whose gradients are as long or longer is skipped too.
+            loss: (), of this process, whose gradients are used.
+            max_norm: maximum gradient norm; longer gradients are clipped.
+            skip_norm: an update with a gradient norm of this or more is also skipped.
 
         Returns:
-            The norm of the gradients before they are shortened, ().
+            The gradient norm before clipping, ().
         """
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         self._processes.average_(gradients)
         loss = loss.detach().clone()
         self._processes.average_([loss])
         norm = nn.utils.get_total_norm(gradients)
-        # All processes decide alike: they have the same means.
+        # All processes decide the same, since they have the same means.
         if bool((norm < skip_norm) & loss.isfinite()):
             if max_norm is not None:
                 nn.utils.clip_grads_with_norm_(self._parameters, max_norm, norm)
@@ -84,7 +84,7 @@ class AdamUpdate:
         }
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         network = {
             name.removeprefix(_NETWORK): value
             for name, value in tensors.items()
@@ -97,7 +97,7 @@ class AdamUpdate:
                 number, name = key.removeprefix(_MOMENTS).split(".")
                 parameter = self._parameters[int(number)]
                 if value.shape == parameter.shape and value.dim():
-                    # Fused kernels expect the moments in the memory layout of their parameter.
+                    # Fused kernels expect moments in the memory layout of their parameter.
                     value = torch.empty_like(parameter, requires_grad=False).copy_(value)
                 moments.setdefault(int(number), {})[name] = value
         groups = self._optimizer.state_dict()["param_groups"]

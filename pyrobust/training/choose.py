@@ -1,4 +1,4 @@
-"""The choice among runs of one experiment, by validation alone (appendix A): the verb `choose`."""
+"""The choice among runs of an experiment, by validation only (appendix A): the verb `choose`."""
 
 import shutil
 from collections.abc import Sequence

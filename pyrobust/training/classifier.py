@@ -44,7 +44,7 @@ class TrainingInputs:
         """Open both.
 
         Raises:
-            UserError: one is missing, or they do not fit each other.
+            UserError: one is missing, or they do not fit together.
         """
         generated = None if samples is None else SampleStore.open(samples)
         inputs = cls(Dataset.open(dataset), generated, normalization)
@@ -83,17 +83,17 @@ class TrainingInputs:
         }
 
 
-# Measures a model; None if it was stopped on the way.
+# Returns the metrics of a model; None if it was stopped meanwhile.
 Validation = Callable[[ImageClassifier, Callable[[], bool]], Metrics | None]
 
 
 class ClassifierTask:
-    """Trains with `step`, validates the averaged weights and keeps the best of them.
+    """Trains with `step`, validates the averaged weights and keeps the best ones.
 
     Args:
         step: makes update t and returns its metrics.
-        log_facts: what a log line holds beside the metrics after t updates.
-        validation: measures the averaged weights; without one those at the end are the result.
+        log_facts: returns the values of a log line after t updates, besides the metrics.
+        validation: measures the averaged weights; without it, the last weights are the result.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ClassifierTask:
         return self._optimizer.averaged
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
-        """Measure the averaged weights; None if `stopping` turned true on the way."""
+        """Return the metrics of the averaged weights; None if it was stopped."""
         assert self._validation is not None
         return self._validation(self.averaged_model(), stopping)
 
@@ -123,7 +123,7 @@ class ClassifierTask:
         self._best.keep(self.averaged_model().state_dict())
 
     def result(self) -> Mapping[str, Tensor]:
-        """Return the state dict of the best weights, or without validation of the last ones."""
+        """Return the state dict of the best weights, or of the last ones without validation."""
         return self._best.weights if self._validation else self.averaged_model().state_dict()
 
     def state(self) -> dict[str, Tensor]:
@@ -149,7 +149,7 @@ def new_model(
     An imported network initialises itself, except for its last layer if `zero_logits`.
 
     Args:
-        network: copied with its weights, in place of a new network of the spec.
+        network: copied with its weights, instead of a new network of the spec.
 
     Raises:
         UserError: an imported network cannot be constructed or does not fit the images.

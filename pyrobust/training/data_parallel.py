@@ -6,9 +6,8 @@ on the number of processes. Batch norm uses the statistics of the slice (or of v
 within it): with a virtual batch that divides the slice, the number of processes does not matter
 up to rounding.
 
-On one machine pyrobust starts the processes itself, since torchrun answers SIGTERM with a
-traceback and status 1, dies of SIGUSR1 and leaves its processes behind. Across machines, use
-torchrun.
+On one machine, pyrobust starts the processes itself: on SIGTERM, torchrun prints a traceback and
+exits with status 1, and SIGUSR1 kills it but not its processes. Across machines, use torchrun.
 """
 
 import ctypes
@@ -37,7 +36,7 @@ from pyrobust.training.resuming import STOP_SIGNALS
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run."""
+    """The place of this process among those of a run."""
 
     device: torch.device
     rank: int = 0
@@ -111,20 +110,20 @@ class Processes:
 
 @contextmanager
 def joined_processes(device: str, folder: Path) -> Iterator[Processes]:
-    """Join the other processes of the run for the block, or run alone where there are none.
+    """Join the other processes of the run for the block; without others, run alone.
 
-    The first process holds `folder` for the run, and takes it before it joins the others, which
-    wait for it: none of them reads a state that another run is still writing.
+    The first process locks `folder` before it joins the others, which wait for it, so that none of
+    them reads a state that another run is still writing.
 
-    An exception leaves the group as it is, so that this process ends at once and the others fail
-    in their next collective; leaving the group in good order would wait for them.
+    After an exception the process group is not destroyed: this process ends at once, and the others
+    fail in their next collective. Destroying it would wait for them.
 
     Args:
         device: auto, cpu or cuda.
         folder: where the run writes.
 
     Raises:
-        UserError: cuda is asked for and cannot be used, or the folder cannot be written.
+        UserError: cuda is requested but unusable, or the folder cannot be written.
     """
     mine = choose_device(device)
     if mine.type == "cuda":
@@ -135,26 +134,26 @@ def joined_processes(device: str, folder: Path) -> Iterator[Processes]:
             yield Processes(mine)
             return
         backend = "nccl" if mine.type == "cuda" else "gloo"
-        # NCCL must know whose device is whose; the others wait while the first writes files.
+        # NCCL requires the device of each process; the timeout covers the writing of files.
         bound = mine if mine.type == "cuda" else None
         dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
         yield Processes(mine, rank, world_size)
         dist.destroy_process_group()
 
 
-# Seconds that processes have to end by themselves once another one has failed.
+# Seconds that the other processes have to end after one has failed.
 _GRACE = 15.0
 _POLL = 0.1
 
-# prctl's option to get a signal when the parent dies, from linux/prctl.h.
+# Option of prctl for a signal when the parent process dies, from linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
 
 
 def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> int:
     """Run `command` in `count` processes that `joined_processes` joins; return the exit status.
 
-    It is 0 where all succeed, 75 where they were asked to stop, else that of one that failed (128
-    and its number for a signal). SIGTERM and SIGUSR1 are passed on. No process outlives this one.
+    The status is 0 if all succeed, 75 if they were asked to stop, else that of a failed process
+    (128 plus the number of a signal). SIGTERM and SIGUSR1 are forwarded. No process outlives it.
 
     Args:
         grace: seconds until the others are killed after one has failed.
@@ -183,7 +182,7 @@ def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> 
 
 
 def _status(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> int:
-    """Wait until all have ended, or `grace` seconds from the first failure on."""
+    """Wait until all have ended, or for `grace` seconds after the first failure."""
     deadline = math.inf
     while True:
         ended = [code for process in processes if (code := process.poll()) is not None]
@@ -205,7 +204,7 @@ def _free_port() -> int:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """Return what a new process runs first, so that it is killed when its parent dies."""
+    """Return a function for a new process to call, which has it killed when its parent dies."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "prctl"):
         return None  # not Linux

@@ -146,7 +146,7 @@ class Loader:
         return TrainingBatch(x, read.labels, read.target_probs, read.positions)
 
     def _read(self, step: int) -> "_Read":
-        """Bring to the device what batch `step` needs, in a thread of its own."""
+        """Copy the data of batch `step` to the device, in a separate thread."""
         chosen = self._plan.batch(step, self._processes.rank, self._processes.world_size)
         copies = self._copies
         with copies.made_aside():
@@ -167,7 +167,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class _Read:
-    """What a batch is made of, on the device: rows of `images`, and as in `TrainingBatch`."""
+    """The data of a batch on the device: rows of `images`, and the fields of `TrainingBatch`."""
 
     images: Tensor
     rows: Tensor

@@ -1,8 +1,8 @@
 """The training loop of every network: steps, log, validation, state, progress.
 
-It knows nothing about what is trained. A killed run that starts again with the same identity goes
-on from its last state, and ends with the same weights, log and history as one that was not
-killed, since a step depends on its number and on the state alone.
+It does not depend on what is trained. A run that is killed and restarted with the same identity
+resumes from its last saved state, and ends with the same weights, log and history as an
+uninterrupted run, because a step depends only on its number and on the state.
 """
 
 import logging
@@ -26,16 +26,16 @@ from pyrobust.training.resuming import Interrupted, Interruption, StateFolder, n
 
 logger = logging.getLogger(__name__)
 
-# Steps between two agreements of several processes on whether one was asked to stop.
+# Steps after which several processes check whether one of them was asked to stop.
 _AGREE_STEPS = 10
 
-# Updates skipped in a row that end a run: no batch is to blame any more.
+# Consecutive skipped updates after which a run fails: a single bad batch is not the cause.
 _MAX_SKIPS = 100
 
 _PENDING = "loop.pending"
 
 SKIPPED = "skipped"
-"""Name of the metric by which a task reports a step whose update it did not make (1, else 0)."""
+"""Name of the metric that is 1 for a step whose update was skipped, else 0."""
 
 Metrics = dict[str, float]
 
@@ -47,42 +47,42 @@ class Task(Protocol):
     def metric_names(self) -> Sequence[str]:
         """Names of the numbers that `step` returns; the first is the loss.
 
-        A task that skips updates, such as those of a batch whose loss is not finite, has `SKIPPED`
-        as the last one. The log counts its skipped steps and averages the others.
+        A task that skips updates, such as those of a batch with a non-finite loss, has `SKIPPED` as
+        the last one. The log counts skipped steps and averages the others.
         """
 
     def step(self, step: int) -> Tensor:
         """Make update `step` (from 0) and return its metrics, (len(metric_names),) float32."""
 
     def log_facts(self, step: int) -> Metrics:
-        """Return what else a log line holds after `step` updates, such as the learning rate."""
+        """Return further values of a log line after `step` updates, such as the learning rate."""
 
     def validate(self, stopping: Callable[[], bool]) -> Metrics | None:
-        """Measure the network; None if `stopping` turned true on the way."""
+        """Return the metrics of the network; None if `stopping` returned True meanwhile."""
 
     def keep(self) -> None:
-        """Keep the present weights as the best so far."""
+        """Keep the current weights as the best so far."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return all tensors that the next step depends on, and those kept."""
+        """Return all tensors that the next step depends on, and the best weights."""
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a run is cut up; only `total_steps` and `validations` move its result.
+    """Lengths and intervals of a run; only `total_steps` and `validations` affect its result.
 
     Args:
-        validations: times that the network is validated, evenly spread, the end included.
-        best_by: metric of `validate` by which weights are kept, the later of equals.
-        best_is: whether the highest or the lowest value of that metric is the best.
+        validations: number of validations, evenly spread, including one at the end.
+        best_by: metric of `validate` that decides which weights are kept; the later of equals.
+        best_is: whether higher or lower values of that metric are better.
         log_steps: steps that one line of the log averages over.
-        max_loss: a loss above it is lost: cross-entropy at chance is the logarithm of the number
-            of classes.
-        save_steps, save_seconds: the state is saved after either.
-        trackers: where the numbers of the log also go.
+        max_loss: a loss above it means that training diverged; cross-entropy at chance level is the
+            logarithm of the number of classes.
+        save_steps, save_seconds: the state is saved after the first of the two.
+        trackers: experiment trackers that also receive the log.
     """
 
     total_steps: int
@@ -98,21 +98,21 @@ class LoopSettings:
 
     @property
     def validation_steps(self) -> frozenset[int]:
-        """Numbers of updates after which the network is validated."""
+        """Steps after which the network is validated."""
         count = min(self.validations, self.total_steps)
         return frozenset(round(self.total_steps * (k + 1) / count) for k in range(count))
 
 
 @dataclass
 class Run:
-    """Where a run stands; all of it is saved.
+    """Progress of a run, which is saved with its state.
 
     Attributes:
-        step: updates made.
-        history: one entry a validation: its step and metrics.
-        seconds, training_seconds: of work so far; the second without validation.
-        log_position: bytes of the log that belong to it.
-        skipped_in_row: updates that were skipped since the last one that was made.
+        step: number of steps so far.
+        history: step and metrics of each validation.
+        seconds, training_seconds: working time so far, with and without validation.
+        log_position: length of the log in bytes.
+        skipped_in_row: consecutive skipped updates up to now.
     """
 
     step: int = 0
@@ -125,7 +125,7 @@ class Run:
     def best(
         self, metric: str, best_is: Literal["highest", "lowest"] = "highest"
     ) -> dict[str, Any]:
-        """Return the best entry of the history, the later one of equals."""
+        """Return the best entry of the history; the later of equals."""
         sign = 1 if best_is == "highest" else -1
         return max(self.history, key=lambda entry: (sign * entry[metric], entry["step"]))
 
@@ -141,14 +141,14 @@ def run_loop(
     """Train `task` to the end.
 
     Args:
-        folder: takes `log.jsonl`, `tensorboard/` and, until `remove_state`, `state/`.
+        folder: for `log.jsonl`, `tensorboard/` and, until `remove_state`, `state/`.
         identity: JSON values of everything that the result depends on.
-        description: what is trained, for the progress line.
+        description: of the training, for the progress line.
 
     Raises:
         UserError: the loss or the weights are not finite, or the loss diverges; the last good
             state is kept.
-        Interrupted: a scheduler asked for it; the state is saved.
+        Interrupted: a scheduler asked the run to stop; the state is saved.
     """
     loop = _Loop(task, settings, folder, identity, processes)
     with ExitStack() as stack:
@@ -170,7 +170,7 @@ def run_loop(
 
 
 def remove_state(folder: Path) -> None:
-    """Remove the state of a run whose results are written."""
+    """Remove the saved state of a finished run."""
     StateFolder(folder, {}).remove()
 
 
@@ -197,7 +197,7 @@ class _Loop:
 
     @property
     def logged_steps(self) -> int:
-        """Steps that the log and the progress know of."""
+        """Steps that the log and the progress line include."""
         return self.run.step - len(self._pending)
 
     def go(self) -> None:
@@ -245,7 +245,7 @@ class _Loop:
         if self.log is not None:
             epoch = self._task.log_facts(run.step)["epoch"]
             self.log.write({"step": run.step, "epoch": epoch, "split": "validation", **metrics})
-            logger.info("step %d, validation: %s", run.step, _told(metrics))
+            logger.info("step %d, validation: %s", run.step, _line(metrics))
 
     def _write_log(self) -> None:
         values, self.run.skipped_in_row = self._checked_pending()
@@ -255,10 +255,10 @@ class _Loop:
             return
         step = self.run.step
         self.log.write({"step": step, **self._task.log_facts(step), **metrics})
-        self.advance(len(values) * self._settings.batch_size, _told(metrics))
+        self.advance(len(values) * self._settings.batch_size, _line(metrics))
 
     def _averages(self, values: Tensor) -> Metrics:
-        """Return the means over the steps that made an update, and the number of the others."""
+        """Return means over the steps with an update, and the number of skipped steps."""
         names = self._task.metric_names
         if names[-1] != SKIPPED:
             return dict(zip(names, values.mean(0).tolist(), strict=True))
@@ -267,18 +267,18 @@ class _Loop:
         return {**means, SKIPPED: len(values) - len(made)}
 
     def _checked_pending(self) -> tuple[Tensor, int]:
-        """Return the pending metrics, (steps, metrics), and the updates skipped since the last.
+        """Return the pending metrics, (steps, metrics), and the consecutive skips at their end.
 
         Raises:
-            UserError: a loss is not finite or above the limit though its update was made, or too
-                many updates in a row were skipped.
+            UserError: a loss is not finite or above the limit although its update was made, or
+                too many consecutive updates were skipped.
         """
         values = torch.stack(self._pending).double().cpu()
         may_skip, in_row = self._task.metric_names[-1] == SKIPPED, self.run.skipped_in_row
         for step, (loss, last) in enumerate(values[:, [0, -1]].tolist(), self.logged_steps):
             in_row = in_row + 1 if may_skip and last else 0
             if in_row == _MAX_SKIPS:
-                problem = f"{in_row} updates in a row were skipped, up to step {step}"
+                problem = f"{in_row} consecutive updates were skipped, up to step {step}"
             elif not in_row and not (math.isfinite(loss) and loss <= self._settings.max_loss):
                 problem = f"the loss of step {step} is {loss:.4g}"
             else:
@@ -290,7 +290,7 @@ class _Loop:
         return values, in_row
 
     def _check_weights(self, tensors: Mapping[str, Tensor]) -> None:
-        """Refuse a state that the next step cannot continue from; its loss may not show it yet."""
+        """Require finite weights before they are saved; the loss may not show the problem yet."""
         for name, value in tensors.items():
             if value.is_floating_point() and not value.isfinite().all():
                 raise UserError(
@@ -303,7 +303,7 @@ class _Loop:
         if saved is None:
             return
         self.run = Run(**saved.facts)
-        # The next steps append metrics that lie on the device.
+        # The next steps append metrics on the device.
         pending = saved.tensors.pop(_PENDING, torch.empty(0))
         self._pending = list(pending.to(self._processes.device))
         self._task.load_state(saved.tensors)
@@ -330,5 +330,5 @@ class _Loop:
         self._clock = now
 
 
-def _told(metrics: Metrics) -> str:
+def _line(metrics: Metrics) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in metrics.items())

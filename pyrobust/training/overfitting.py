@@ -1,8 +1,8 @@
-"""Robust overfitting: validation that attacks training images as well, for both sets of weights.
+"""Robust overfitting: validation on training images as well, for averaged and live weights.
 
-Early stopping needs the averaged weights on the validation split alone. The gap between training
-and validation images shows whether the network fits its training images beyond what generalises
-(Rice et al. 2020); the live weights show how much of it averaging removes.
+Early stopping only needs the averaged weights on the validation split. The gap between training and
+validation images measures robust overfitting (Rice et al. 2020); the live weights show how much of
+it weight averaging removes.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ class GapValidation:
     """Measures the averaged weights for early stopping, and then the generalisation gap.
 
     Args:
-        validation: of the validation split, whose result is returned under its own names.
-        training_part: of the first training images.
-        validation_part: of as many validation images, for the live weights.
+        validation: measures the validation split; its metrics keep their names.
+        training_part: measures the first training images.
+        validation_part: measures as many validation images, for the live weights.
         live: the network that is trained, in evaluation mode between steps.
     """
 

@@ -106,7 +106,7 @@ class StateFolder:
         if not self._file.is_file():
             self._tell_of_others()
             return None
-        return SavedState(*read_tensors(self._file, f"remove {self._all} to start anew"))
+        return SavedState(*read_tensors(self._file, f"remove {self._all} to start from scratch"))
 
     def remove(self) -> None:
         """Remove the states of this folder, those of other settings included."""

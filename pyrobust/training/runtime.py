@@ -1,4 +1,4 @@
-"""What changes the speed of a run and not its result."""
+"""Options that affect the speed of a run but not its result."""
 
 import os
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Runtime:
         """Set the process-wide switches of memory and of torch."""
         keep_freed_memory()
         if self.deterministic:
-            # cuBLAS reads it when its first handle is made.
+            # cuBLAS reads this when it creates its first handle.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         else:

@@ -15,8 +15,8 @@ from pyrobust.training.weight_averaging import AveragedSgd
 class TrainingStep:
     """Makes the update of step t from batch t.
 
-    It returns means over the batch, (len(metric_names),) float32, in the order of the objective's
-    `metric_names`; they are those of the network in training, on batch statistics.
+    Returns means over the batch, (len(metric_names),) float32, in the order of the objective's
+    `metric_names`, for the network that is trained, with batch statistics.
     """
 
     def __init__(

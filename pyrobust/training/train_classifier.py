@@ -1,4 +1,4 @@
-"""What robust training and the training of the labeller share: from settings to a run's files."""
+"""Training of classifiers, robust or not: from settings to the files of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,15 +46,15 @@ def train_classifier(
     """Train a classifier and write its weights, its cost and, last, its record to `output`.
 
     Args:
-        description: what is trained, for the progress line.
-        result: name of the record, which says that a run is over.
-        make_task: from the total number of steps and the processes to the task.
-        record: what the record says of the finished run, beside the settings.
-        network: the caller's network that `make_task` trains, if it does.
+        description: of the training, for the progress line.
+        result: name of the record, which exists only for a finished run.
+        make_task: returns the task, given the total number of steps and the processes.
+        record: returns the contents of the record for a finished run, besides the settings.
+        network: the caller's network that `make_task` trains, if any.
 
     Raises:
         UserError: inputs that are missing or do not fit, or a loss that diverges.
-        Interrupted: a scheduler asked for it; the same call resumes there.
+        Interrupted: a scheduler asked the run to stop; the same call resumes.
     """
     spec = inputs.spec(settings.architecture, settings.activation)
     runtime.prepare()
@@ -73,7 +73,7 @@ def train_classifier(
             raise UserError(f"--cuda-graph needs a GPU, but the device is {processes.device}")
         task = make_task(steps, processes)
         if processes.is_main:
-            (output / result).unlink(missing_ok=True)  # it says that a run is over
+            (output / result).unlink(missing_ok=True)  # it marks a finished run
         run = run_loop(
             task,
             runtime.loop_settings(steps, settings.batch_size, validations),
@@ -118,9 +118,9 @@ def classifier_task(
     """Return a network, its data and its objective as a task of the training loop.
 
     Args:
-        smoothing: (originals', generated images') label smoothing.
-        make_validation: from the live network to what measures the averaged one, if anything does.
-        network: trained in place of a new one of the settings' architecture.
+        smoothing: label smoothing of original and of generated images.
+        make_validation: returns the validation of the averaged network, given the live one.
+        network: trained instead of a new network of the settings' architecture.
     """
     spec, device = inputs.spec(settings.architecture, settings.activation), processes.device
     robust = settings if isinstance(settings, TrainSettings) else None

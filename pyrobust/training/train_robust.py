@@ -36,9 +36,8 @@ def train_robust(
 ) -> None:
     """Train a robust classifier and write it with its record to `output`.
 
-    Writes `model.safetensors` (the averaged weights that were best on the validation split, later
-    ones among equals), `log.jsonl`, `cost.json` and, last, `training.json`. The test split is not
-    read.
+    Writes `model.safetensors` (the averaged weights with the best validation result, the later of
+    equals), `log.jsonl`, `cost.json` and, last, `training.json`. The test split is not read.
 
     Args:
         network: normalised images (N, C, H, W) to logits (N, K). A copy of it is trained from its
@@ -48,8 +47,8 @@ def train_robust(
             in place of those of the training images.
 
     Raises:
-        UserError: inputs that are missing or do not fit, or a loss that diverges.
-        Interrupted: a scheduler asked for it; the same call resumes.
+        UserError: inputs are missing or do not fit, or the loss diverges.
+        Interrupted: a scheduler asked the run to stop; the same call resumes.
     """
     if network is not None:
         given = f"{GIVEN}{type(network).__name__}"
@@ -73,7 +72,7 @@ def train_robust(
 
 
 def plan_batches(inputs: TrainingInputs, settings: TrainSettings) -> BatchPlan:
-    """Return the composition of every batch.
+    """Return the composition of the batches.
 
     Raises:
         UserError: the mixing factor needs generated images and there are none.
@@ -116,7 +115,7 @@ def robust_task(
 def _validation(
     inputs: TrainingInputs, settings: TrainSettings, live: ImageClassifier, processes: Processes
 ) -> Validation:
-    """Return the validation of a run, with the generalisation gap unless `gap_images` is 0."""
+    """Return the validation of a run, including the generalisation gap if `gap_images` > 0."""
     dataset, count = inputs.dataset, settings.gap_images
     attack = pgd40(ThreatModel(settings.norm, parse_epsilon(settings.epsilon)))
 

@@ -15,7 +15,7 @@ _NORMALIZATION = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class WeightAverage:
-    """A copy of a network whose weights are averages and whose buffers are the live ones.
+    """A copy of a network with averaged weights and the buffers of the live network.
 
     Attributes:
         network: the copy, in evaluation mode.
@@ -37,7 +37,7 @@ class WeightAverage:
         return dict(self.network.state_dict())
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         self.network.load_state_dict(dict(tensors))
 
 
@@ -72,7 +72,7 @@ class AveragedSgd:
         self._decayed = decayed_parameters(model)
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients that backward left.
+        """Return the gradients of the last backward pass.
 
         Raises:
             UserError: the loss does not depend on a parameter.
@@ -122,6 +122,6 @@ class AveragedSgd:
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         for name, value in self.state().items():
             value.copy_(tensors[name])

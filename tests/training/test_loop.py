@@ -256,7 +256,7 @@ def test_a_long_row_of_skipped_updates_ends_the_run_though_it_was_resumed(tmp_pa
     settings = replace(SETTINGS, total_steps=300)
     with pytest.raises(KilledError):
         train(tmp_path / "row", Skipping(range(150, 250), kill_at(235)), settings)
-    with pytest.raises(UserError, match="100 updates in a row were skipped, up to step 24"):
+    with pytest.raises(UserError, match="100 consecutive updates were skipped, up to step 24"):
         train(tmp_path / "row", Skipping(range(150, 250)), settings)
     train(tmp_path / "broken", Skipping([s for s in range(150, 251) if s != 200]), settings)
 

@@ -34,8 +34,8 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 _BETAS = (0.0, 0.999)
 
-# Batches that the standing statistics are means over: with classes drawn at random, enough for
-# each class of CIFAR-100 to appear in about eighty of them at the authors' batch size.
+# Batches of the standing statistics. With random classes, each class of CIFAR-100 appears in about
+# eighty of them at the authors' batch size.
 _STANDING_BATCHES = 200
 
 # Streams of the noise: latents of the discriminator's fakes, of the generator's and of the
@@ -61,7 +61,7 @@ class BigGanTraining(NetworkTraining):
         for model in (network, discriminator):
             initialize(model.cpu(), random, orthogonal)
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(settings.seed)  # of the first singular vectors
+                torch.manual_seed(settings.seed)  # for the initial singular vectors
                 add_spectral_norm(model, embeddings=model is discriminator)
             model.to(fit.processes.device)
         super().__init__(fit, network)
@@ -94,7 +94,7 @@ class BigGanTraining(NetworkTraining):
             with torch.no_grad():
                 latents = self._latents(batch.positions, number, _FOR_DISCRIMINATOR)
                 fake = self._generator(latents, batch.labels)
-            # One pass for both: each pass is a step of the power iteration.
+            # One pass for both, since each pass makes a step of the power iteration.
             images = torch.cat([2 * batch.x - 1, fake])
             scores = self._discriminator(images, batch.labels.repeat(2)).float()
         of_real, of_fake = scores.chunk(2)
@@ -117,7 +117,7 @@ class BigGanTraining(NetworkTraining):
 
     @torch.no_grad()
     def finished(self, network: nn.Module) -> dict[str, Tensor]:
-        """Return the weights that sample: with standing statistics, without spectral norm."""
+        """Return the weights for sampling, with standing statistics and without spectral norm."""
         result = copy.deepcopy(network)
         with gathered_statistics(result):
             for number in range(_STANDING_BATCHES):
@@ -125,8 +125,8 @@ class BigGanTraining(NetworkTraining):
         return state_without_spectral_norm(result.eval())
 
     def statistics_batch(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return latents (batch_size, latent_size) and random classes (batch_size,) of a batch
-        of the standing statistics; each class is as likely as the others, whatever the batch size.
+        """Return latents (batch_size, latent_size) and random classes (batch_size,) of one batch
+        for the standing statistics; all classes are equally likely, whatever the batch size.
         """
         positions = torch.arange(self.settings.batch_size, device=self.processes.device)
         uniform = self.uniform(positions, number, (), _CLASSES)

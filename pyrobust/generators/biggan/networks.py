@@ -1,6 +1,6 @@
 """The networks of BigGAN (Brock et al. 2019): layers, generator and discriminator.
 
-Neither has spectral norm of its own: `add_spectral_norm` adds it for training.
+`add_spectral_norm` adds spectral norm to them for training.
 """
 
 import math
@@ -18,10 +18,10 @@ _SPECTRAL_EPS = 1e-8
 
 
 class StandingBatchNorm(nn.Module):
-    """Batch norm without gain or bias: by the batch in training, by standing statistics after it.
+    """Batch norm without gain or bias, by batch statistics in training and standing ones after it.
 
-    Training tracks nothing. Averaged weights never saw a batch of their own, so their statistics
-    are gathered after it, in `gathered_statistics`, as plain means over several batches.
+    Training tracks no statistics. Those of the averaged weights are gathered after training, in
+    `gathered_statistics`, as plain means over several batches.
     """
 
     standing_mean: Tensor
@@ -49,7 +49,7 @@ class StandingBatchNorm(nn.Module):
 
 @contextmanager
 def gathered_statistics(model: nn.Module) -> Iterator[None]:
-    """Make the standing statistics of `model` the mean over the batches that it sees inside."""
+    """Set the standing statistics of `model` to the means over its batches in the block."""
     norms = [module for module in model.modules() if isinstance(module, StandingBatchNorm)]
     was_training = model.training
     model.train()
@@ -64,7 +64,7 @@ def gathered_statistics(model: nn.Module) -> Iterator[None]:
 
 
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are those of the image's class."""
+    """Batch norm with a gain and bias for each class."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def add_spectral_norm(model: nn.Module, embeddings: bool) -> None:
 
 
 def state_without_spectral_norm(model: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of the same network with the divided weights as plain weights."""
+    """Return the state dict with spectral norm folded into plain weights."""
     state = {
         name: value
         for name, value in model.state_dict().items()
@@ -123,7 +123,7 @@ def state_without_spectral_norm(model: nn.Module) -> dict[str, Tensor]:
 def initialize(model: nn.Module, generator: torch.Generator, orthogonal: bool) -> None:
     """Draw the weights of all layers: orthogonal as in the paper, else N(0, 0.02).
 
-    Biases start at zero. The model has no spectral norm yet.
+    Biases start at zero. Call it before `add_spectral_norm`.
     """
     for module in model.modules():
         if not isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
@@ -139,7 +139,7 @@ def initialize(model: nn.Module, generator: torch.Generator, orthogonal: bool) -
 # Height and width at which the generator starts.
 _BOTTOM = 4
 
-# The discriminator's blocks that halve their output, of its four.
+# The discriminator has four blocks, of which at most two halve their output.
 _MAX_HALVINGS = 2
 _NUM_BLOCKS = 4
 
@@ -159,7 +159,7 @@ class GeneratorBlock(nn.Module):
         """Map (N, in, H, W) to (N, out, 2 H, 2 W)."""
         enlarged = F.interpolate(F.relu(self.bn1(x, labels)), scale_factor=2)
         out: Tensor = self.conv2(F.relu(self.bn2(self.conv1(enlarged), labels)))
-        # A 1×1 convolution and nearest-neighbour enlargement commute; this order is the cheaper.
+        # 1×1 convolution and nearest-neighbour upsampling commute; this order is cheaper.
         return out + F.interpolate(self.shortcut(x), scale_factor=2)
 
 
@@ -211,12 +211,12 @@ class DiscriminatorBlock(nn.Module):
         out: Tensor = self.conv2(F.relu(self.conv1(x if self.first else F.relu(x))))
         if not self.halve:
             return torch.add(out, self.shortcut(x))
-        # Averages and 1×1 convolutions commute; this order is the cheaper.
+        # Average pooling and 1×1 convolution commute; this order is cheaper.
         return torch.add(F.avg_pool2d(out, 2), self.shortcut(F.avg_pool2d(x, 2)))
 
 
 class DiscriminatorNetwork(nn.Module):
-    """Image and class to a score: the class is compared by projection (Miyato & Koyama 2018)."""
+    """Image and class to a score, by projection (Miyato and Koyama 2018)."""
 
     def __init__(self, side: int, channels: int, num_classes: int, width: int) -> None:
         super().__init__()

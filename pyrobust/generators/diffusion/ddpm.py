@@ -1,9 +1,9 @@
-"""DDPM (Ho et al. 2020): noise schedule, training, samplers and generator, in its order.
+"""DDPM (Ho et al. 2020): noise schedule, training, samplers and generator.
 
 Steps count from 0, the least noise, to T - 1. Images are float32 in [-1, 1]. Coefficients are
 computed in float64 from the schedule.
 
-Its weights may also come from a folder of `diffusers` (`path`), such as a copy of
+Weights can also come from a folder in `diffusers` format (`path`), such as a copy of
 google/ddpm-cifar10-32.
 """
 
@@ -31,17 +31,17 @@ STEPS, FIRST_BETA, LAST_BETA = 1000, 1e-4, 0.02
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Variances of the noise that each step adds.
+    """The noise schedule.
 
     Attributes:
-        betas: (T,) float64.
+        betas: variance of the noise that each step adds, (T,) float64.
     """
 
     betas: np.ndarray
 
     @classmethod
     def linear(cls, steps: int = STEPS, first: float = FIRST_BETA, last: float = LAST_BETA) -> Self:
-        """Return betas that rise linearly."""
+        """Return the linear schedule."""
         return cls(np.linspace(first, last, steps))
 
     @classmethod
@@ -80,7 +80,7 @@ class NoiseSchedule:
 
     @property
     def alpha_bars(self) -> np.ndarray:
-        """Share of the image's variance that each step keeps, (T,) float64."""
+        """Fraction of the image's variance that remains after each step, (T,) float64."""
         return np.asarray(np.cumprod(1 - self.betas))
 
     @property
@@ -109,7 +109,7 @@ class NoiseSchedule:
 _NOISE, _STEP = 0, 1
 _START, _FIRST_STEP = 0, 1
 
-# Longest gradient of an update (the authors' code).
+# Maximum gradient norm (the authors' code).
 _MAX_NORM = 1.0
 
 
@@ -207,7 +207,7 @@ def _image(x: Tensor, noise: Tensor, bar: float) -> Tensor:
 
 
 class DdpmGenerator(DiffusionGenerator):
-    """An unconditional DDPM; its facts hold `scheduler`, the noise schedule, as well."""
+    """An unconditional DDPM; its facts also contain `scheduler`, the noise schedule."""
 
     @classmethod
     def network_facts(cls, spec: GeneratorSpec) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class DdpmGenerator(DiffusionGenerator):
 
     @classmethod
     def adopt(cls, fit: Fit, folder: Path) -> Self:
-        """Take over the weights of another generator here, or of a folder of `diffusers`."""
+        """Load the weights of another generator, or of a folder in `diffusers` format."""
         if (folder / GENERATOR).is_file():
             return super().adopt(fit, folder)
         network, unet = load_unet(folder)
@@ -263,7 +263,7 @@ class DdpmGenerator(DiffusionGenerator):
 
 
 def _scheduler(folder: Path) -> dict[str, Any]:
-    """Return the noise schedule of a pipeline's folder; that of Ho et al. where none is named."""
+    """Return the noise schedule in a pipeline's folder; by default that of Ho et al."""
     for place in (folder / "scheduler", folder, folder.parent / "scheduler"):
         path = place / "scheduler_config.json"
         if path.is_file():

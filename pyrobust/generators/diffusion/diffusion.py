@@ -1,4 +1,4 @@
-"""What DDPM and EDM share: one update of denoising, and the U-Net of the settings.
+"""The common part of DDPM and EDM: the training step, and the U-Net of the settings.
 
 A model adds its noise levels and loss (`losses`) and its sampler (`draw`).
 """
@@ -20,7 +20,7 @@ class DiffusionTraining(NetworkTraining):
     """Trains a network to denoise images.
 
     Args:
-        max_norm: gradients are shortened to this norm; None leaves them.
+        max_norm: maximum gradient norm; None for no clipping.
     """
 
     def __init__(self, fit: Fit, network: nn.Module, max_norm: float | None) -> None:
@@ -41,7 +41,7 @@ class DiffusionTraining(NetworkTraining):
         """
 
     def learning_rate(self, step: int) -> float:
-        """Return the rate: it rises linearly over the first `warmup_steps`, then stays."""
+        """Return the learning rate: linear warm-up over `warmup_steps`, then constant."""
         share = min(1.0, (step + 1) / max(1, self.settings.warmup_steps))
         return share * self.settings.learning_rate
 
@@ -57,9 +57,9 @@ class DiffusionTraining(NetworkTraining):
 
 
 class DiffusionGenerator(TrainedGenerator):
-    """A diffusion model; its facts hold `unet`, the configuration of the network.
+    """A diffusion model; its facts contain `unet`, the configuration of the network.
 
-    It is the one of the preset unless the weights were published by others.
+    The configuration is that of the preset, or that of pretrained weights.
     """
 
     @classmethod
@@ -69,7 +69,7 @@ class DiffusionGenerator(TrainedGenerator):
 
     @classmethod
     def unet_config(cls, spec: GeneratorSpec) -> UnetConfig:
-        """Return the configuration of the network that the settings ask for."""
+        """Return the configuration of the network of the settings."""
         settings = spec.settings
         num_classes = len(spec.class_names) if settings.conditional else None
         return unet_config(

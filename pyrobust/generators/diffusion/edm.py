@@ -1,4 +1,4 @@
-"""EDM (Karras et al. 2022): preconditioning, loss, sampler, training and generator, in its order.
+"""EDM (Karras et al. 2022): preconditioning, loss, sampler, training and generator.
 
 Images are float32 in [-1, 1]; x = image + σ · normal noise.
 """
@@ -59,7 +59,7 @@ def training_sigmas(normal: Tensor) -> Tensor:
 
 
 def loss_weight(sigma: Tensor) -> Tensor:
-    """Return λ(σ) = (σ² + σ_data²) / (σ σ_data)², which makes all levels weigh alike at first."""
+    """Return λ(σ) = (σ² + σ_data²) / (σ σ_data)², which equalises all levels at initialisation."""
     return (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square()
 
 
@@ -89,7 +89,7 @@ def _slope(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
     return (x - denoise(x, torch.full((len(x),), sigma, device=x.device))) / sigma
 
 
-# Streams of an image's noise in training: the noise, its level, and two of the augmentation.
+# Streams of an image's random numbers in training: noise, noise level, and two for augmentation.
 _NOISE, _LEVEL, _GATES, _SIZES = range(4)
 
 
@@ -98,7 +98,7 @@ class EdmTraining(DiffusionTraining):
 
     def __init__(self, fit: Fit, network: nn.Module) -> None:
         self._augment_probability = fit.settings.augment_probability or 0.0
-        # An augmented network is conditioned on mirroring as well.
+        # With augmentation, the network is conditioned on mirroring too.
         self.mirrors = not self._augment_probability
         super().__init__(fit, network, max_norm=None)
         self._taps = symlet_taps().to(self.processes.device)
@@ -129,15 +129,15 @@ class EdmTraining(DiffusionTraining):
         return augment(images, p, mirror, uniforms, normals, self._taps)
 
 
-# The key of the facts of networks that are conditioned on augmentations.
+# Key of the facts of networks that are conditioned on augmentations.
 _AUGMENT_LABELS = "augment_labels"
 
 
 class EdmGenerator(DiffusionGenerator):
     """An EDM, class-conditional or not; sampled by Heun's method.
 
-    The facts of one that was trained on augmented images hold `augment_labels`, the length of the
-    vectors that describe the augmentation.
+    With augmentation, its facts contain `augment_labels`, the length of the vectors that describe
+    the augmentation.
     """
 
     @classmethod
@@ -174,7 +174,7 @@ class EdmGenerator(DiffusionGenerator):
 
 
 def _conditioned(network: nn.Module, spec: GeneratorSpec, num_labels: int) -> nn.Module:
-    """Return the network, with a place for the labels of augmentations where there are any."""
+    """Return the network, with an input for augmentation labels if there are any."""
     if not num_labels:
         return network
     num_classes = len(spec.class_names) if spec.settings.conditional else 0
@@ -184,15 +184,15 @@ def _conditioned(network: nn.Module, spec: GeneratorSpec, num_labels: int) -> nn
 def condition_on(
     classes: Tensor | None, num_classes: int, augment_labels: Tensor | None
 ) -> Tensor | None:
-    """Return what a network is conditioned on.
+    """Return the conditioning input of a network.
 
     Args:
         classes: (N,) int64, or None for an unconditional network.
-        augment_labels: (N, NUM_LABELS) of a network that was trained on augmented images.
+        augment_labels: (N, NUM_LABELS), for a network that is trained with augmentation.
 
     Returns:
-        The classes where there are no labels, else (N, num_classes + NUM_LABELS) float32: the class
-        as a one-hot vector, if there is one, then the labels.
+        Without labels, the classes; else (N, num_classes + NUM_LABELS) float32: the class as a
+        one-hot vector, if there is one, then the labels.
     """
     if augment_labels is None or classes is None:
         return classes if augment_labels is None else augment_labels

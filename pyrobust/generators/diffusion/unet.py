@@ -1,6 +1,6 @@
 """The network of the diffusion models: the U-Net of `diffusers`, with the settings of Ho et al.
 
-Names of weights and configuration are those of `diffusers`, so that models of its hub fit.
+Weights and configuration have the names of `diffusers`, so that models from its hub can be loaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -137,7 +137,7 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
         folder: of the network, or of a pipeline that has it in `unet/`.
 
     Raises:
-        UserError: there is no such network, or its weights do not fit: lists the missing and
+        UserError: the network is missing, or its weights do not fit; lists the missing and
             the unexpected ones, or names one of another shape.
     """
     from diffusers import UNet2DModel

@@ -1,7 +1,7 @@
 """Adaptive discriminator augmentation, ADA (Karras et al. 2020).
 
-Each transformation happens to an image with probability p. As long as p stays below about 0.8 a
-generator cannot hide in them: its own images have to be those of the data (section 2.1).
+Each transformation is applied with probability p. As long as p stays below about 0.8, the
+augmentations do not leak into the generated images (section 2.1).
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyrobust.generators.resampling import rotation, scaling, transform, translation
 
-# Random numbers that one image takes.
+# Random numbers per image.
 NUM_UNIFORMS = 21
 NUM_NORMALS = 7
 
@@ -42,9 +42,9 @@ def augment(images: Tensor, p: Tensor, uniforms: Tensor, normals: Tensor, taps: 
 def _geometry(
     side: torch.Size, p: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor]
 ) -> Tensor:
-    """Return the map from places of the result to places of the image, (N, 3, 3).
+    """Return the maps from positions in the result to positions in the image, (N, 3, 3).
 
-    Both are in units where the image reaches from -1 to 1.
+    Positions are in units in which the image spans -1 to 1.
     """
     height, width = side
 
@@ -113,24 +113,24 @@ def _colour(p: Tensor, uniform: Iterator[Tensor], normal: Iterator[Tensor]) -> T
 def _recolour(images: Tensor, colour: Tensor) -> Tensor:
     matrix, offset = colour[..., :3], colour[..., 3:]
     if images.shape[1] == 1:
-        # Grey stays grey: all that is left of the matrix is what it does along that axis.
+        # Greyscale images only see the effect of the matrix on the grey axis.
         matrix, offset = matrix.sum((1, 2))[:, None, None] / 3, offset[:, :1]
     return torch.baddbmm(offset, matrix, images.flatten(2)).view_as(images)
 
 
-# Updates between two moves.
+# Steps between two adjustments.
 _INTERVAL = 4
 
 
 class AdaptiveProbability:
-    """Moves p so that the mean sign of the scores of real images, r_t, stays near a target.
+    """Adjusts p to keep the mean sign of the scores of real images, r_t, near a target.
 
-    r_t is 0 where the discriminator cannot tell real images from fakes, and 1 where it has
-    memorised every training image.
+    r_t is 0 if the discriminator cannot distinguish real images from fakes, and 1 if it has
+    memorised all training images.
 
     Args:
         target: of r_t.
-        images: real images in which p may go from 0 to 1.
+        images: number of real images over which p can rise from 0 to 1.
 
     Attributes:
         p: () float32.
@@ -142,13 +142,13 @@ class AdaptiveProbability:
         self._signs = torch.zeros((), device=device)
 
     def update(self, step: int, real_scores: Tensor, batch_size: int) -> None:
-        """Take in the scores of update `step`, averaged over the processes.
+        """Adjust p by the scores of step `step`, averaged over the processes.
 
         Args:
             real_scores: (), the mean sign of the scores of the batch.
             batch_size: real images of an update, all processes together.
         """
-        # A batch whose update is skipped since its scores are not finite counts as 0.
+        # A batch with non-finite scores, whose update is skipped, counts as 0.
         self._signs += torch.nan_to_num(real_scores, nan=0.0)
         if (step + 1) % _INTERVAL:
             return
@@ -157,11 +157,11 @@ class AdaptiveProbability:
         self._signs = torch.zeros_like(self._signs)
 
     def state(self) -> dict[str, Tensor]:
-        """Return p and the signs since its last move."""
+        """Return p and the sum of signs since its last adjustment."""
         return {"p": self.p, "signs": self._signs}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what `state` returned."""
+        """Load what `state` returned."""
         self.p, self._signs = (
             tensors[name].to(self.p.device, copy=True) for name in ("p", "signs")
         )

@@ -48,10 +48,10 @@ def r1_penalty(scores_of: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 _BETAS = (0.0, 0.99)
 
-# Lazy regularisation (StyleGAN2, appendix B): R1 is taken in every 16th update, with 16 times its
-# weight, as an update of its own. Adam then makes (k + 1) / k times as many updates, for which its
-# rate and betas make up. The generator's interval is 4 in the authors' settings, which keep the
-# factor 4 / 5 for CIFAR, where there is no path length penalty.
+# Lazy regularisation (StyleGAN2, appendix B): R1 is computed in every 16th step, with 16 times its
+# weight, as a separate update. Adam then makes (k + 1) / k times as many updates, so its rate and
+# betas are adjusted. The generator's interval is 4; the authors keep its factor of 4 / 5 for
+# CIFAR, although they use no path length penalty there.
 _PENALTY_INTERVAL = 16
 _DISCRIMINATOR_SHARE = _PENALTY_INTERVAL / (_PENALTY_INTERVAL + 1)
 _GENERATOR_SHARE = 4 / 5
@@ -62,15 +62,15 @@ def _lazy_adam(network: nn.Module, processes: Processes, share: float) -> AdamUp
     return AdamUpdate(network, processes, (_BETAS[0] ** share, _BETAS[1] ** share))
 
 
-# Streams of the noise: latents and maps of either network's fakes, and augmentations.
+# Streams of noise: latents and noise maps of the fakes for either network, and augmentations.
 _FOR_DISCRIMINATOR, _FOR_GENERATOR, _OF_REAL, _OF_FAKE, _OF_GENERATED, _OF_PENALTY = range(6)
 
 
 class StyleGan2Training(NetworkTraining):
-    """Non-saturating loss, lazy R1, and augmentations that follow the overfitting.
+    """Non-saturating loss, lazy R1, and adaptive augmentation.
 
-    Fakes have the classes of the real images beside them. There is neither a path
-    length penalty nor a mixing of styles for CIFAR.
+    Fakes have the classes of the real images in the batch. As for CIFAR in the paper, there is no
+    path length penalty and no style mixing.
     """
 
     update_metrics = ("discriminator_loss", "generator_loss", "overfitting", "augment_probability")
@@ -87,14 +87,14 @@ class StyleGan2Training(NetworkTraining):
             self.settings.augment_target, self.settings.augment_images, fit.processes.device
         )
         self._taps = symlet_taps().to(self.processes.device)
-        # The probability never leaves 0 where the target cannot be exceeded.
+        # The probability stays at 0 if the target cannot be exceeded.
         self._augments = self.settings.augment_target < 1
         self.parts["generator"] = self._generator_update
         self.parts["discriminator"] = self._discriminator_update
         self.parts["augment"] = self._adaptive
 
     def update(self, step: int) -> Tensor:
-        """Make update `step`: the discriminator's, its penalty where due, the generator's."""
+        """Update the discriminator, with its penalty every 16th step, then the generator."""
         batch, p = self.loader.batch(step), self._adaptive.p
         self._discriminator.requires_grad_(True)
         of_discriminator, overfitting = self._update_discriminator(step, batch)
@@ -112,7 +112,7 @@ class StyleGan2Training(NetworkTraining):
         with self.passes():
             with torch.no_grad():
                 fake = self._fakes(step, batch, _FOR_DISCRIMINATOR)
-            # Two passes: the deviation over a group is of real images, or of fakes, alone.
+            # Two passes, so that a group for the minibatch deviation has only real or fake images.
             of_real = self._score(_scaled(batch.x), step, batch, _OF_REAL)
             of_fake = self._score(fake, step, batch, _OF_FAKE)
         loss = discriminator_loss(of_real, of_fake)
@@ -153,7 +153,7 @@ class StyleGan2Training(NetworkTraining):
 
 
 def _scaled(x: Tensor) -> Tensor:
-    """Return images in [0, 1] as the networks take them, in [-1, 1]."""
+    """Return images in [0, 1] rescaled to [-1, 1]."""
     return 2 * x - 1
 
 

@@ -21,7 +21,7 @@ class Stage:
 
 
 def parse_stages(text: str) -> list[Stage]:
-    """Return the blocks that the paper's shorthand stands for.
+    """Return the blocks of the paper's shorthand.
 
     "32x11" is eleven blocks at 32×32, "32d2" one that downsamples by 2, "4m1" one at 4×4 whose
     input is the upsampled 1×1 state.

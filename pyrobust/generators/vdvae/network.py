@@ -1,6 +1,6 @@
-"""The network of the very deep VAE (Child 2021): encoder, latents from 1×1 up, pixels.
+"""The network of the very deep VAE (Child 2021): encoder, decoder with latents, pixel head.
 
-The names of the parameters are those of the published weights.
+Parameters have the names of the published weights.
 """
 
 import math
@@ -44,7 +44,7 @@ class Bottleneck(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Residual blocks from the image down; the last state at each resolution is kept."""
+    """Residual blocks from the image down; returns the last activations at each resolution."""
 
     def __init__(self, channels: int, width: int, middle_width: int, stages: list[Stage]) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ def gaussian_kl(mean: Tensor, log_std: Tensor, other_mean: Tensor, other_log_std
 
 
 class PixelHead(nn.Module):
-    """The last state to the parameters of each pixel's mixture."""
+    """Maps the last state to the parameters of each pixel's mixture."""
 
     def __init__(self, width: int, channels: int, mixtures: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class PixelHead(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The ladder from learned constants, which the coarse resolutions start from."""
+    """Decoder blocks from learned constants at the coarse resolutions up to the image."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class Decoder(nn.Module):
 
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:
-        """Shape of each latent variable in the order of the ladder."""
+        """Shape of each latent variable, in the order of the blocks."""
         return [
             (block.latent_width, block.stage.resolution, block.stage.resolution)
             for block in self._blocks()
@@ -228,13 +228,13 @@ class Vdvae(nn.Module):
         self._initialize()
 
     def normalize_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Let the encoder see pixels of mean 0 and deviation 1, given those of the data."""
+        """Normalise the encoder's input by the mean and standard deviation of the data."""
         for buffer, values in ((self.mean, mean), (self.std, std)):
             buffer.copy_(torch.tensor(values).view(-1, 1, 1))
 
     @property
     def num_latents(self) -> int:
-        """Numbers that an image is decoded from: 412,432 for CIFAR-10."""
+        """Total dimension of the latents: 412,432 for CIFAR-10."""
         return sum(math.prod(shape) for shape in self.decoder.latent_shapes)
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

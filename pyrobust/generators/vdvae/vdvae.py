@@ -14,23 +14,23 @@ from pyrobust.generators.vdvae.mixture import count_uniforms, draw, log_likeliho
 from pyrobust.generators.vdvae.network import Vdvae
 from pyrobust.training.adam import AdamUpdate
 
-# The authors' optimiser for CIFAR-10: short second moments, and updates that are shortened to a
-# norm of 200 and skipped from 400 on, since a rare batch would undo much (section 3.3).
+# The authors' optimiser for CIFAR-10: a low second beta, gradients clipped to a norm of 200, and
+# updates skipped from a norm of 400, since rare batches are destructive (section 3.3).
 _BETAS = (0.9, 0.9)
 _MAX_NORM, _SKIP_NORM = 200.0, 400.0
 
 
 class VdvaeTraining(NetworkTraining):
-    """Minimises distortion + rate: the image's code length in nats a dimension."""
+    """Minimises distortion + rate, the negative ELBO in nats per dimension."""
 
     update_metrics = ("loss", "distortion", "rate", "gradient_norm")
     mirrors = False
-    max_loss = math.inf  # the update of a batch that costs too much is skipped
+    max_loss = math.inf  # updates of bad batches are skipped instead
 
     def __init__(self, fit: Fit, network: Vdvae) -> None:
         kind = fit.processes.device.type
         if kind == "cpu":
-            # The many small convolutions of the ladder are a sixth faster in this layout.
+            # The many small convolutions are a sixth faster in this memory layout.
             network.to(memory_format=torch.channels_last)
         super().__init__(fit, network)
         self._network = network
@@ -44,7 +44,7 @@ class VdvaeTraining(NetworkTraining):
         self.parts["optimizer"] = self._optimizer
 
     def learning_rate(self, step: int) -> float:
-        """Return the rate of update `step`, which rises linearly in the beginning."""
+        """Return the learning rate of update `step`, with linear warm-up."""
         warmup = max(1, self.settings.warmup_steps)
         return self.settings.learning_rate * min(1.0, (step + 1) / warmup)
 
@@ -77,7 +77,7 @@ class VdvaeGenerator(TrainedGenerator):
 
     @classmethod
     def build_network(cls, spec: GeneratorSpec) -> nn.Module:
-        """Return the ladder that the settings describe."""
+        """Return the network of the settings."""
         settings = spec.settings
         return Vdvae(
             square_side(spec.image_shape),
@@ -99,7 +99,7 @@ class VdvaeGenerator(TrainedGenerator):
         return VdvaeTraining(fit, network)
 
     def draw(self, ids: Tensor, classes: Tensor | None, seed: int) -> Tensor:
-        """Return images (N, C, H, W) uint8; as in the paper's numbers, shades are cut off."""
+        """Return images (N, C, H, W) uint8; pixel values are truncated, as in the public code."""
         network = cast(Vdvae, self.network)
         parameters, _ = network.decoder(ops.normal(ids, (network.num_latents,), seed))
         shape = (count_uniforms(network.channels, network.mixtures), *parameters.shape[2:])
