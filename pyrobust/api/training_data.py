@@ -15,7 +15,7 @@ from pyrobust.data.prepare import write_dataset, write_images
 from pyrobust.data.raw import RawDataset, RawImage, RawSplit
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
-from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.evaluation.labelled_images import IN_MEMORY, LabelledImages
 
 Validation = int | Images | tuple[Images, Labels] | None
 
@@ -80,7 +80,7 @@ def dataset_folder(
         sources=sources,
         validation=None if held_out is None else _split(held_out, "the validation images"),
     )
-    write_dataset("images", raw, folder, settings, settings.layout, ("train", "validation"))
+    write_dataset(IN_MEMORY, raw, folder, settings, settings.layout, ("train", "validation"))
     return folder
 
 

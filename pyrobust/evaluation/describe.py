@@ -7,6 +7,7 @@ from typing import Any
 from pyrobust.config.attacks import ATTACKS
 from pyrobust.data.shards import described_by
 from pyrobust.evaluation.intervals import wilson_interval
+from pyrobust.evaluation.labelled_images import IN_MEMORY
 from pyrobust.files import read_json
 
 # The file that an evaluation writes last.
@@ -22,10 +23,13 @@ def headline(result: Mapping[str, Any]) -> str:
     attacks = attack_words(result)
     count, robust = result["num_images"], result["worst"]
     low, high = wilson_interval(round(robust * count), count)
+    images = f"{count:,} images"
+    if result["dataset"] != IN_MEMORY:
+        images += f" of {result['dataset']} ({result['split']})"
     return (
         f"clean {100 * result['clean_accuracy']:.1f} %, robust {100 * robust:.1f} % "
         f"[{100 * low:.1f}, {100 * high:.1f}] under {attacks}: {result['norm']} "
-        f"{result['epsilon']}, {count:,} images of {result['dataset']} ({result['split']})"
+        f"{result['epsilon']}, {images}"
     )
 
 

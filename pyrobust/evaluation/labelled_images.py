@@ -22,6 +22,9 @@ from pyrobust.files import exclusive
 Rows = range | NDArray[np.int64]
 Split = Literal["train", "validation", "test"]
 
+# Name of the data set of images that come without one.
+IN_MEMORY = "images"
+
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -93,7 +96,7 @@ class LabelledImages:
 
     @classmethod
     def of_tensors(
-        cls, images: Tensor, labels: Tensor, num_classes: int | None = None, name: str = "images"
+        cls, images: Tensor, labels: Tensor, num_classes: int | None = None, name: str = IN_MEMORY
     ) -> Self:
         """Return images that are in memory.
 

@@ -6,7 +6,7 @@ from typing import Any
 from pyrobust import __version__
 from pyrobust.evaluation.describe import attack_words, headline
 from pyrobust.reporting.accuracies import interval_of
-from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis, with_variables
+from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
 from pyrobust.reporting.page import css, environment
 from pyrobust.reporting.wording import stage_name
 
@@ -21,7 +21,7 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
             summary=summary,
             headline=headline(summary),
             attack=attack_words(summary),
-            chart=with_variables(stage_chart(summary)),
+            chart=stage_chart(summary),
             rows=_rows(summary),
             trusted=summary.get("trusted", True),
             version=__version__,

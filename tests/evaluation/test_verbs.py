@@ -265,7 +265,7 @@ def test_shares_killed_at_any_time_end_with_the_same_bytes(
     [
         ("--epsilon", "300/255", "use a value above 0 and at most 1"),
         ("--epsilon", "eight", "epsilon is 'eight'"),
-        ("--norm", "l1", "norm is 'l1'"),
+        ("--norm", "l3", "norm is 'l3'"),
         ("--model", "nowhere.safetensors", "nowhere.safetensors is missing"),
         ("--dataset", "nowhere", "is missing: 'pyrobust dataset' writes it"),
         ("--multitargeted-steps", "0", "multitargeted_steps is 0"),
@@ -336,7 +336,7 @@ def test_a_folder_of_images_is_evaluated_and_the_result_is_printed(
     result = read_json(tmp_path / "out" / "evaluation.json", "")
     clean, robust = (100 * result[f"{kind}_accuracy"] for kind in ("clean", "robust"))
     assert f"clean {clean:.1f} %, robust {robust:.1f} % [" in printed
-    assert "20 images of images (test)" in printed
+    assert "16/255, 20 images" in printed
     assert not (tmp_path / "out" / "state").exists()
     told = CliRunner().invoke(app, ["info", str(tmp_path / "out")], catch_exceptions=False).output
     assert f"clean {clean:.1f} %, robust {robust:.1f} % [" in told
