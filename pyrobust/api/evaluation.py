@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pyrobust.api.images import Images, Labels, labelled_images
 from pyrobust.api.models import Model, epsilon_of, model_source
+from pyrobust.api.trackers import trackers_of
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
 from pyrobust.errors import UserError
@@ -25,6 +26,7 @@ from pyrobust.evaluation.attack_suites import CustomAttack
 from pyrobust.evaluation.describe import RESULT, describe_result, headline
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.tracking import track_result
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
 from pyrobust.evaluation.transcripts.transcript import check_transcript_name
 from pyrobust.files import atomic_path, exclusive, read_json, write_json
@@ -183,6 +185,7 @@ class EvaluationResult:
     def _repr_html_(self) -> str:
         """Return the headline, a chart of the stages and the checks, for a notebook."""
         from pyrobust.reporting.evaluation_page import stage_chart
+        from pyrobust.reporting.figure_style import LIGHT, standalone
 
         failed = "".join(
             f"<li>check {escape(check['name'])} failed: {escape(check['seen'])}</li>"
@@ -190,7 +193,8 @@ class EvaluationResult:
         )
         return (
             f"<p><b>{escape(headline(self.summary))}</b></p>"
-            f'<div style="max-width:34rem">{stage_chart(self.summary)}</div><ul>{failed}</ul>'
+            f'<div style="max-width:34rem;background:{LIGHT["page"]}">'
+            f"{standalone(stage_chart(self.summary))}</div><ul>{failed}</ul>"
         )
 
 
@@ -210,6 +214,7 @@ def evaluate(
     device: str = "auto",
     output: str | os.PathLike[str] | None = None,
     transcript: str | os.PathLike[str] | None = None,
+    trackers: str | Sequence[str] = (),
     **settings: Any,
 ) -> EvaluationResult:
     """Attack a model and return its clean and robust accuracy, stage by stage and image by image.
@@ -228,11 +233,13 @@ def evaluate(
         output: folder for the result and for the state that a killed call resumes from.
         transcript: .safetensors file for the points that break images, which `pyrobust.verify`
             checks.
+        trackers: tensorboard, wandb, mlflow or trackio; they need `output`.
         settings: any other field of `EvaluationSettings` (docs/evaluation.md).
 
     Raises:
         UserError: names the argument, its value and what to change.
     """
+    names = trackers_of(trackers, output)
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon_of(epsilon)})
     name = import_path_of(attack, "attack")
     given = {"attack": name, "num_images": num_images, "seed": seed, **settings}
@@ -253,4 +260,6 @@ def evaluate(
             keep_adversarial=True,
             transcript=None if transcript is None else Path(transcript),
         )
-        return replace(EvaluationResult.load(folder), subject=subject)
+        result = replace(EvaluationResult.load(folder), subject=subject)
+        track_result(result.summary, Path(folder), names)
+        return result

@@ -14,6 +14,7 @@ from torch import nn
 from pyrobust.api.evaluation import EvaluationResult, evaluate
 from pyrobust.api.images import Images, Labels
 from pyrobust.api.models import epsilon_of, normalization_of
+from pyrobust.api.trackers import trackers_of
 from pyrobust.api.training_data import Validation, dataset_folder, names_of, samples_folder
 from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
@@ -25,7 +26,6 @@ from pyrobust.models import ImageClassifier, ModelSpec, load_model, save_model
 from pyrobust.models.imported import ImportedClassifier
 from pyrobust.models.spec import GIVEN
 from pyrobust.ops.device import choose_device
-from pyrobust.trackers import parse_trackers
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_robust import train_robust
 
@@ -224,10 +224,8 @@ def train(
         )
     if "architecture" in settings:
         raise UserError("architecture is not a setting here: give its name as network")
-    names = trackers if isinstance(trackers, str) else ",".join(trackers)
-    runtime = Runtime(device=str(choose_device(device)), trackers=parse_trackers(names))
-    if runtime.trackers and output is None:
-        raise UserError("trackers write into the folder of the run: give output")
+    names = trackers_of(trackers, output)
+    runtime = Runtime(device=str(choose_device(device)), trackers=names)
     values = {
         "norm": norm,
         "epsilon": epsilon_of(epsilon),

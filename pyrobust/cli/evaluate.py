@@ -31,6 +31,7 @@ from pyrobust.config.evaluation import (
 )
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive, shared
+from pyrobust.trackers import parse_trackers
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.evaluate import Share
@@ -75,13 +76,23 @@ def evaluate(
             "'pyrobust verify' checks."
         ),
     ] = None,
+    trackers: Annotated[
+        str,
+        typer.Option(
+            help="Trackers of the result, with commas between: tensorboard, wandb, mlflow, "
+            "trackio.",
+            envvar="PYROBUST_TRACKERS",
+        ),
+    ] = "",
 ) -> None:
     """Attack a model and print its clean and robust accuracy, stage by stage."""
+    names = parse_trackers(trackers)
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
     check_evaluation(settings, norm)
 
     from pyrobust.evaluation import evaluate as evaluation
     from pyrobust.evaluation.describe import describe_result
+    from pyrobust.evaluation.tracking import track_result
 
     mine = _share(share)
     source = model_source(model, weights, mean, std)
@@ -98,7 +109,9 @@ def evaluate(
             result = evaluation.evaluate(
                 subject, output, settings, keep_adversarial, transcript=transcript
             )
-    for line in describe_result(result or {}):
+            assert result is not None  # it is None for a share alone
+            track_result(result, output, names)
+    for line in describe_result(result):
         print(line)
 
 

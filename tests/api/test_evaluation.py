@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -85,6 +86,20 @@ def test_a_page_and_a_notebook_show_the_result(
     assert accuracy in shown
     assert "<svg" in page
     assert "<svg" in shown
+    assert "var(--" in page and "var(--" not in shown  # a notebook has no such variables
+
+
+def test_trackers_show_the_stages(tmp_path: Path, classified: Classified) -> None:
+    result = pyrobust.evaluate(
+        *classified, **QUICK, output=tmp_path / "out", trackers="tensorboard"
+    )
+    events = EventAccumulator(str(tmp_path / "out/tensorboard"))
+    events.Reload()
+    points = events.Scalars("evaluation/robust_accuracy")
+    expected = [result.clean_accuracy, *(stage["robust_accuracy"] for stage in result.stages)]
+    assert [(point.step, point.value) for point in points] == [
+        (step, pytest.approx(value)) for step, value in enumerate(expected)
+    ]
 
 
 def test_a_killed_call_resumes_from_its_folder(
@@ -133,6 +148,7 @@ def test_a_killed_call_resumes_from_its_folder(
         ({"model": "no-such-model"}, "no-such-model"),
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"mean": 0.5}, "std"),
+        ({"trackers": "mlflow"}, "give output"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
