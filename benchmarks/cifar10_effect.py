@@ -61,7 +61,7 @@ ATTACK = (
 
 
 class Study:
-    """Stages as the command line runs them, each in a folder of its own below `--work`."""
+    """Stages as the command line runs them, each in its own folder below `--work`."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options, self._work = options, options.work

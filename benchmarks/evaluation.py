@@ -155,7 +155,7 @@ def _random(architecture: str, count: int, device: str) -> Task:
 
 def _compare(arguments: argparse.Namespace, task: Task) -> dict[str, Any]:
     threat = ThreatModel(arguments.norm, parse_epsilon(arguments.epsilon))
-    # What the processor does for a GPU is no measure of the GPU's work.
+    # The time of the processor does not measure the work of the GPU.
     clock = "cpu_seconds" if task.x.device.type == "cpu" else "seconds"
     # A third faster on the CPU; as `pyrobust evaluate` has it.
     ours = copy.deepcopy(task.network).to(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@
 
 Takes data set, labeller and features of the training images from the first command, trains the
 preset `small` and measures the averaged network on the way. Distances stand on the labeller's
-features: they compare the steps of this run, and no published value. A killed run goes on.
+features: they compare the steps of this run, and not published values. A killed run resumes.
 
 Prints a table and writes `benchmarks/results/falling-fid.json`.
 """

@@ -7,7 +7,7 @@ memory, and grow as the number of distances.
     python benchmarks/neighbours.py --self-sizes 1000000 --tasks self --methods ours \\
         --memory-gb 2 --repeats 1 --output self-1m.json   # twenty minutes: 10¹² distances
 
-Each measurement runs in a process of its own, and the methods take turns, since the speed of a
+Each measurement runs in a separate process, and the methods take turns, since the speed of a
 shared machine drifts; the fastest of the repeats counts. `real` searches generated vectors among
 real ones, `self` among themselves; `paper` is Algorithm 1 as the paper runs it, 10K samples among
 the 30K images of its three sets. `faiss` is IndexFlatL2 the way it is commonly called: k = 1, and

@@ -54,7 +54,7 @@ def _timed(run: Callable[[], object]) -> tuple[float, float]:
 
 
 def _memory_mb(key: str) -> float:
-    # getrusage is no help: its peak begins with that of the process that started this one.
+    # getrusage does not help: its peak starts at that of the parent process.
     return _kilobytes("/proc/self/status", key) / 2**10
 
 

@@ -12,7 +12,7 @@ verifies the result, and gathers random batches from it, whose files were all re
 memory` does the same as public code does it, with one `.npz` file that is loaded whole; it runs
 where that fits twice into half of the free memory. `bare` is the limit: writing so many bytes,
 copying them, hashing them, and batches from one memory-mapped file; of more than 4 GB it takes the
-rate. Everything written is flushed to the disk. Each measurement runs in a process of its own.
+rate. Everything written is flushed to the disk. Each measurement runs in a separate process.
 
 Prints a table and writes `benchmarks/results/stores.json`.
 """

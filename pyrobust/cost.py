@@ -17,8 +17,8 @@ def write_cost(
     """Write `cost.json`.
 
     Args:
-        seconds: of work, of trainings and attacks summed over the runs that resumed one another;
-            of stages that go on behind their last shard that of the last run.
+        seconds: working time; that of trainings and attacks includes all resumed runs, that of
+            stages that resume after their last shard only the last run.
         device: cpu or cuda, as torch names it.
     """
     cost = {

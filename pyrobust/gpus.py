@@ -1,4 +1,4 @@
-"""Gives each process GPUs of its own on a machine that has several."""
+"""Assign GPUs to processes: each gets GPUs that no other process uses."""
 
 import fcntl
 import logging

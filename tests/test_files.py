@@ -53,7 +53,7 @@ def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a.json") == sha256_of(tmp_path / "b.json")
 
 
-def test_nan_is_no_json(tmp_path: Path) -> None:
+def test_nan_is_not_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert list(tmp_path.iterdir()) == []

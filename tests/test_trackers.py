@@ -124,7 +124,9 @@ class Failing:
     close = flush
 
 
-def test_a_tracker_that_fails_is_off_and_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tracker_that_fails_is_off_and_the_run_continues(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     failing = Failing()
     trackers = Trackers({"mlflow": failing})
     with caplog.at_level(logging.WARNING):

@@ -53,8 +53,8 @@ def attack(
         method: apgd_ce, apgd_dlr or apgd_t (Croce and Hein 2020), multitargeted (Gowal et al.
             2019), pgd40 (the authors' PGD), or a function of your own or its MODULE:NAME
             (docs/extending.md).
-        steps: of each walk; default: 100, and 200 for multitargeted. pgd40 always takes 40.
-        restarts: walks for each image, or for each of its targets.
+        steps: of each restart; default: 100, and 200 for multitargeted. pgd40 always takes 40.
+        restarts: random restarts for each image, or for each of its targets.
         sample_ids: (N,) integers that name the random starts; default: 0 to N - 1.
         weights, mean, std: see `pyrobust.load`.
         batch_size: images in one pass of the network.

@@ -26,10 +26,10 @@ _MOMENTUM = 0.75
 
 @dataclass(frozen=True)
 class ApgdSettings:
-    """How many walks there are, and how they adapt.
+    """Number of restarts and steps, and the adaptation of the step size.
 
     Args:
-        num_restarts: walks of each image; for a targeted loss of each target.
+        num_restarts: restarts for each image; for a targeted loss, for each target.
         num_targets: targets with the largest clean logits that a targeted loss tries.
         rho: a step size is halved where at most this share of the last steps raised the loss; not
             read for l1 (`pyrobust.attacks.apgd_l1`).

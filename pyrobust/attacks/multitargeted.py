@@ -24,13 +24,13 @@ def ranked_targets(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MultitargetedSettings:
-    """How many walks there are, and how long they are.
+    """Number and length of the restarts.
 
     The paper states 10 restarts of 200 steps on the margin loss (appendix A). It leaves open
     whether the restarts are for each target, and the rates; both are stated here.
 
     Args:
-        share_restarts: False: every target gets num_restarts walks. True: num_restarts walks in
+        share_restarts: False: num_restarts for every target. True: num_restarts in
             all, dealt out over the targets in turn, the likeliest target first.
         num_targets: targets with the largest clean logits that are tried; None: all other classes.
     """
@@ -69,7 +69,7 @@ def multitargeted(
 
     Each walk climbs z_t - z_y of one target t from a point uniform in the perturbation set. An
     image that is misclassified, as whatever class, is done with. Among the points of an image
-    that stays, the one of the largest z_t - z_y over all targets and walks is the worst.
+    that stays, the one with the largest z_t - z_y over all targets and restarts is the worst.
 
     Args:
         x: (N, C, H, W) in [0, 1].

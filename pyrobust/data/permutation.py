@@ -33,7 +33,7 @@ def _walk(network: _Network, index: np.ndarray, count: int, seed: int, stream: i
     width = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
     keys = np.random.SeedSequence([seed, stream]).generate_state(_ROUNDS, np.uint64)
     values = network(np.asarray(index).astype(np.uint64), width, keys)
-    # A value outside the range walks on along its cycle, which comes back into the range.
+    # A value outside the range follows its cycle until it is back in the range.
     while (outside := values >= count).any():
         values[outside] = network(values[outside], width, keys)
     return values.astype(np.int64)

@@ -179,7 +179,7 @@ class ShardReader:
         if (rows[-1] - rows[0] + 1) * row_bytes <= len(rows) * _FAULT_BYTES:
             near: np.ndarray = self._map(column, number)[rows]
             return near
-        # Each would be a page fault of its own, which takes longer than to read it, as does
+        # Each would be a separate page fault, which takes longer than reading it, as does
         # mapping the shard.
         self._check(column, number)
         path, start = shard_path(self._folder, column, number), self._offsets[column][number]

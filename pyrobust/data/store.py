@@ -33,7 +33,7 @@ class StoreWriter:
             shards that are already there are kept, so it must name all that the images depend on.
         made_by: the command that writes the store, such as "pyrobust sample".
         first_id: id of the first image; the others follow.
-        identified: whether each image has an id of its own instead.
+        identified: whether each image has its own id instead.
         shard_size: images of a shard, where they are worth keeping sooner than at 64 MiB.
     """
 

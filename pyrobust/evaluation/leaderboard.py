@@ -50,7 +50,7 @@ def write_entry(folder: Path, publication: Publication, output: Path) -> None:
     """Write the entry of the model whose evaluation lies in `folder`.
 
     Raises:
-        UserError: there is no such board, or the evaluation is less than it asks for.
+        UserError: there is no such leaderboard, or the evaluation does not meet its requirements.
     """
     evaluation = read_json(folder / "evaluation.json", "pyrobust evaluate")
     text = json.dumps(entry_of(evaluation, publication), indent=2, ensure_ascii=False)
@@ -64,7 +64,7 @@ def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, 
     of the paper's own models do. A failed check makes the entry `unreliable`.
 
     Raises:
-        UserError: there is no such board, or the evaluation is less than it asks for.
+        UserError: there is no such leaderboard, or the evaluation does not meet its requirements.
     """
     board = _board_of(evaluation)
     autoattack = _autoattack_of(evaluation)

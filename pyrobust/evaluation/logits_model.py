@@ -2,7 +2,7 @@
 
 Inside it, attacks and checks rely on one contract; outside, a network may compute in another type,
 answer with a tuple or a dictionary, drop a batch dimension of one, change its input in place, or
-fail with an error of its own.
+raise any error.
 """
 
 import dataclasses
@@ -70,7 +70,7 @@ class LogitsModel(nn.Module):
         """Map images (N, C, H, W) in [0, 1] to logits (N, K) in float32.
 
         Raises:
-            UserError: the network fails; says with which error of its own.
+            UserError: the network fails; states its error.
         """
         logits = _at(self._answer(x), self._path)
         if not isinstance(logits, Tensor) or not (

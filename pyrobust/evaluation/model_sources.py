@@ -321,7 +321,7 @@ def _arguments(
         # torchvision's constructors take what is left as keywords, num_classes among them.
         yield {"num_classes": num_classes}
     if "num_classes" not in parameters or num_classes is None:
-        # So does every module without a constructor of its own, and has no use for them.
+        # So does every module that inherits its constructor, and ignores them.
         yield {}
 
 

@@ -69,7 +69,7 @@ class Checkpoint:
             places = " and ".join(f"'{prefix}'" for prefix in whole)
             raise UserError(
                 f"{self.source} contains several networks, under {places}; save the state dict "
-                "of one of them to a file of its own"
+                "of one of them to a separate file"
             )
         return first
 

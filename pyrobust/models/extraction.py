@@ -41,7 +41,7 @@ class Extractor:
         """Return features (N, D) and logits (N, K), or None for the latter, in float32.
 
         Args:
-            images: (N, H, W, C) uint8, at most `batch_size` of them with what stands before. A
+            images: (N, H, W, C) uint8; `place` + N is at most `batch_size`. A
                 smaller batch is filled up with black, so that all have one shape.
             place: of the first image in its batch.
         """

@@ -1,4 +1,4 @@
-"""The norms that one operator serves both of; l1 has operators of its own."""
+"""The norms that share an operator; l1 has separate operators."""
 
 
 def is_l2(norm: str) -> bool:

@@ -24,7 +24,7 @@ STANDING = 2 / 3
 _COUNTED_PIXELS = 32 * 32
 _TINY_PIXELS = 8 * 8
 
-# FID-Inception resizes whatever it sees; the network of LPIPS sees images as they are.
+# FID-Inception resizes all images to one size; LPIPS uses the original size.
 INCEPTION_FLOPS, INCEPTION_DIMENSIONS = 11.4e9, 2048
 _LPIPS_FLOPS, _LPIPS_DIMENSIONS = 0.63e9, 124_928
 
@@ -96,7 +96,7 @@ def inverted_list_pairs(
 ) -> float:
     """Return the distances that an approximate search computes, those of its k-means included.
 
-    Each block of points, as many as the memory holds, has about 4 sqrt(n) clusters of its own,
+    Each block of points, as many as the memory holds, has about 4 sqrt(n) clusters,
     from ten rounds over 256 points a cluster at most.
     """
     block = min(points, max(1024.0, 0.7 * memory_bytes / (20 * components)))

@@ -103,7 +103,7 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
     """Upload a folder that `write_model_folder` wrote, and return its address.
 
     Raises:
-        UserError: the package huggingface_hub is missing, there is no login, or the upload fails.
+        UserError: the package huggingface_hub is missing, no login, or the upload fails.
     """
     if not (folder / CARD).is_file():
         raise UserError(f"{folder} has no {CARD}: 'pyrobust publish' writes it")

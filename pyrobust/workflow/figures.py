@@ -36,7 +36,7 @@ class Figures:
         return flags({"share": mixture.share, "classes": mixture.classes})
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Files]:
-        """Return every file that a target is made of; the number of its point ends a name.
+        """Return every file that a target depends on; names end with the number of the point.
 
         Raises:
             UserError: the sweep of the target is wrong.

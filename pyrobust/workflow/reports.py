@@ -106,7 +106,7 @@ class Reports:
             settings = getattr(self._config, SECTIONS[key]).get(name)
             if settings is None:  # only points of sweeps use a mixture as their generator
                 raise UserError(
-                    f"an experiment whose {key} is the mixture '{name}' has no record of its own: "
+                    f"an experiment whose {key} is the mixture '{name}' has no record; "
                     "ask for the table or figure of its sweep"
                 )
             named[key] = {"name": name, **settings.model_dump(mode="json")}

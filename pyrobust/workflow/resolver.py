@@ -107,7 +107,7 @@ class Resolver:
     # --- generated images -----------------------------------------------------------------------
 
     def generator_files(self, wildcards: Wildcards) -> list[str]:
-        """Return samples, weights or code that a generator is made of, and FID features."""
+        """Return samples, weights or code of a generator, and its FID features."""
         settings = self.config.generators[wildcards["generator"]]
         files = [path for path in (settings.path, settings.fid_features) if path]
         return [*files, *own_files(settings.type)]

@@ -68,7 +68,7 @@ def test_small_cases(
         ([0.0, 3.0, 4.0, 4.0], [1, 2, 3, 2]),
     ],
 )
-def test_a_point_is_no_neighbour_of_itself(points: list[float], index: list[int]) -> None:
+def test_a_point_is_not_a_neighbour_of_itself(points: list[float], index: list[int]) -> None:
     found = nearest_neighbours(
         column(points), column(points), ONE_BLOCK, own=np.arange(len(points))
     )

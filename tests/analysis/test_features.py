@@ -63,14 +63,14 @@ def test_a_draw_has_the_features_that_its_images_have_in_the_whole(
     np.testing.assert_array_equal(drawn.features(np.arange(40)), whole.features(drawn.store_rows()))
 
 
-def test_a_store_without_labels_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_store_without_labels_is_not_an_obstacle(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", 20, labelled=False)
     extract_features([store], mean_colour(), tmp_path / "out", FeatureSettings())
     with pytest.raises(UserError, match="have no labels"):
         FeatureSet.open(tmp_path / "out").labels()
 
 
-def test_a_killed_run_goes_on_to_the_same_files(
+def test_a_killed_run_resumes_to_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_set, "_SHARD_BYTES", 4 * 5 * 32)  # two batches of 16
@@ -107,7 +107,7 @@ def test_features_that_are_there_keep_their_cost(tmp_path: Path) -> None:
     assert (tmp_path / "out/cost.json").read_bytes() == cost
 
 
-def test_features_of_another_extractor_are_made_anew(tmp_path: Path) -> None:
+def test_features_of_another_extractor_are_computed_again(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", 40)
     extract_features([store], mean_colour(), tmp_path / "out", FeatureSettings())
     other = Extractor("labeller", "1" * 64, 16, CPU, lambda x: (x.float().amax((2, 3)), None))

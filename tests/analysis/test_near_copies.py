@@ -87,7 +87,7 @@ def test_copies_and_mirrored_copies_are_at_distance_zero(
     np.testing.assert_array_equal(found, np.array([0, 0, 1 / 255 / 12**0.5], np.float32))
 
 
-def test_a_killed_measurement_goes_on_to_the_same_bytes(
+def test_a_killed_measurement_resumes_to_the_same_bytes(
     make_dataset_of: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyrobust.analysis.near_copies.SHARD_SIZE", 16)

@@ -137,7 +137,7 @@ def test_table_and_shares_take_few_bytes_a_sample(
     assert peak < 8 * count
 
 
-def test_an_approximate_search_tells_what_it_overlooks(tmp_path: Path) -> None:
+def test_an_approximate_search_states_what_it_overlooks(tmp_path: Path) -> None:
     """Held against all pairs in NumPy; six dimensions are kept, so distances are those of PCA."""
     random = np.random.default_rng(0)
     rows = {name: random.standard_normal((3000, 6)).astype(np.float32) for name in SETS}

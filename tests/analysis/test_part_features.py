@@ -60,7 +60,7 @@ def select(folder: Path, part: SampleStore, ids: np.ndarray) -> SampleStore:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("own", [True, False])
-def test_features_kept_while_labelling_are_those_of_a_pass_of_their_own(
+def test_features_kept_while_labelling_are_those_of_a_separate_pass(
     own: bool, dtype: str, tmp_path: Path, labeller: Path
 ) -> None:
     store = make_store(tmp_path / "store", 600, labelled=False)
@@ -75,7 +75,7 @@ def test_features_kept_while_labelling_are_those_of_a_pass_of_their_own(
 
 
 @pytest.mark.parametrize("fail_after", [1, 12, 25, 38])
-def test_a_killed_pass_goes_on_to_the_same_files(
+def test_a_killed_pass_resumes_to_the_same_files(
     fail_after: int, tmp_path: Path, labeller: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_set, "_SHARD_BYTES", 4 * 3 * 160)  # ten batches of 16

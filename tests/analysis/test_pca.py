@@ -61,7 +61,7 @@ def test_subspace_iteration_finds_the_exact_components(monkeypatch: pytest.Monke
     np.testing.assert_allclose(close.explained_variance, exact.explained_variance)
 
 
-def test_equal_rows_have_equal_projections_wherever_they_stand() -> None:
+def test_equal_rows_have_equal_projections_wherever_they_are() -> None:
     rows = features(2100, 30, 4)
     rows[[1023, 1024, 2099]] = rows[0]
     projected = project(fit_pca([rows], components=10, seed=0), rows)

@@ -42,7 +42,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, start: int, state: SearchState) -
 
 
 @pytest.mark.parametrize("start", [0, 1024, 2048])
-def test_a_killed_search_goes_on_to_the_same_neighbours(
+def test_a_killed_search_resumes_to_the_same_neighbours(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start: int
 ) -> None:
     straight = search(None)

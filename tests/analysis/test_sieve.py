@@ -133,7 +133,7 @@ def test_every_type_finds_the_same(dtype: torch.dtype, monkeypatch: pytest.Monke
         np.testing.assert_array_equal(found.index[-300:], distances.argmin(axis=1))
 
 
-def test_points_that_bfloat16_cannot_tell_apart_are_sieved_in_float32(
+def test_points_that_bfloat16_cannot_distinguish_are_sieved_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     used = []

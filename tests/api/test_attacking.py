@@ -60,7 +60,7 @@ def too_far(
     return 1 - x
 
 
-def test_an_attack_of_ones_own(classified: Classified) -> None:
+def test_an_attack_of_the_user(classified: Classified) -> None:
     network, images, labels = classified
     own = "tests.api.test_attacking:jitter"
     x_adv = pyrobust.attack(network, images, labels, norm="l2", epsilon=1.0, method=own)
@@ -71,7 +71,7 @@ def test_an_attack_of_ones_own(classified: Classified) -> None:
     assert result.robust_accuracy <= result.clean_accuracy
 
 
-def test_points_of_ones_own_that_leave_the_ball_do_not_count(classified: Classified) -> None:
+def test_points_of_the_user_that_leave_the_ball_do_not_count(classified: Classified) -> None:
     network, images, labels = classified
     own = "tests.api.test_attacking:too_far"
     result = pyrobust.evaluate(network, images, labels, norm="linf", epsilon="1/255", attack=own)
@@ -79,7 +79,7 @@ def test_points_of_ones_own_that_leave_the_ball_do_not_count(classified: Classif
     assert any("refused" in note for note in result.summary["notes"])
 
 
-def test_single_attacks_of_ones_own_must_stay_in_the_ball(classified: Classified) -> None:
+def test_single_attacks_of_the_user_must_stay_in_the_ball(classified: Classified) -> None:
     network, images, labels = classified
     own = "tests.api.test_attacking:too_far"
     with pytest.raises(pyrobust.UserError, match=r"returned \d+ points outside the ball"):

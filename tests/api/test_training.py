@@ -82,7 +82,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
-def test_a_network_of_ones_own_learns_to_withstand_the_attack(tmp_path: Path) -> None:
+def test_a_network_of_the_user_learns_to_withstand_the_attack(tmp_path: Path) -> None:
     network, before = make_net(), make_net()
     images, labels = stripes(200)
     options = {**QUICK, "epochs": 4, "validations": 3}

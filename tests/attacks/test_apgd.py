@@ -72,7 +72,7 @@ def test_best_losses_are_those_of_the_public_implementation(norm: str) -> None:
     torch.testing.assert_close(ours[standing], theirs[standing], rtol=0, atol=1e-10)
 
 
-def test_restarts_meet_only_images_that_stand() -> None:
+def test_restarts_meet_only_robust_images() -> None:
     network, x = smooth_network(), random_images(40)
     labels = network(x).argmax(1)
     settings = ApgdSettings(ThreatModel("linf", 0.02), num_steps=10, num_restarts=3)

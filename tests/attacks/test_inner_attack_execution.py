@@ -83,7 +83,7 @@ def test_each_replay_attacks_the_batch_that_is_given(captured: Any, network: nn.
     assert torch.equal(results[0], again)  # and no replay wrote over an earlier result
 
 
-def test_another_size_is_captured_anew(captured: Any, network: nn.Module) -> None:
+def test_another_size_is_captured_again(captured: Any, network: nn.Module) -> None:
     captured(*make_batch(0))
     start, x, probs = make_batch(1, count=2)
     ours = captured(start.clone(), x, probs)

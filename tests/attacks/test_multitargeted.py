@@ -48,7 +48,7 @@ def test_rates_fall_at_half_and_at_three_quarters(
         assert ascent.step_size(step) == pytest.approx(rate)
 
 
-def test_l2_walks_climb_steepest_from_steps_of_epsilon() -> None:
+def test_l2_restarts_climb_steepest_from_steps_of_epsilon() -> None:
     ascent = MultitargetedSettings(ThreatModel("l2", 0.5), 200).ascent
     assert ascent.optimizer == "steepest"
     assert [ascent.step_size(step) for step in (0, 100, 150)] == pytest.approx([0.5, 0.05, 0.005])

@@ -66,7 +66,7 @@ def test_points_lie_in_the_ball_and_in_the_box(threat: ThreatModel) -> None:
     assert (threat.distance(x_adv, x) > threat.epsilon / 10).all()
 
 
-def test_walks_may_go_on_to_the_highest_loss() -> None:
+def test_restarts_may_continue_to_the_highest_loss() -> None:
     network, x, labels = linear_task(4, 64, 0.1, seed=0)
     settings = pgd40(ThreatModel("linf", 0.02))
     full = replace(settings, ascent=replace(settings.ascent, stop_when_broken=False))

@@ -45,7 +45,7 @@ def sentence(run: subprocess.CompletedProcess[str]) -> str:
         pytest.param(f"{LABELLER} --save-steps 2", 4, "labeller.json", id="log-of-a-training"),
     ],
 )
-def test_a_full_disk_is_named_and_the_command_goes_on_when_there_is_room(
+def test_a_full_disk_is_named_and_the_command_resumes_when_there_is_room(
     folder: Path, command: str, kilobytes: int, index: str
 ) -> None:
     stage = words(f"{command} --output disk/out")
@@ -74,7 +74,7 @@ def test_a_read_only_disk_is_named(folder: Path) -> None:
     assert re.search(r"cannot write disk/out.*Read-only file system", sentence(run))
 
 
-def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path) -> None:
+def test_a_limit_on_the_size_of_files_is_reported_like_a_full_disk(folder: Path) -> None:
     shutil.rmtree(folder / "limited", ignore_errors=True)
     run = subprocess.run(
         ["bash", "-c", f"ulimit -f 20; exec {words(f'{DATASET} --output limited')}"],
@@ -88,7 +88,7 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path) -> 
 
 
 @pytest.mark.slow
-def test_want_of_memory_is_told_in_one_sentence_and_an_old_result_is_not_trusted(
+def test_want_of_memory_is_reported_in_one_sentence_and_an_old_result_is_not_trusted(
     folder: Path,
 ) -> None:
     # The limit is set after the imports, whose libraries take gigabytes of addresses.
@@ -124,7 +124,7 @@ main()
         (FileNotFoundError(2, "No such file"), None),
     ],
 )
-def test_only_what_the_machine_refuses_is_told_so(error: Exception, said: str | None) -> None:
+def test_only_what_the_machine_refuses_is_reported_so(error: Exception, said: str | None) -> None:
     sentence = sentence_of(error)
     assert (sentence is None) == (said is None)
     if sentence is not None and said is not None:

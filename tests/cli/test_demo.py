@@ -14,7 +14,7 @@ from pyrobust.errors import UserError
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_plans_the_digits_in_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_it_plans_the_digits_in_its_own_folder(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pyrobust", "demo", "--folder", "here", "--cores", "2", "--",
          "--dry-run"],

@@ -168,7 +168,7 @@ def test_a_column_of_numbers_can_be_the_x_axis(tmp_path: Path, x: str, table: st
         ("training.epsilon", "has no column 'training.epsilon'"),
     ],
 )
-def test_an_x_axis_that_is_no_number_is_refused_before_anything_is_trained(
+def test_an_x_axis_that_is_not_a_number_is_refused_before_anything_is_trained(
     tmp_path: Path, x: str, words: str
 ) -> None:
     name = "1/0" if x == "name" else ""
@@ -187,7 +187,7 @@ def test_quotes_are_letters_and_a_byte_order_mark_is_none(tmp_path: Path) -> Non
     ]
 
 
-def test_a_table_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_a_table_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_bytes(b"experiment\n\xff\xfe")
     with pytest.raises(UserError, match=r"t\.tsv is not UTF-8 text .*; save it as UTF-8"):
         read_sweep(tmp_path / "t.tsv")

@@ -29,20 +29,20 @@ def labels(tmp_path):
     return tmp_path / "labels"
 
 
-def test_a_data_set_is_told_in_lines(dataset):
+def test_a_data_set_is_described_in_lines(dataset):
     lines = list(describe(dataset, verify=False))
     assert lines[0] == "data set animals: 3 classes (0, 1, 2)"
     assert lines[1] == "images: 4×4×3, uint8"
     assert lines[-1] == "test: 12 images (4 of each class)"
 
 
-def test_a_store_is_told_in_lines(dataset):
+def test_a_store_is_described_in_lines(dataset):
     lines = list(describe(dataset / "train" / "manifest.json", verify=True))
     assert lines[0] == "sample store: 24 images of 4×4×3, uint8"
     assert lines[-1] == "every file matches its SHA-256"
 
 
-def test_labels_are_told_in_lines(labels):
+def test_labels_are_described_in_lines(labels):
     assert list(describe(labels, verify=True)) == [
         "pseudo-labels of 3 samples from id 7 on",
         "labels: 1 no to 2 yes",
@@ -51,7 +51,7 @@ def test_labels_are_told_in_lines(labels):
     ]
 
 
-def test_distances_are_told_in_lines(tmp_path):
+def test_distances_are_described_in_lines(tmp_path):
     writer = DistanceWriter(tmp_path, 3, 7, {"mirrored": True})
     writer.append(np.array([0.125, 0.25, 0.75], np.float32))
     writer.finish()
@@ -63,7 +63,7 @@ def test_distances_are_told_in_lines(tmp_path):
     ]
 
 
-def test_features_are_told_in_lines(tmp_path):
+def test_features_are_described_in_lines(tmp_path):
     provenance = {"extractor": {"name": "labeller", "weights_sha256": "ab"}}
     writer = FeatureWriter(tmp_path, 4, 2, 0, ("no", "yes"), False, "float16", 2, provenance)
     writer.append(features=np.ones((4, 2), np.float16), rows=np.arange(4))
@@ -89,7 +89,7 @@ def write_part(folder, number, generator="gaussian"):
     writer.finish()
 
 
-def test_parts_are_told_together(tmp_path):
+def test_parts_are_described_together(tmp_path):
     for number in (0, 1, 10):
         write_part(tmp_path, number)
     (tmp_path / "2").mkdir()
@@ -103,7 +103,7 @@ def test_parts_are_told_together(tmp_path):
     ]
 
 
-def test_parts_of_labels_are_told_together(tmp_path):
+def test_parts_of_labels_are_described_together(tmp_path):
     for number in (0, 1):
         made_of = {"samples_sha256": str(number), "labeller_sha256": "ab"}
         writer = LabelWriter(tmp_path / str(number), ("no", "yes"), 2, 2 * number, made_of, False)

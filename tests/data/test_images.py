@@ -105,7 +105,7 @@ def wide_png() -> bytes:
         ),
     ],
 )
-def test_what_is_no_8_bit_image_is_refused(data, message):
+def test_what_is_not_an_8_bit_image_is_refused(data, message):
     with pytest.raises(UserError, match=message):
         decode_image(data, "it")
 

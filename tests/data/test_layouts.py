@@ -45,7 +45,7 @@ def test_parquet_with_another_label_column_is_read(raw_files, name):
     assert raw.class_names == raw_files.names
 
 
-def test_parquet_named_valid_stands_in_for_a_missing_test_split(raw_files):
+def test_parquet_named_valid_replaces_a_missing_test_split(raw_files):
     folder = raw_files.parquet()
     for path in folder.rglob("test-*"):
         path.rename(path.with_name(path.name.replace("test", "valid")))

@@ -50,7 +50,7 @@ def _contains(store, image):
     return (store.images() == image).all(axis=(1, 2, 3)).any()
 
 
-def test_dataset_json_tells_counts_sources_and_hashes(raw_files, tmp_path):
+def test_dataset_json_states_counts_sources_and_hashes(raw_files, tmp_path):
     folder = raw_files.npz()
     make(raw_files, tmp_path / "out")
     facts = read_json(tmp_path / "out" / "dataset.json", "")
@@ -100,7 +100,7 @@ def test_equal_settings_give_equal_bytes_and_another_seed_another_split(raw_file
     )
 
 
-def test_augmentation_settings_leave_the_stores_as_they_are(raw_files, tmp_path):
+def test_augmentation_settings_leave_the_stores_unchanged(raw_files, tmp_path):
     raw_files.npz()
     make(raw_files, tmp_path / "out")
     before = sha256_of(tmp_path / "out/train/manifest.json")
@@ -212,7 +212,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("kill", range(0, 24, 3))
-def test_a_killed_run_goes_on_to_the_same_bytes(raw_files, tmp_path, monkeypatch, kill):
+def test_a_killed_run_resumes_to_the_same_bytes(raw_files, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 4 * 4 * 3 * 7)
     raw_files.npz()
     make(raw_files, tmp_path / "straight")

@@ -59,7 +59,7 @@ def test_the_files_hold_what_was_not_taken_yet(tmp_path):
 
 
 @pytest.mark.parametrize("first", [0, 100, 130, 990])
-def test_taking_goes_on_in_any_block(tmp_path, first):
+def test_reading_continues_in_any_block(tmp_path, first):
     rows = shuffled(tmp_path, 100)
     rows.distribute(0)
     rows.take(first)
@@ -68,7 +68,7 @@ def test_taking_goes_on_in_any_block(tmp_path, first):
 
 
 @pytest.mark.parametrize("reads", [0, 1, 4, 9])
-def test_a_killed_distribution_goes_on_behind_its_last_state(tmp_path, reads):
+def test_a_killed_distribution_resumes_after_its_last_state(tmp_path, reads):
     read = []
 
     def killed(rows):
@@ -111,7 +111,7 @@ def test_what_does_not_belong_is_dropped(tmp_path, change):
     np.testing.assert_array_equal(taken(other), 255 - SHUFFLED)
 
 
-def test_a_changed_byte_is_told_and_the_next_run_starts_anew(tmp_path):
+def test_a_changed_byte_is_reported_and_the_next_run_starts_from_scratch(tmp_path):
     rows = shuffled(tmp_path, 100)
     rows.distribute(0)
     path = tmp_path / "blocks/2.rows"

@@ -84,7 +84,7 @@ def test_ids_follow_the_first_or_are_kept_with_each_image(tmp_path):
     assert kept.ids(np.array([2, 1])).tolist() == [10**10, 3]
 
 
-def test_a_writer_of_other_provenance_starts_anew(tmp_path):
+def test_a_writer_of_other_provenance_starts_from_scratch(tmp_path):
     write(tmp_path).finish()
     assert writer_of(tmp_path, seed=0).count == 5
     assert writer_of(tmp_path, seed=1).count == 0
@@ -92,7 +92,7 @@ def test_a_writer_of_other_provenance_starts_anew(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [[0, 2, 0, 0, 0], [0, -1, 0, 0, 0]])
-def test_a_label_that_is_no_class_is_never_written(tmp_path, labels):
+def test_a_label_that_is_not_a_class_is_never_written(tmp_path, labels):
     writer = StoreWriter(tmp_path, (2, 3, 1), ("no", "yes"), 5, {}, made_by="")
     with pytest.raises(
         UserError, match=r"in row 1 of the appended labels is out of range; expected 0 to 1"
@@ -108,7 +108,7 @@ def test_labels_come_in_a_smaller_type(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8])
-def test_a_label_that_is_no_class_is_never_read(tmp_path, dtype):
+def test_a_label_that_is_not_a_class_is_never_read(tmp_path, dtype):
     writer = StoreWriter(tmp_path, (2, 3, 1), ("no", "yes"), 5, {}, made_by="", shard_size=2)
     writer.append(IMAGES, np.array([0, 0, 0, 1, 0]))
     writer.finish()

@@ -85,7 +85,7 @@ VERBS = of("pyrobust ", "python -m pyrobust ")
 MODULES = of("python -m pyrobust.")
 
 
-def test_each_command_is_tried_in_one_way_or_stands_in_the_list() -> None:
+def test_each_command_is_tried_in_one_way_or_is_in_the_list() -> None:
     tried = {*SNAKEMAKE, *VERBS, *MODULES}
     left = [
         entry for entry in ALL if entry not in tried and not entry[1].startswith(tuple(NOT_RUN))

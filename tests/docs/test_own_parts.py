@@ -56,7 +56,7 @@ def test_the_settings_of_the_page_are_settings() -> None:
     assert settings.layout == "my_data:read_stripes"
 
 
-def test_a_data_set_is_read_by_a_function_of_ones_own(folder: Path) -> None:
+def test_a_data_set_is_read_by_a_function_of_the_user(folder: Path) -> None:
     dataset = Dataset.open(folder / "data")
     assert (dataset.train.count, dataset.validation.count, dataset.test.count) == (140, 20, 40)
     assert dataset.class_names == ("horizontal", "vertical")
@@ -119,7 +119,7 @@ def test_a_generator_whose_code_changed_is_fitted_again(folder: Path, tmp_path: 
         ("pyrobust.generators.base:BlockGenerator", "does not define fit, read_weights"),
     ],
 )
-def test_what_is_no_generator_is_refused(kind: str, told: str) -> None:
+def test_what_is_not_a_generator_is_refused(kind: str, told: str) -> None:
     with pytest.raises(pyrobust.UserError, match=told):
         generator_class(kind)
 

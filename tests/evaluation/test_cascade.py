@@ -71,7 +71,7 @@ def test_results_do_not_depend_on_the_batch_size(
         assert_equal(together, attack(subject, folder, cascade, batch_size, count=24))
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_rows(
+def test_a_killed_run_resumes_and_ends_with_the_same_rows(
     subject: Subject, cascade: Cascade, tmp_path: Path
 ) -> None:
     whole = attack(subject, tmp_path / "whole", cascade, 20)

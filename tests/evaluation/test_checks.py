@@ -141,7 +141,7 @@ def test_queries_that_beat_gradients_show_masking(subject: Subject, tmp_path: Pa
     assert honest.seen.startswith("Square broke ")
 
 
-def test_an_honest_network_stands_no_better_against_its_own_points(subject: Subject) -> None:
+def test_an_honest_network_is_no_more_robust_against_its_own_points(subject: Subject) -> None:
     def other(x: Tensor) -> Tensor:
         return subject.logits_fn(x.flip(3))
 

@@ -36,7 +36,7 @@ def test_intervals_of_unanimous_trials_are_closed() -> None:
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (3, 2), (-1, 2)])
-def test_wilson_interval_refuses_what_is_no_share(successes: int, trials: int) -> None:
+def test_wilson_interval_refuses_what_is_not_a_share(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match="no share"):
         wilson_interval(successes, trials)
 

@@ -72,7 +72,7 @@ def test_equal_images_have_one_hash_and_others_another() -> None:
         (IMAGES, LABELS + 1, "label 3 in row 2 of the labels is out of range; expected 0 to 2"),
     ],
 )
-def test_what_is_no_image_or_label_is_refused(
+def test_what_is_not_an_image_or_label_is_refused(
     images: torch.Tensor, labels: torch.Tensor, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

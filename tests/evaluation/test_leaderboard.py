@@ -61,7 +61,7 @@ def test_autoattack_alone_is_what_the_board_asks_for() -> None:
     assert "external" not in entry
 
 
-def test_what_autoattack_leaves_stands_alone_where_it_is_the_least() -> None:
+def test_what_autoattack_leaves_is_shown_alone_if_it_is_the_least() -> None:
     stronger = {**EVALUATION, "worst": 0.66, "autoattack": {"robust_accuracy": 0.66}}
     entry = entry_of(stronger, PAPER)
     assert (entry["autoattack_acc"], entry["reported"]) == ("66.00", "66.00")

@@ -104,7 +104,7 @@ def test_networks_for_other_images_or_classes_are_refused(module: Path) -> None:
         open_model(source, IMAGE, 7, "small")
 
 
-def test_sources_are_told_apart(module: Path) -> None:
+def test_sources_are_distinguished(module: Path) -> None:
     source = ModelSource("elsewhere:tiny", module / "weights.pt")
     identities = [
         changed.identity()
@@ -188,7 +188,7 @@ def wrapped(state: dict[str, torch.Tensor], kind: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", ["authors", "robustbench", "edm"])
-def test_published_checkpoints_are_taken_as_they_are(kind: str, tmp_path: Path) -> None:
+def test_published_checkpoints_are_loaded_unchanged(kind: str, tmp_path: Path) -> None:
     model = build_model(SPEC)
     torch.save(wrapped(model.state_dict(), kind), tmp_path / "published.pt")
     source = ModelSource(str(tmp_path / "published.pt"))

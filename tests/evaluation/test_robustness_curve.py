@@ -89,7 +89,7 @@ def test_images_are_attacked_only_where_it_is_open_what_becomes_of_them(tmp_path
     assert ((curve.broken_at <= 1) & (curve.broken_at >= 0)).sum() == fell
 
 
-def test_a_killed_curve_goes_on_and_its_parts_join(tmp_path: Path) -> None:
+def test_a_killed_curve_resumes_and_its_parts_join(tmp_path: Path) -> None:
     radii = Radii.of(SMALL, "linf", "0.01", 3)
     run, *_ = run_of(ThreatModel("linf", 0.01), 3, tmp_path / "one")
 

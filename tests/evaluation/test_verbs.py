@@ -78,7 +78,7 @@ def test_evaluate_writes_all_that_the_formats_promise(
     np.testing.assert_array_equal(rows["perturbation_norm"], distance)
 
 
-def test_autoattack_stands_beside_aa_mt(
+def test_autoattack_is_beside_aa_mt(
     options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyrobust.evaluation.autoattack.NUM_QUERIES", 20)
@@ -94,7 +94,7 @@ def test_autoattack_stands_beside_aa_mt(
     assert (rows["clean_correct"] & rows["broken_by_autoattack"].isna()).sum() == theirs * 40
 
 
-def test_what_failed_is_told_before_the_attack(
+def test_what_failed_is_reported_before_the_attack(
     subject: Subject,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,

@@ -153,7 +153,7 @@ def test_an_import_reads_no_image_at_random(animals, samples, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("kill", [0, 2, 4, 7, 8])
-def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path, monkeypatch, kill):
+def test_a_killed_import_resumes_to_the_same_samples(animals, samples, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 12 * 64)
     monkeypatch.setattr("pyrobust.data.shuffling._BLOCK_BYTES", 1)
     published(tmp_path / "files", *samples)
@@ -180,7 +180,7 @@ def test_a_killed_import_goes_on_to_the_same_samples(animals, samples, tmp_path,
     SampleStore.open(manifests[1].parent).verify()
 
 
-def test_changed_files_are_imported_anew_and_unchanged_ones_are_not(animals, samples, tmp_path):
+def test_changed_files_are_imported_again_and_unchanged_ones_are_not(animals, samples, tmp_path):
     published(tmp_path / "files", *samples)
     settings = settings_of(tmp_path / "files")
     fit_generator(animals.path, tmp_path / "generator", settings, RUNTIME)

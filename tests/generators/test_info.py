@@ -8,7 +8,7 @@ from pyrobust.data.describe import describe
 from pyrobust.errors import UserError
 
 
-def test_a_generator_is_told_in_lines(gaussian):
+def test_a_generator_is_described_in_lines(gaussian):
     lines = list(describe(gaussian, verify=True))
     assert lines[0] == "generator of type gaussian, fitted on animals"
     assert "part_size: 1000" in lines
@@ -24,7 +24,7 @@ def test_a_flipped_weight_is_named(gaussian, tmp_path):
         list(describe(folder, verify=True))
 
 
-def test_a_model_is_told_in_lines(labeller):
+def test_a_model_is_described_in_lines(labeller):
     lines = list(describe(labeller, verify=False))
     assert lines[0].startswith("model: ")
     assert "architecture: wrn-10-1" in lines

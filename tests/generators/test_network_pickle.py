@@ -130,7 +130,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_network_pickle_is_refused(name: str, tmp_path: Path) -> None:
+def test_what_is_not_a_network_pickle_is_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "net.pkl"
     path.write_bytes(BROKEN[name])
     with pytest.raises(UserError, match=r"net\.pkl (is not a complete|contains no|refers to)"):

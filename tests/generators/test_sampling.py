@@ -23,7 +23,7 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
         assert store.provenance == generator.provenance()
 
 
-def test_time_and_bytes_are_told_before_anything_is_written(gaussian, tmp_path, caplog):
+def test_time_and_bytes_are_reported_before_anything_is_written(gaussian, tmp_path, caplog):
     with caplog.at_level("INFO"):
         sample_part(gaussian, 0, 1200, tmp_path / "part")
     told = [line for line in caplog.messages if "are free" in line or "will take" in line]

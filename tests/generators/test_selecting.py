@@ -84,7 +84,7 @@ def test_classes_are_shuffled_by_the_seed(make_parts, select):
     assert (np.diff(one) != 0).mean() > 0.4
 
 
-def test_provenance_tells_what_was_sampled_and_kept(make_parts, select):
+def test_provenance_states_what_was_sampled_and_kept(make_parts, select):
     store = SampleStore.open(select(make_parts(1, 900), 1, 91))
     provenance = store.provenance
     assert provenance["kept"]["class_counts"] == {"ant": 31, "bee": 30, "cow": 30}

@@ -128,7 +128,7 @@ def test_large_seeds_train(seed: int, bars: Dataset, tmp_path: Path) -> None:
     assert load_generator(tmp_path).sample(np.arange(3), seed).images.any()
 
 
-def test_each_step_and_process_draws_by_a_seed_of_its_own(bars: Dataset, tmp_path: Path) -> None:
+def test_each_step_and_process_draws_by_its_own_seed(bars: Dataset, tmp_path: Path) -> None:
     training = GENERATORS["vdvae"].start_training(fit_of(bars, settings_of("vdvae"), tmp_path))
     seeds = set()
     for step, rank in [(0, 0), (0, 1), (0, 256), (1, 0), (2, 0)]:

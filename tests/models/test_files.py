@@ -234,7 +234,7 @@ def test_the_registry_holds_the_corrected_rows(name: str, clean: float, robust: 
     assert model.spec.num_classes == (100 if dataset == "cifar100" else 10)
 
 
-def test_the_models_on_edm_images_are_told_apart_by_their_name() -> None:
+def test_the_models_on_edm_images_are_distinguished_by_their_name() -> None:
     edm = {name for name in PUBLISHED if name.endswith("_edm")}
     assert len(edm) == 6 and len(PUBLISHED) == len(edm) + len(DEEPMIND)
     for name in edm:
@@ -258,7 +258,7 @@ def test_a_download_pins_its_hash(model: ImageClassifier, tmp_path: Path) -> Non
         download(published, tmp_path / "downloads")
 
 
-def test_a_dead_link_is_told_apart_from_a_checkpoint(tmp_path: Path) -> None:
+def test_a_dead_link_is_distinguished_from_a_checkpoint(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("<!doctype html>")
     published = replace(PUBLISHED["cifar10_linf_wrn28-10_ddpm_v2"], url=page.as_uri())

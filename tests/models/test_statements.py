@@ -96,7 +96,7 @@ def test_one_number_is_for_all_channels() -> None:
         stated_normalization((float("nan"),), (0.5,), 3)
 
 
-def test_rounding_is_no_other_statement() -> None:
+def test_rounded_numbers_are_the_same_statement() -> None:
     assert agreed("x", {"a": (0.1, 0.2), "b": None, "c": (0.1000001, 0.2)}) == (0.1, 0.2)
     with pytest.raises(UserError, match="the x is 1 according to a, but 2 according to c"):
         agreed("x", {"a": 1, "b": None, "c": 2})

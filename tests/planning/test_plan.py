@@ -72,7 +72,7 @@ def test_training_costs_the_passes_of_its_objective() -> None:
     assert passes(awp_gamma=0.005) == pytest.approx(32 / 26 * trades, rel=1e-4)
 
 
-def test_each_set_of_images_gets_features_in_a_job_of_its_own() -> None:
+def test_each_set_of_images_gets_features_in_a_separate_job() -> None:
     stages = plan(num_samples=1_000_000, analyses={"labeller": {"num_images": 1_000_000}})
     start = MACHINE.rate("start").value
     for name, count in (("train", 48_976), ("test", 10_000), ("generated", 1_000_000)):
@@ -205,7 +205,7 @@ def test_an_approximate_search_is_planned_by_its_probes_and_off_the_gpu() -> Non
     assert seen == pytest.approx(3286 + 675_000 * 64 / 3286, rel=0.01)
 
 
-def test_without_generated_images_there_are_no_stages_of_theirs() -> None:
+def test_without_generated_images_there_are_none_of_their_stages() -> None:
     assert list(plan(mixing_factor=1)) == [
         "dataset", "train-labeller", "train", "landscape", "evaluate (labeller)", "evaluate",
     ]  # fmt: skip
@@ -231,7 +231,7 @@ def test_stages_do_not_take_their_scratch_at_the_same_time() -> None:
     assert Plan("x", stages, MACHINE).scratch_bytes == 30
 
 
-def test_a_data_set_that_was_made_tells_its_counts(tmp_path: Path) -> None:
+def test_a_data_set_that_was_made_states_its_counts(tmp_path: Path) -> None:
     settings = DatasetSettings(layout="digits", validation_size=64, test_size=100)
     known = count_images("digits", settings, tmp_path)
     make_dataset("digits", tmp_path, tmp_path / "digits", settings)

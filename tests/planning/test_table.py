@@ -36,7 +36,7 @@ def test_every_experiment_of_the_config_has_a_plan(capsys: pytest.CaptureFixture
         assert "together" in run_info(capsys, "--plan", name, "--machine", "h100")
 
 
-def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_states_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--plan", "cifar10_linf", "--machine", "h100", "--devices", "16")
     lines = run_info(capsys, *options).splitlines()
     assert (
@@ -51,7 +51,7 @@ def test_a_plan_tells_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(("free", "is_told"), [(10**9, True), (10**15, False)])
-def test_a_disk_that_is_too_small_for_all_stages_is_told(
+def test_a_disk_that_is_too_small_for_all_stages_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, free: int, is_told: bool
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
@@ -80,7 +80,7 @@ def test_own_rates_take_the_place_of_the_shipped_ones(
         ([], "either a folder or --plan EXPERIMENT; give exactly one"),
     ],
 )
-def test_what_cannot_be_told_is_refused(
+def test_what_cannot_be_known_is_refused(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

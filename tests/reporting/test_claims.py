@@ -92,7 +92,7 @@ def test_memory_is_judged_by_the_interval(train: float, test: float, says: str) 
         ("weak_attack", "too weak to trust"),
     ],
 )
-def test_a_weak_attack_is_told_from_a_small_radius(case: str, says: str) -> None:
+def test_a_weak_attack_is_distinguished_from_a_small_radius(case: str, says: str) -> None:
     check = {
         "num_images": 500,
         "robust_accuracy": 0.0 if case == "broken" else 0.3,

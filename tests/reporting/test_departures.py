@@ -94,7 +94,7 @@ def test_the_papers_model_at_another_mixing_factor_says_so() -> None:
     ]
 
 
-def test_aa_mt_stands_beside_aa_mt() -> None:
+def test_aa_mt_is_beside_aa_mt() -> None:
     result = result_of("cifar100", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
     assert result is not None
     assert result.robust_under("aa_mt") == (0.3123, "aa_mt")

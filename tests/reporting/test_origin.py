@@ -31,7 +31,7 @@ def test_a_clean_checkout_is_its_commit(package: Path) -> None:
     assert commit_of(package) == git(package, "rev-parse", "HEAD").strip()
 
 
-def test_changes_of_the_workflow_are_told(package: Path) -> None:
+def test_changes_of_the_workflow_are_reported(package: Path) -> None:
     (package.parent / "Snakefile").write_text("rule all:")
     assert commit_of(package) == git(package, "rev-parse", "HEAD").strip() + ", with changes"
 
@@ -42,6 +42,6 @@ def test_a_package_that_the_repository_does_not_track_has_none(package: Path) ->
     assert commit_of(package.parent / "installed") is None
 
 
-def test_no_repository_is_no_commit(tmp_path: Path) -> None:
+def test_there_is_no_commit_outside_a_repository(tmp_path: Path) -> None:
     (tmp_path / "__init__.py").touch()
     assert commit_of(tmp_path) is None

@@ -110,7 +110,7 @@ def test_names_are_escaped() -> None:
     assert "<b>" not in build_overview([experiment("<b>", 0.5)], Path("results"))
 
 
-def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_record_is_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"settings": {}})
     with pytest.raises(UserError, match=r"x\.json is not the record of an experiment; expected"):
         write_overview([tmp_path / "x.json"], tmp_path / "report.html")

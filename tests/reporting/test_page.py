@@ -151,7 +151,7 @@ def test_the_page_says(html: str, sentence: str) -> None:
     assert sentence.lower() in said.lower()
 
 
-def test_the_command_and_the_commit_stand_on_the_page(html: str) -> None:
+def test_the_command_and_the_commit_are_on_the_page(html: str) -> None:
     assert "<code>snakemake --cores all x.json --configfile &#39;my file.yaml&#39;</code>" in html
     assert '<th scope="row">commit of this report</th><td><code>c0ffee</code></td>' in html
 
@@ -201,7 +201,7 @@ def test_a_missing_file_is_one_sentence_that_names_the_verb(
     assert not (tmp_path / "results").exists()
 
 
-def test_an_approximate_search_is_told(inputs: ReportInputs, tmp_path: Path, html: str) -> None:
+def test_an_approximate_search_is_reported(inputs: ReportInputs, tmp_path: Path, html: str) -> None:
     assert "The search was approximate" not in html
     assert inputs.generated is not None
     path = inputs.generated.neighbours

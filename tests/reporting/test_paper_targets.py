@@ -44,7 +44,7 @@ def test_the_configuration_has_each_table_and_figure_and_refuses_none() -> None:
 
 
 @pytest.mark.parametrize("target", PAPER)
-def test_whatever_the_paper_states_stands_in_the_table_with_its_source(
+def test_whatever_the_paper_states_is_in_the_table_with_its_source(
     target: str, tmp_path: Path
 ) -> None:
     rows, figure = make(target, tmp_path)
@@ -60,7 +60,7 @@ def test_whatever_the_paper_states_stands_in_the_table_with_its_source(
 
 
 @pytest.mark.parametrize("target", ["table2", "table3"])
-def test_each_model_of_the_papers_tables_stands_beside_ours(target: str, tmp_path: Path) -> None:
+def test_each_model_of_the_papers_tables_is_beside_ours(target: str, tmp_path: Path) -> None:
     rows, _ = make(target, tmp_path)
     # The models of others are of no sweep, and Table 3 has neither SVHN nor TinyImageNet.
     ours = [result for result in RESULTS if result.source.startswith(("Table 2", "Tables"))]
@@ -83,7 +83,7 @@ def test_the_papers_tinyimagenet_numbers_say_what_its_generator_had_seen(
     assert [source.endswith("a DDPM of ImageNet's images") for source in sources] == [True]
 
 
-def test_a_number_at_an_x_that_no_point_has_is_a_row_of_its_own(tmp_path: Path) -> None:
+def test_a_number_at_an_x_that_no_point_has_is_a_separate_row(tmp_path: Path) -> None:
     rows, _ = make("figure4a", tmp_path)
     papers = {row["architecture"]: row for row in rows if row["experiment"] == ""}
     assert papers.keys() == {"wrn-28-10", "wrn-70-16"}
@@ -115,7 +115,7 @@ def test_the_share_of_originals_alone_is_of_every_generator(tmp_path: Path) -> N
         ("figure9", {("tinyimagenet_linf", "1"): "0.2156"}, {"the paper": "0.2666"}),
     ],
 )  # fmt: skip
-def test_the_papers_best_of_a_curve_stands_beside_no_point(
+def test_the_papers_best_of_a_curve_is_beside_no_point(
     target: str,
     beside_points: dict[tuple[str, str], str],
     rows_of_their_own: dict[str, str],

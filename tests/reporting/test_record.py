@@ -80,7 +80,7 @@ def test_all_runs_and_their_spread_are_there(finished: ReportInputs) -> None:
     assert record["spread"]["robust_accuracy"]["std"] == pytest.approx(0.05 / 2**0.5)
 
 
-def test_there_is_no_spread_where_one_run_met_the_test(inputs: ReportInputs) -> None:
+def test_there_is_no_spread_if_one_run_was_tested(inputs: ReportInputs) -> None:
     assert inputs.baseline
     tested = inputs.evaluations[1].parent
     chosen = tested.rename(tested.with_name("chosen")) / "evaluation.json"
@@ -185,7 +185,7 @@ def test_autoattack_decides_where_it_is_the_stronger(inputs: ReportInputs) -> No
     assert record["autoattack"]["stages"][0]["interval"][0] < 0.6
 
 
-def test_the_paper_stands_beside_its_own_settings() -> None:
+def test_the_paper_is_beside_its_own_settings() -> None:
     from pyrobust.reporting.published_results import result_of
 
     found = result_of("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)

@@ -236,7 +236,7 @@ def test_stages_have_a_column_each(make_point: Any, tmp_path: Path) -> None:
     assert rows[0]["paper_after_autoattack_apgd_t"] == "0.6073"
 
 
-def test_neighbours_stand_beside_those_of_the_paper(make_point: Any, tmp_path: Path) -> None:
+def test_neighbours_are_beside_those_of_the_paper(make_point: Any, tmp_path: Path) -> None:
     shares = {"train": 0.3, "test": 0.3, "self": 0.4}
     write_json(
         tmp_path / "neighbours.json",

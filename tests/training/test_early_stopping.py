@@ -42,7 +42,7 @@ def make_validation(
     return RobustValidation(Dataset.open(digits).validation, attack, batch_size, 3, processes)
 
 
-def test_it_counts_the_images_that_stand_after_forty_steps(
+def test_it_counts_the_robust_images_after_forty_steps(
     digits: Path, model: ImageClassifier
 ) -> None:
     assert (ATTACK.ascent.num_steps, ATTACK.loss, ATTACK.num_restarts) == (40, "margin", 1)

@@ -26,7 +26,7 @@ def test_the_status_is_that_of_the_processes(statuses: str, status: int) -> None
     assert run_processes(python(EXIT, statuses), 3) == status
 
 
-def test_each_process_is_told_its_place(tmp_path: Path) -> None:
+def test_each_process_gets_its_place(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys; e = os.environ; "
         "facts = [e[k] for k in ('LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')]; "

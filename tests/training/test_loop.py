@@ -165,7 +165,7 @@ def test_weights_that_are_not_finite_are_never_saved(step: int, tmp_path: Path) 
     assert torch.equal(task.x, whole.x)
 
 
-def test_a_state_of_other_settings_is_refused_and_the_difference_told(
+def test_a_state_of_other_settings_is_refused_and_the_difference_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(KilledError):

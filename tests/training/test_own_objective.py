@@ -25,7 +25,7 @@ def recipe() -> tuple[str, str]:
     return module[1], setting[1]
 
 
-def test_an_objective_of_ones_own_trains_as_the_docs_show(
+def test_an_objective_of_the_user_trains_as_the_docs_show(
     digits: Path, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, objective = recipe()
@@ -52,6 +52,6 @@ def test_an_objective_of_ones_own_trains_as_the_docs_show(
         ("builtins:str", "made a str; expected a subclass of .*Objective"),
     ],
 )
-def test_what_is_no_objective_is_refused(objective: str, told: str) -> None:
+def test_what_is_not_an_objective_is_refused(objective: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         make_objective(TrainSettings(objective=objective))

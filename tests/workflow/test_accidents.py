@@ -71,7 +71,9 @@ def wait_for_job(project: Project, verb: str, workflow: "subprocess.Popen[str]")
     raise AssertionError(workflow.communicate()[0][-3000:])
 
 
-def test_a_killed_job_is_told_with_its_log_and_the_same_command_goes_on(project: Project) -> None:
+def test_a_killed_job_is_reported_with_its_log_and_the_same_command_resumes(
+    project: Project,
+) -> None:
     first = start(project, LABELLER, "--configfile", TINY)
     os.kill(wait_for_job(project, "train-labeller", first), signal.SIGKILL)
     output = first.communicate(timeout=280)[0]
@@ -83,7 +85,7 @@ def test_a_killed_job_is_told_with_its_log_and_the_same_command_goes_on(project:
     assert "rule make_dataset" not in output
 
 
-def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_the_same_command_resumes_when_there_is_room(
     project: Project,
 ) -> None:
     (project / "resources/datasets").mkdir()
@@ -141,7 +143,7 @@ def test_a_place_that_cannot_be_written_is_named(project: Project) -> None:
     assert "resources/datasets" in output, output[-2000:]
 
 
-def test_a_config_changed_in_mid_run_makes_anew_what_depends_on_it_and_no_more(
+def test_a_config_changed_in_mid_run_remakes_what_depends_on_it_and_no_more(
     project: Project, tmp_path: Path
 ) -> None:
     overlay = tmp_path / "overlay.yaml"

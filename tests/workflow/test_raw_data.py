@@ -53,7 +53,7 @@ def test_a_change_of_the_raw_files_changes_the_digest(root: Path, change: str) -
     assert digest(root) != before
 
 
-def test_hidden_files_are_no_data(root: Path) -> None:
+def test_hidden_files_are_not_data(root: Path) -> None:
     before = digest(root)
     (root / "flowers/train/._1.png").write_bytes(b"of macOS")
     assert digest(root) == before

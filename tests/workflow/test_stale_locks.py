@@ -64,7 +64,7 @@ def test_another_machine_takes_its_turn_where_nothing_is_locked(state: Path) -> 
     assert (state / "alive.lock").read_text() == "login2"
 
 
-def test_an_older_file_without_a_name_is_no_proof(state: Path) -> None:
+def test_an_older_file_without_a_name_is_not_proof(state: Path) -> None:
     (state / "alive.lock").write_text("")
     _, said = start(state)
     assert len(lock_files(state)) == 2

@@ -14,7 +14,7 @@ def rows_of(project: Project, target: str) -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
-def test_another_evaluation_of_the_chosen_run_stands_in_a_table(with_tables: Project) -> None:
+def test_another_evaluation_of_the_chosen_run_is_in_a_table(with_tables: Project) -> None:
     (row,) = rows_of(with_tables, "tiny_stages")
     assert row["experiment"] == "tiny"
     assert 0 <= float(row["after_aa_mt_multitargeted"]) <= float(row["after_clean"]) <= 1

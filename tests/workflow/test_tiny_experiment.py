@@ -111,7 +111,7 @@ TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
         ("experiments: {digits_l2: {mixing_factor: 0.9}}", set()),
     ],
 )  # fmt: skip
-def test_a_changed_setting_makes_anew_what_depends_on_it(
+def test_a_changed_setting_remakes_what_depends_on_it(
     finished: Project, tmp_path: Path, overlay: str, rules: set[str]
 ) -> None:
     (tmp_path / "overlay.yaml").write_text(overlay)

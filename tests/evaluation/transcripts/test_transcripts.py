@@ -168,7 +168,7 @@ def test_a_truncated_file_is_named(
     assert "is not a complete safetensors file" in output
 
 
-def test_other_files_are_no_transcript(
+def test_other_files_are_not_transcripts(
     model_file: Path, folder: Path, command: list[str], tmp_path: Path
 ) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
@@ -326,7 +326,7 @@ def test_a_fate_that_is_not_so_is_named(subject: Subject, transcript: Transcript
     assert result.differences == {"classified differently without an attack": (wrong,)}
 
 
-def test_a_claim_that_its_own_images_contradict_is_no_transcript(
+def test_a_claim_that_its_own_images_contradict_is_not_a_transcript(
     transcript: Transcript, tmp_path: Path
 ) -> None:
     claim = {**transcript.facts["claim"], "num_standing": 0}
@@ -414,7 +414,7 @@ def test_a_randomised_network_has_no_transcript(subject: Subject, tmp_path: Path
     assert not (tmp_path / "t.safetensors").exists()
 
 
-def test_a_transcript_has_a_suffix_of_its_own(command: list[str], tmp_path: Path) -> None:
+def test_a_transcript_has_its_own_suffix(command: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the transcript is .*points.npy; use a name"):
         run_evaluate(*command, "--output", tmp_path / "o", "--transcript", tmp_path / "points.npy")
 

@@ -125,7 +125,7 @@ def test_each_transformation_happens_as_often_as_asked() -> None:
     assert labels[:, 3].min() >= -2 and math.isfinite(labels.sum())
 
 
-def test_the_class_and_the_augmentation_are_told_at_zero_strength_at_first(
+def test_the_class_and_the_augmentation_start_at_zero_strength(
     shades: Dataset, tmp_path: Path
 ) -> None:
     for settings in (quick("edm"), quick("edm", augment_probability=0.5)):

@@ -78,7 +78,7 @@ def test_a_killed_part_loses_no_more_than_four_blocks(
         assert (tmp_path / "killed" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_time_is_told_and_images_are_counted_within_a_block(
+def test_the_time_is_reported_and_images_are_counted_within_a_block(
     fitted: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator, counted = load_generator(fitted), []
@@ -283,7 +283,7 @@ def test_an_edm_without_classes_asks_for_none(shades: Dataset, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("theirs", "flag"), [(True, "--conditional"), (False, "--no-cond")])
-def test_an_edm_that_is_told_classes_and_one_that_is_not_do_not_trade_weights(
+def test_an_edm_with_classes_and_one_without_do_not_trade_weights(
     shades: Dataset, tmp_path: Path, theirs: bool, flag: str
 ) -> None:
     settings = quick("edm", conditional=theirs, training_steps=1)

@@ -72,7 +72,7 @@ def test_turns_and_mirrors_are_those_of_the_image(turns: int) -> None:
     )
 
 
-def test_each_transformation_happens_as_often_as_told() -> None:
+def test_each_transformation_happens_as_often_as_asked() -> None:
     uniforms, normals = draws(4000)
     ones = torch.full((4000, 1, 8, 8), 0.5)  # geometry does not change a flat image
     changed = (augment(ones, torch.tensor(0.1), uniforms, normals) - 0.5).abs().amax((1, 2, 3))
