@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyrobust.api.attacking import attack
     from pyrobust.api.autoattack import AutoAttack
+    from pyrobust.api.certificates import CertificatesResult, certify
     from pyrobust.api.evaluation import EvaluationResult, evaluate
     from pyrobust.api.generated_data import (
         Complementarity,
@@ -33,6 +34,7 @@ except PackageNotFoundError:  # a source tree that was not installed
 # Imported on first use: torch takes seconds, and the command line answers --help without it.
 _MODULES = {
     "AutoAttack": "pyrobust.api.autoattack",
+    "CertificatesResult": "pyrobust.api.certificates",
     "Complementarity": "pyrobust.api.generated_data",
     "EvaluationResult": "pyrobust.api.evaluation",
     "TrainedClassifier": "pyrobust.api.training",
@@ -41,6 +43,7 @@ _MODULES = {
     "UserError": "pyrobust.errors",
     "Verification": "pyrobust.evaluation.transcripts.verification",
     "attack": "pyrobust.api.attacking",
+    "certify": "pyrobust.api.certificates",
     "complementarity": "pyrobust.api.generated_data",
     "evaluate": "pyrobust.api.evaluation",
     "fit_generator": "pyrobust.api.generated_data",
@@ -53,6 +56,7 @@ _MODULES = {
 
 __all__ = [
     "AutoAttack",
+    "CertificatesResult",
     "Complementarity",
     "EvaluationResult",
     "ThreatsResult",
@@ -61,6 +65,7 @@ __all__ = [
     "UserError",
     "Verification",
     "attack",
+    "certify",
     "complementarity",
     "evaluate",
     "fit_generator",

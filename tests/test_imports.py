@@ -17,6 +17,8 @@ FORBIDDEN = {
     "data": {"attacks", "training", "evaluation", "analysis", "generators", "reporting", "cli"},
     "models": {"attacks", "data", "training", "evaluation", "analysis", "generators", "reporting",
                "cli"},
+    "certificates": {"training", "evaluation", "analysis", "generators", "reporting", "data",
+                     "cli"},
     "generators": {"training.robust", "evaluation", "analysis", "reporting", "cli", "attacks"},
     "training": {"evaluation", "analysis", "generators", "reporting", "cli"},
     "evaluation": {"training", "analysis", "generators", "reporting", "cli"},

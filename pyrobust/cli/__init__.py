@@ -16,6 +16,7 @@ import typer
 
 from pyrobust.cli import (
     analyse,
+    certify,
     convert,
     data,
     demo,
@@ -64,6 +65,7 @@ app.command("augment")(analyse.augment)
 
 app.command("evaluate")(evaluate.evaluate)
 app.command("threats")(threats.threats)
+app.command("certify")(certify.certify)
 app.command("landscape")(evaluate.landscape)
 app.command("verify")(verify.verify)
 app.command("robustbench")(leaderboard.robustbench)

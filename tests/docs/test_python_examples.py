@@ -13,7 +13,7 @@ import pyrobust
 from pyrobust.cli import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/python.md", "docs/threats.md", "docs/trust.md")
+PAGES = ("README.md", "docs/python.md", "docs/certificates.md", "docs/threats.md", "docs/trust.md")
 
 
 def python_blocks(page: str) -> list[str]:

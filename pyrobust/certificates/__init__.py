@@ -1,0 +1,1 @@
+"""Lower bounds on margins that hold for every image of a perturbation set."""

@@ -1,0 +1,194 @@
+"""Bounds: the graph computes the network, and no certified image is ever broken."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pyrobust import ops
+from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
+from pyrobust.certificates.certify import certified_margins
+from pyrobust.certificates.crown import Crown
+from pyrobust.certificates.graph import graph_of
+from pyrobust.certificates.interval import Bounds, interval_bounds
+from pyrobust.certificates.region import Region
+from pyrobust.certificates.relaxations import relax
+from pyrobust.errors import UserError
+from tests.attacks.linear import linear_task
+from tests.certificates.networks import SHAPE, of_this_project, random_network
+
+EPSILON = {"linf": 0.02, "l2": 0.1, "l1": 0.3}
+METHODS = ("ibp", "crown_ibp", "crown")
+
+
+def images(count: int, seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    return torch.rand((count, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("architecture", ["wrn-10-1", "resnet-18"])
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_the_graph_of_this_projects_networks_computes_their_logits(
+    architecture: str, activation: str
+) -> None:
+    network, x = of_this_project(architecture, activation, 0), images(3, 0, (1, 8, 8))
+    graph = graph_of(network, x[:1])
+    torch.testing.assert_close(graph(x.double()).float(), network(x), rtol=1e-4, atol=1e-4)
+    assert graph.num_classes == 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_graph_of_plain_networks_computes_their_logits(seed: int) -> None:
+    network, x = random_network(seed), images(3, seed)
+    graph = graph_of(network, x[:1])
+    torch.testing.assert_close(graph(x.double()), network.double()(x.double()))
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize("seed", range(6))
+def test_bounds_hold_at_all_points_of_the_region_and_crown_is_tighter(seed: int, norm: str) -> None:
+    network, x = random_network(seed), images(5, seed)
+    graph = graph_of(network, x[:1])
+    labels = network(x).argmax(1)
+    region = Region(x.double(), norm, EPSILON[norm])
+    lower = Crown(graph, region, refine=True).margins(labels)
+    loose = Crown(graph, region, refine=False).margins(labels)
+    logits = interval_bounds(graph, region.box)
+    for stream in range(200):
+        point = ops.random_start(
+            x.double(), torch.arange(5), EPSILON[norm], norm, 0, stream, stream % 2 == 0
+        )
+        found = graph(point)
+        assert (found >= logits.lower).all() and (found <= logits.upper).all()
+        gaps = found.gather(1, labels[:, None]) - found
+        others = torch.arange(4) != labels[:, None]
+        assert (gaps[others].view(5, 3) >= lower).all()
+    assert (lower >= loose - 1e-9).all()
+    assert (lower.amin(1) > (logits.lower.gather(1, labels[:, None])[:, 0] - logits.upper.scatter(
+        1, labels[:, None], -torch.inf).amax(1)) - 1e-9).all()  # fmt: skip
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+def test_no_certified_image_is_ever_broken(norm: str) -> None:
+    """Over random networks, kinds, radii and methods, by the strongest single attack."""
+    certified = broken = 0
+    for seed in range(60):
+        network, x = random_network(seed), images(8, seed)
+        labels = network(x).argmax(1)
+        threat = ThreatModel(norm, EPSILON[norm] * (0.3, 1.0, 3.0)[seed % 3])
+        graph = graph_of(network, x[:1])
+        margins = certified_margins(graph, x, labels, threat, METHODS[1 + seed % 2])
+        x_adv = apgd(network, x, labels, torch.arange(8), ApgdSettings(threat, "margin", 30, 1), 0)
+        fell = network(x_adv).argmax(1) != labels
+        assert not (fell & (margins > 0)).any(), (seed, norm)
+        certified, broken = certified + int((margins > 0).sum()), broken + int(fell.sum())
+    assert certified > 60 and broken > 30, "the case tells nothing"
+
+
+@pytest.mark.parametrize("norm", EPSILON)
+@pytest.mark.parametrize("method", ["crown_ibp", "crown"])
+def test_linear_networks_are_decided_exactly(norm: str, method: str) -> None:
+    threat = ThreatModel(norm, {"linf": 0.02, "l2": 0.12, "l1": 0.12}[norm])
+    linear, x, labels = linear_task(5, 200, 0.12, seed=1)
+    layer = nn.Linear(36, 5)
+    layer.weight.data, layer.bias.data = linear.weight, linear.bias
+    graph = graph_of(nn.Sequential(nn.Flatten(), layer).requires_grad_(False), x[:1])
+    margins = certified_margins(graph, x, labels, threat, method)
+    robust = linear.is_robust(x, labels, norm, threat.epsilon)
+    decided = margins.abs() > 1e-3
+    assert decided.sum() > 190 and 20 < robust.sum() < 180
+    assert torch.equal((margins > 0)[decided], robust[decided])
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_minima_over_ball_and_pixel_range_are_exact(norm: str) -> None:
+    """Against a fine search over two pixels near the border of the range."""
+    x = torch.tensor([[0.05, 0.6], [0.9, 0.98]], dtype=torch.float64).view(2, 1, 1, 2)
+    region = Region(x, norm, 0.3)
+    weights = torch.tensor([[1.0, 0.4], [-1.0, -2.0], [0.2, 1.0]], dtype=torch.float64)
+    weights = weights.view(1, 3, 1, 1, 2).expand(2, 3, 1, 1, 2)
+    axis = torch.linspace(-0.3, 0.3, 1201, dtype=torch.float64)
+    move = torch.cartesian_prod(axis, axis)
+    inside = (move.abs().sum(1) if norm == "l1" else move.norm(dim=1)) <= 0.3
+    exact = region.least_exact(weights)
+    for image in range(2):
+        points = x[image].flatten() + move[inside]
+        points = points[((points >= 0) & (points <= 1)).all(1)]
+        best = (points @ weights[image].flatten(1).T).amin(0)
+        assert (exact[image] <= best + 1e-9).all()
+        torch.testing.assert_close(exact[image], best, rtol=0, atol=2e-3)
+    assert (exact >= region.least(weights) - 1e-12).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "silu"])
+def test_lines_enclose_the_activation(name: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    ends = 12 * torch.rand(2, 400, generator=random, dtype=torch.float64) - 8
+    ends[1, :20] = ends[0, :20] + 1e-9
+    ends[:, 20:40] = ends[0, 20:40]
+    at = Bounds(ends.amin(0), ends.amax(0))
+    lines = relax(name, at)
+    function = torch.relu if name == "relu" else torch.nn.functional.silu
+    for share in torch.linspace(0, 1, 1501, dtype=torch.float64):
+        x = at.lower + share * (at.upper - at.lower)
+        x = x.clamp(at.lower, at.upper)
+        assert (lines.lower_slope * x + lines.lower_intercept <= function(x)).all()
+        assert (lines.upper_slope * x + lines.upper_intercept >= function(x)).all()
+
+
+def test_bounds_include_rounding() -> None:
+    """Sums whose float64 value is off by more than their last bit still lie inside."""
+    layer = nn.Linear(3, 2, bias=False).double()
+    layer.weight.data[0] = torch.tensor([1e16, 1.0, -1e16])
+    layer.weight.data[1] = 0
+    network = nn.Sequential(nn.Flatten(), layer).requires_grad_(False)
+    x = torch.ones(1, 1, 1, 3, dtype=torch.float64)
+    bounds = interval_bounds(graph_of(network, x), Bounds(x, x))
+    assert bounds.lower[0, 0] <= 1 <= bounds.upper[0, 0]
+    assert bounds.upper[0, 0] - bounds.lower[0, 0] < 1000
+
+
+class Softmax(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(x.flatten(1), 1)
+
+
+class Product(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        return flat * flat
+
+
+class Branches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if x.sum() > 0 else -x.flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Softmax(), "softmax"),
+        (Product(), "another way than by a sum"),
+        (Branches(), "cannot be read as a graph"),
+        (nn.Sequential(nn.Flatten(), nn.GELU()), "GELU, for which no bounds are known"),
+        (nn.Conv2d(1, 1, 3), "logits of shape"),
+        (nn.Sequential(nn.Conv2d(1, 1, 1, padding_mode="reflect"), nn.Flatten()), "zeros"),
+    ],
+)  # fmt: skip
+def test_networks_without_known_bounds_are_refused(network: nn.Module, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        graph_of(network.requires_grad_(False), images(1, 0))
+
+
+def test_a_certificate_covers_the_tolerance_of_the_judge() -> None:
+    """A point that the evaluation accepts may lie a rounding outside of the ball."""
+    threat = ThreatModel("linf", 0.25)
+    layer = nn.Linear(1, 2)
+    layer.weight.data = torch.tensor([[0.0], [1.0]])
+    layer.bias.data = torch.tensor([0.75, 0.0])
+    graph = graph_of(
+        nn.Sequential(nn.Flatten(), layer).requires_grad_(False), images(1, 0, (1, 1, 1))
+    )
+    x = torch.tensor([0.5 - 1e-7]).view(1, 1, 1, 1)
+    assert math.isclose(0.75 - float(x) - 0.25, 1e-7, rel_tol=0.3)
+    assert certified_margins(graph, x, torch.tensor([0]), threat, "crown")[0] < 0

@@ -1,0 +1,127 @@
+"""Certificates of a model: statuses, what is written, resuming, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+import pyrobust
+from pyrobust.cli import app
+from pyrobust.errors import UserError
+from pyrobust.evaluation import certify as certificates
+from tests.attacks.linear import linear_task
+
+
+def linear(num_images: int = 60) -> tuple[nn.Module, torch.Tensor, torch.Tensor, np.ndarray]:
+    """Return a linear model, images, labels, and which images are robust in linf 0.02."""
+    network, x, labels = linear_task(4, num_images, 0.12, seed=2)
+    layer = nn.Linear(36, 4)
+    layer.weight.data, layer.bias.data = network.weight, network.bias
+    robust = network.is_robust(x, labels, "linf", 0.02)
+    return nn.Sequential(nn.Flatten(), layer), x, labels, robust.numpy()
+
+
+@pytest.mark.parametrize("method", ["crown", "crown_ibp", "ibp"])
+def test_a_linear_model_is_decided(method: str) -> None:
+    model, x, labels, robust = linear()
+    labels[:3] = (labels[:3] + 1) % 4  # misclassified
+    result = pyrobust.certify(
+        model, x, labels, norm="linf", epsilon=0.02, method=method, device="cpu"
+    )
+    status = np.array(result.rows["status"].to_pylist())
+    assert (status[:3] == "broken").all()
+    assert ((status == "certified") <= robust)[3:].all()
+    assert ((status == "broken") <= ~robust)[3:].all()
+    if method != "ibp":  # whose bounds of two logits ignore that both depend on the same pixels
+        assert (status != "undecided").all()
+        assert 10 < (status == "certified").sum() < 50
+    assert result.certified_accuracy == (status == "certified").mean()
+    assert result.attacked_accuracy == pytest.approx((status != "broken").mean())
+
+
+def test_the_verb_resumes_prints_shares_and_writes_a_page(
+    model_file: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    options = ["certify", "--model", str(model_file), "--dataset", str(digits), "--norm", "linf",
+               "--epsilon", "0.5/255", "--method", "crown_ibp", "--attack", "pgd40",
+               "--num-images", "12", "--batch-size", "5"]  # fmt: skip
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    app([*options, "--output", str(whole)], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["clean", "certified", "undecided", "broken"]
+    assert "<svg" in (whole / "certificates.html").read_text()
+
+    bound, calls = certificates.certified_margins, []
+
+    def dies(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return bound(*arguments)
+
+    monkeypatch.setattr(certificates, "certified_margins", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        app([*options, "--output", str(resumed)], standalone_mode=False)
+    app([*options, "--output", str(resumed)], standalone_mode=False)
+    assert len(calls) == 4, "the first batch is not certified again"
+    for name in ("certificates.json", "certificates.parquet"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    rows = pq.read_table(whole / "certificates.parquet").to_pandas()
+    assert not ((rows["margin_bound"] > 0) & rows["broken_by"].notna()).any()
+    with pytest.raises(UserError, match="another evaluation"):
+        app([*options, "--seed", "1", "--output", str(whole)], standalone_mode=False)
+
+
+def test_smoothing_certifies_the_smoothed_classifier() -> None:
+    model, x, labels, _ = linear(30)
+    labels[:3] = (labels[:3] + 1) % 4
+    result = pyrobust.certify(
+        model, x, labels, norm="l2", epsilon=0.02, method="smoothing", deviation=0.05,
+        samples=300, device="cpu",
+    )  # fmt: skip
+    rows = result.rows.to_pandas()
+    right = rows["smoothed_prediction"] == rows["label"]
+    certified = rows["status"] == "certified"
+    assert (certified == (right & (rows["certified_radius"] > 0.02))).all()
+    assert 3 < certified.sum() < 27, "the case tells nothing"
+    broken = rows["status"] == "broken"
+    assert (broken == (~right & (rows["smoothed_prediction"] >= 0))).all()
+    assert broken[:3].any()
+
+
+class Odd(nn.Module):
+    """A network with a function for which no bounds are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm": "linf", "method": "smoothing"}, "certifies l2, but norm is 'linf'"),
+        ({"norm": "l2", "method": "crown", "samples": 10}, "samples has no effect"),
+        ({"norm": "l2", "method": "smoothing", "attack": "fast"}, "attack has no effect"),
+        ({"norm": "linf", "method": "guess"}, "method"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(options: dict[str, Any], message: str) -> None:
+    model, x, labels, _ = linear(4)
+    with pytest.raises(UserError, match=message):
+        pyrobust.certify(model, x, labels, epsilon=0.1, device="cpu", **options)
+
+
+def test_models_without_bounds_are_refused() -> None:
+    _, x, labels, _ = linear(4)
+    for model, message in ((Odd(), "tanh"), (linear(4)[0].bfloat16(), "bfloat16")):
+        with pytest.raises(UserError, match=message):
+            pyrobust.certify(model, x, labels, norm="linf", epsilon=0.1, device="cpu")
