@@ -145,7 +145,7 @@ def test_snakemake_plans_what_is_shown(page: str, line: str, tmp_path: Path) -> 
     for overlay, first in OVERLAYS.items():
         if overlay in words:
             block = rf"^```yaml\n({first}:.*?)^```"
-            (contents,) = re.findall(block, (ROOT / page).read_text(), re.M | re.S)
+            contents, *_ = re.findall(block, (ROOT / page).read_text(), re.M | re.S)
             (tmp_path / overlay).write_text(contents.replace("resources/edm", str(samples)))
             words[words.index(overlay)] = str(tmp_path / overlay)
     if "--config" not in words:
