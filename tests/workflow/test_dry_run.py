@@ -114,6 +114,18 @@ def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
         assert re.search(rf"\b{resource}\b", job[0]), job[0]
 
 
+@pytest.mark.parametrize("resources", ["gpu=4", "gpu=0 gres=gpu:h100:4"])
+def test_a_training_has_a_process_for_each_gpu_with_threads_and_memory(resources: str) -> None:
+    target = "results/train/digits_linf_no_generated/seed0/training.json"
+    given = [f"train_robust:{resource}" for resource in resources.split()]
+    options = ("--printshellcmds", "--resources", "gpu=4", "--cores", "8", "--set-resources")
+    run = run_snakemake("--dry-run", target, *options, *given)
+    assert run.returncode == 0, run.stdout
+    job = re.search(r"rule train_robust:.*?--processes \d+", run.stdout, re.S)
+    assert job is not None and job[0].endswith("--processes 4"), run.stdout
+    assert "threads: 8\n" in job[0] and "mem_mb=64000," in job[0], job[0]
+
+
 @pytest.mark.parametrize(
     ("target", "overlay", "missing"),
     [

@@ -73,11 +73,12 @@ wildcard_constraints:
 
 
 def num_gpus(rulename):
-    """Return the GPUs of a rule's job: one, or as many as the profile gives it; at least 1."""
+    """Return the GPUs of a rule's job: one, or as many as the profile gives it; at least 1.
+
+    Snakemake has evaluated no text of a profile, such as gpu:4, when it asks for other resources.
+    """
     resources = workflow.get_rule(rulename).resources
-    given = {
-        name: resources[name].value for name in ("gpu", "gres") if name in resources
-    }
+    given = {name: resources[name].raw for name in ("gpu", "gres") if name in resources}
     return count_gpus(**given)
 
 
