@@ -7,7 +7,7 @@ from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.flags import flags
 from pyrobust.workflow.paths import fill
-from pyrobust.workflow.resolver import Expand, Files, Json, Resolver, Wildcards
+from pyrobust.workflow.rule_inputs import Expand, Files, Json, RuleInputs, Wildcards
 
 Point = dict[str, Any]
 
@@ -15,9 +15,9 @@ Point = dict[str, Any]
 class Figures:
     """Inputs and flags of the rules that only tables and figures need."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self._config = resolver.config
+    def __init__(self, rules: RuleInputs) -> None:
+        self._rules = rules
+        self._config = rules.config
 
     def mixture_inputs(self, wildcards: Wildcards) -> dict[str, Files]:
         """Return the selected samples of both generators of a mixture."""
@@ -71,7 +71,7 @@ class Figures:
         return described.model_dump(mode="json")
 
     def _points(self, target: str) -> list[Point]:
-        sweeps = self._resolver.sweeps
+        sweeps = self._rules.sweeps
         if target in sweeps.refused:
             raise UserError(f"results/paper/{target}: {sweeps.refused[target]}")
         return sweeps.points[target]
@@ -88,7 +88,7 @@ class Figures:
             case "landscapes":
                 return {"landscape": fill(paths.LANDSCAPE, own)}
             case "overfitting":
-                return {"training": self._resolver.runs(own)}
+                return {"training": self._rules.runs(own)}
         trained: dict[str, Files] = {
             "choice": fill(paths.CHOICE, own),
             "labeller": fill(paths.LABELLER, own),
@@ -121,7 +121,7 @@ class Figures:
             ]
         if evaluation != self._config.experiments[name].evaluation:
             return [fill(paths.EVALUATION_AGAIN, experiment=name, evaluation=evaluation)]
-        runs = self._resolver.evaluated_runs(name, point["settings"]["test_runs"])
+        runs = self._rules.evaluated_runs(name, point["settings"]["test_runs"])
         return [fill(paths.EVALUATION, experiment=name, run=run) for run in runs]
 
     def _kind(self, generator: str) -> str:

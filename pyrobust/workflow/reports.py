@@ -7,15 +7,15 @@ from pyrobust.config.report import BaselineInputs, GeneratedInputs, JobsOf, Repo
 from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.paths import fill
-from pyrobust.workflow.resolver import Expand, Files, Json, Resolver, Wildcards
+from pyrobust.workflow.rule_inputs import Expand, Files, Json, RuleInputs, Wildcards
 
 
 class Reports:
     """Inputs of the rule that writes the record and the page of an experiment."""
 
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self._config = resolver.config
+    def __init__(self, rules: RuleInputs) -> None:
+        self._rules = rules
+        self._config = rules.config
 
     def inputs(self, wildcards: Wildcards) -> dict[str, Files]:
         """Return every file that the record and the page depend on, by its role."""
@@ -57,9 +57,9 @@ class Reports:
                 neighbours=at(paths.NEIGHBOURS),
                 quality=at(paths.QUALITY),
             )
-            parts = self._resolver.numbers_of_parts(own)
+            parts = self._rules.numbers_of_parts(own)
             of_parts: dict[JobsOf, str] = {"sample": paths.PART, "label": paths.LABELS}
-            if self._resolver.selection(own).min_distance > 0:
+            if self._rules.selection(own).min_distance > 0:
                 of_parts["distances"] = paths.DISTANCES
             for stage, path in of_parts.items():
                 jobs[stage] = tuple(at(path, part=part).parent for part in parts)
@@ -72,7 +72,7 @@ class Reports:
             dataset=at(paths.DATASET),
             labeller=at(paths.LABELLER),
             labeller_evaluation=at(paths.LABELLER_EVALUATION, radius=radius),
-            runs=tuple(Path(expand(run)) for run in self._resolver.runs({"experiment": name})),
+            runs=tuple(Path(expand(run)) for run in self._rules.runs({"experiment": name})),
             choice=at(paths.CHOICE),
             evaluations=self._evaluations(name, expand),
             landscape=at(paths.LANDSCAPE),
@@ -95,7 +95,7 @@ class Reports:
     def _evaluations(self, name: str, expand: Expand) -> tuple[Path, ...]:
         return tuple(
             Path(expand(fill(paths.EVALUATION, experiment=name, run=run)))
-            for run in self._resolver.evaluated_runs(name)
+            for run in self._rules.evaluated_runs(name)
         )
 
     def _with_sections(self, experiment: ExperimentSettings) -> Json:

@@ -13,7 +13,7 @@ from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import input_flags
 from pyrobust.workflow.paths import fill
 from pyrobust.workflow.reports import Reports
-from pyrobust.workflow.resolver import Resolver
+from pyrobust.workflow.rule_inputs import RuleInputs
 from pyrobust.workflow.runs import put_first_on_path
 from pyrobust.workflow.scheduling import (
     PRIORITIES,
@@ -28,7 +28,7 @@ from pyrobust.workflow.shares import note_jobs
 put_first_on_path(Path(sys.executable).parent, os.environ)
 
 try:
-    resolve = Resolver(config, Path("config/sweeps"))
+    resolve = RuleInputs(config, Path("config/sweeps"))
 except UserError as error:
     raise WorkflowError(f"config: {error}") from error
 figures = Figures(resolve)

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 Expand = Callable[[str], str]
 
 
-class Resolver:
+class RuleInputs:
     """Inputs and flags of the rules.
 
     Methods take the wildcards of a job, and return paths and flags as the rule uses them.

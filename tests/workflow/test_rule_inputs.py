@@ -23,17 +23,17 @@ from pyrobust.workflow.figures import Figures
 from pyrobust.workflow.flags import flags, input_flags, settings_flags, stated
 from pyrobust.workflow.own_code import own_files
 from pyrobust.workflow.reports import Reports
-from pyrobust.workflow.resolver import Resolver
+from pyrobust.workflow.rule_inputs import RuleInputs
 from pyrobust.workflow.shares import note_jobs, share_files
 from tests.workflow.running import ROOT, TINY
 
 
-def resolver(tmp_path: Path, text: str = "{}") -> Resolver:
-    """Return the resolver of the tiny experiment, with changes laid over it."""
+def rule_inputs(tmp_path: Path, text: str = "{}") -> RuleInputs:
+    """Return the inputs of the rules for the tiny experiment, with changes to its settings."""
     (tmp_path / "changes.yaml").write_text(text)
     files = [ROOT / "config/config.yaml", ROOT / TINY, tmp_path / "changes.yaml"]
     config: Config = read_config(files)
-    return Resolver(config.model_dump(mode="json"), ROOT / "tests/workflow/sweeps")
+    return RuleInputs(config.model_dump(mode="json"), ROOT / "tests/workflow/sweeps")
 
 
 TINY_RUN = {"experiment": "tiny", "seed": "0"}
@@ -105,7 +105,7 @@ def test_flags_survive_the_shell(values: dict[str, Any], words: list[str]) -> No
 
 
 def test_a_path_with_spaces_reaches_each_verb_whole(tmp_path: Path) -> None:
-    resolve = resolver(
+    resolve = rule_inputs(
         tmp_path,
         "{datasets: {digits: {path: 'raw files/my digits'}},"
         " generators: {tiny: {type: imported, path: 'my samples', jitter: null}},"
@@ -120,7 +120,7 @@ def test_a_path_with_spaces_reaches_each_verb_whole(tmp_path: Path) -> None:
 
 
 def test_a_verb_of_the_analysis_gets_its_own_settings_alone(tmp_path: Path) -> None:
-    resolve = resolver(
+    resolve = rule_inputs(
         tmp_path, "{analyses: {tiny: {components: 7, splits: 3, num_images: 9, seed: 1}}}"
     )
     tiny = {"analysis": "tiny"}
@@ -130,7 +130,7 @@ def test_a_verb_of_the_analysis_gets_its_own_settings_alone(tmp_path: Path) -> N
 
 
 def test_a_selection_reads_the_parts_that_it_starts_from(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path, "{selections: {tiny: {skip_samples: 701}}}")
+    resolve = rule_inputs(tmp_path, "{selections: {tiny: {skip_samples: 701}}}")
     parts = resolve.parts_of(paths.PART)(TINY_SELECTION)
     # 400 samples and a quarter more, in parts of 300; a part begun is skipped as a whole.
     folder = "<results>/samples/digits/tiny/parts"
@@ -138,8 +138,8 @@ def test_a_selection_reads_the_parts_that_it_starts_from(tmp_path: Path) -> None
 
 
 def test_distances_are_read_where_near_copies_are_dropped_only(tmp_path: Path) -> None:
-    assert set(resolver(tmp_path).near_copy_inputs(TINY_SELECTION)) == {"distances", "dataset"}
-    without = resolver(tmp_path, "{selections: {tiny: {min_distance: 0}}}")
+    assert set(rule_inputs(tmp_path).near_copy_inputs(TINY_SELECTION)) == {"distances", "dataset"}
+    without = rule_inputs(tmp_path, "{selections: {tiny: {min_distance: 0}}}")
     assert without.near_copy_inputs(TINY_SELECTION) == {}
 
 
@@ -148,12 +148,12 @@ def test_parts_are_handed_over_as_folders_however_many_there_are(tmp_path: Path)
         "parts": [f"r/my parts/{part}/manifest.json" for part in range(1250)],
         "labels": [f"r/labels/x/{part}/labels.json" for part in range(1250)],
     }
-    words = shlex.split(resolver(tmp_path).parts_flags({}, files))
+    words = shlex.split(rule_inputs(tmp_path).parts_flags({}, files))
     assert words == ["--parts", "r/my parts", "--labels", "r/labels/x", "--num-parts", "1250"]
 
 
 def test_training_reads_samples_where_it_uses_some(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path)
+    resolve = rule_inputs(tmp_path)
     assert set(resolve.training_inputs(TINY_RUN)) == {"dataset", "samples"}
     assert set(resolve.training_inputs({"experiment": "tiny_no_generated"})) == {"dataset"}
     words = resolve.training_flags(TINY_RUN)
@@ -165,7 +165,7 @@ def test_training_reads_samples_where_it_uses_some(tmp_path: Path) -> None:
 def test_shares_are_asked_for_where_several_jobs_evaluate(
     tmp_path: Path, jobs: int, count: int
 ) -> None:
-    resolve = resolver(tmp_path, f"{{evaluation_jobs: {jobs}}}")
+    resolve = rule_inputs(tmp_path, f"{{evaluation_jobs: {jobs}}}")
     files = resolve.shares("<results>/{experiment}/shares", lambda path: str(tmp_path / path))
     assert files({"experiment": "tiny"}) == [
         f"<results>/tiny/shares/{number}-{jobs}.done" for number in range(1, count + 1)
@@ -195,7 +195,7 @@ def test_an_evaluation_of_an_earlier_version_has_as_many_shares_as_are_asked_for
 
 
 def test_the_path_names_another_evaluation_and_radius(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path)
+    resolve = rule_inputs(tmp_path)
     own = resolve.evaluation_flags(TINY_RUN)
     named = resolve.evaluation_flags({**TINY_RUN, "evaluation": "aa_mt"})
     assert "--batch-size 24" in own
@@ -211,7 +211,7 @@ def test_files_become_one_flag_each_and_missing_ones_none() -> None:
 
 
 def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) -> None:
-    reports = Reports(resolver(tmp_path))
+    reports = Reports(rule_inputs(tmp_path))
     described = reports.describe(
         {"experiment": "tiny"}, lambda path: path.replace("<results>", "out/my results")
     )
@@ -228,7 +228,7 @@ def test_a_report_is_described_by_the_files_that_its_rule_reads(tmp_path: Path) 
 
 
 def test_a_report_counts_the_jobs_that_its_experiment_uses(tmp_path: Path) -> None:
-    resolve = resolver(tmp_path, "{selections: {tiny: {skip_samples: 600, min_distance: 0}}}")
+    resolve = rule_inputs(tmp_path, "{selections: {tiny: {skip_samples: 600, min_distance: 0}}}")
     jobs = Reports(resolve).describe({"experiment": "tiny"}, str)["jobs"]
     assert [Path(folder).name for folder in jobs["sample"]] == ["2", "3"]
     assert "distances" not in jobs
@@ -236,7 +236,7 @@ def test_a_report_counts_the_jobs_that_its_experiment_uses(tmp_path: Path) -> No
 
 
 def test_a_report_without_generated_images_reads_none(tmp_path: Path) -> None:
-    reports = Reports(resolver(tmp_path))
+    reports = Reports(rule_inputs(tmp_path))
     described = reports.describe({"experiment": "tiny_no_generated"}, str)
     assert "generated" not in described and described["jobs"] == {}
     assert "samples" not in reports.inputs({"experiment": "tiny_no_generated"})
@@ -246,11 +246,11 @@ def test_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> None:
     values = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     values["experiments"]["digits_linf"]["labeller"] = "vgg"
     with pytest.raises(UserError, match=r"digits_linf\.labeller: unknown name 'vgg'"):
-        Resolver(values, tmp_path)
+        RuleInputs(values, tmp_path)
 
 
 def test_features_are_kept_while_labelling_with_their_own_settings(tmp_path: Path) -> None:
-    resolve = resolver(
+    resolve = rule_inputs(
         tmp_path,
         "{features_while_labelling: {tiny: tiny}, analyses: {tiny: {dtype: float16, splits: 3}}}",
     )
@@ -263,7 +263,7 @@ def test_features_are_kept_while_labelling_with_their_own_settings(tmp_path: Pat
 
 def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
     text = (ROOT / "tests/workflow/targets.yaml").read_text()
-    figures = Figures(resolver(tmp_path, text))
+    figures = Figures(rule_inputs(tmp_path, text))
     stages = figures.inputs({"target": "tiny_stages"})
     assert stages["evaluation_0"] == ["<results>/evaluate/tiny/again/other/evaluation.json"]
     curve = figures.inputs({"target": "tiny_curve"})
@@ -277,7 +277,7 @@ def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
 
 def test_training_without_generated_images_has_no_neighbours_in_a_table() -> None:
     config = read_config([ROOT / "config/config.yaml", ROOT / "config/targets.yaml"])
-    figures = Figures(Resolver(config.model_dump(mode="json"), ROOT / "config/sweeps"))
+    figures = Figures(RuleInputs(config.model_dump(mode="json"), ROOT / "config/sweeps"))
     inputs = set(figures.inputs({"target": "table1_small"}))
     assert {"evaluation_0", "evaluation_1", "neighbours_1"} <= inputs
     assert "neighbours_0" not in inputs
@@ -308,7 +308,7 @@ def test_own_code_is_an_input_of_the_rules_that_run_it(
             }
         },
     }
-    resolve = resolver(tmp_path, yaml.safe_dump(changes))
+    resolve = rule_inputs(tmp_path, yaml.safe_dump(changes))
     inputs = resolve.training_inputs(TINY_RUN)
     assert inputs["code"] == ["own_model_x.py", "own_objective_x.py"]
     assert resolve.generator_files(TINY_SELECTION)[-1] == "own_generator_x.py"
