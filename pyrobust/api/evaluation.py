@@ -22,9 +22,9 @@ from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
 from pyrobust.errors import UserError
 from pyrobust.evaluation import evaluate as evaluation
+from pyrobust.evaluation.anytime import Limits
 from pyrobust.evaluation.attack_suites import CustomAttack
-from pyrobust.evaluation.describe import RESULT, describe_result, headline
-from pyrobust.evaluation.intervals import wilson_interval
+from pyrobust.evaluation.describe import RESULT, describe_result, headline, interval_of_result
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.tracking import track_result
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
@@ -105,13 +105,13 @@ class EvaluationResult:
 
     @property
     def clean_interval(self) -> tuple[float, float]:
-        """95% Wilson interval of the clean accuracy, over images."""
-        return wilson_interval(round(self.clean_accuracy * self.num_images), self.num_images)
+        """95% interval of the clean accuracy: Wilson's, or valid at any stop after a budget."""
+        return interval_of_result(self.summary, self.clean_accuracy)
 
     @property
     def robust_interval(self) -> tuple[float, float]:
-        """95% Wilson interval of the robust accuracy, over images."""
-        return wilson_interval(round(self.robust_accuracy * self.num_images), self.num_images)
+        """95% interval of the robust accuracy: Wilson's, or valid at any stop after a budget."""
+        return interval_of_result(self.summary, self.robust_accuracy)
 
     @property
     def stages(self) -> list[dict[str, Any]]:
@@ -215,6 +215,8 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     transcript: str | os.PathLike[str] | None = None,
     trackers: str | Sequence[str] = (),
+    budget: str | float | None = None,
+    until_width: float | None = None,
     **settings: Any,
 ) -> EvaluationResult:
     """Attack a model and return its clean and robust accuracy, stage by stage and image by image.
@@ -234,6 +236,10 @@ def evaluate(
         transcript: .safetensors file for the points that break images, which `pyrobust.verify`
             checks.
         trackers: tensorboard, wandb, mlflow or trackio; they need `output`.
+        budget: duration such as "30m", or seconds. Images are attacked in random order until
+            then, and intervals are valid whenever one stops.
+        until_width: the same, until the interval of robust accuracy is this narrow, in
+            percentage points.
         settings: any other field of `EvaluationSettings` (docs/evaluation.md).
 
     Raises:
@@ -259,6 +265,7 @@ def evaluate(
             parsed,
             keep_adversarial=True,
             transcript=None if transcript is None else Path(transcript),
+            limits=Limits.of(budget, until_width),
         )
         result = replace(EvaluationResult.load(folder), subject=subject)
         track_result(result.summary, Path(folder), names)

@@ -84,6 +84,20 @@ def evaluate(
             envvar="PYROBUST_TRACKERS",
         ),
     ] = "",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Attack images in random order for this time, such as 30m. Intervals are valid "
+            "whenever one stops, also by a signal; the same command resumes."
+        ),
+    ] = None,
+    until_width: Annotated[
+        float | None,
+        typer.Option(
+            help="The same, until the interval of robust accuracy is this narrow, in percentage "
+            "points."
+        ),
+    ] = None,
 ) -> None:
     """Attack a model and print its clean and robust accuracy, stage by stage."""
     names = parse_trackers(trackers)
@@ -91,9 +105,11 @@ def evaluate(
     check_evaluation(settings, norm)
 
     from pyrobust.evaluation import evaluate as evaluation
+    from pyrobust.evaluation.anytime import Limits
     from pyrobust.evaluation.describe import describe_result
     from pyrobust.evaluation.tracking import track_result
 
+    limits = Limits.of(budget, until_width)
     mine = _share(share)
     source = model_source(model, weights, mean, std)
     with opened_images(
@@ -103,11 +119,13 @@ def evaluate(
         if mine is not None:
             folder = output / evaluation.STATE / f"share-{mine.number}-{mine.of}"
             with shared(output), exclusive(folder):
-                evaluation.evaluate(subject, output, settings, keep_adversarial, mine, transcript)
+                evaluation.evaluate(
+                    subject, output, settings, keep_adversarial, mine, transcript, limits
+                )
             return
         with exclusive(output):
             result = evaluation.evaluate(
-                subject, output, settings, keep_adversarial, transcript=transcript
+                subject, output, settings, keep_adversarial, None, transcript, limits
             )
             assert result is not None  # it is None for a share alone
             track_result(result, output, names)

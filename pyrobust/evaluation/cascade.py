@@ -13,10 +13,11 @@ from torch import Tensor
 from pyrobust.attacks import LogitsFn
 from pyrobust.attacks.threat_model import PerturbationSet
 from pyrobust.evaluation.attack_stages import Cascade, Stage, searched
+from pyrobust.evaluation.labelled_images import Rows
 from pyrobust.evaluation.outcomes import Outcome
 
 # Rows of a batch -> images (N, C, H, W) in [0, 1] and labels (N,) int64.
-LoadBatch = Callable[[range], tuple[Tensor, Tensor]]
+LoadBatch = Callable[[Rows], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class CascadeRun:
         logits_fn: the plain network, which judges every point.
         search_fn: what attacks pass through: the same, or a faster stand-in.
         folder: of the state, which belongs to this model, these images and these settings.
+        order: ids of the images; `rows` are places in it. None for their own order.
     """
 
     logits_fn: LogitsFn
@@ -35,6 +37,7 @@ class CascadeRun:
     load: LoadBatch
     folder: Path
     keep_adversarial: bool
+    order: NDArray[np.int64] | None = None
 
     def attack(
         self,
@@ -56,8 +59,9 @@ class CascadeRun:
         if saved and saved.stages_done == len(cascade.stages):
             advance(len(rows) * saved.stages_done)
             return saved
-        x, labels = self.load(rows)
-        ids = torch.arange(rows.start, rows.stop, device=x.device)
+        own = np.array(rows) if self.order is None else self.order[rows.start : rows.stop]
+        x, labels = self.load(rows if self.order is None else own)
+        ids = torch.from_numpy(own).to(x.device)
         outcome = saved or Outcome.before_attack(self.logits_fn, x, labels, self.keep_adversarial)
         chosen = np.ones(len(rows), dtype=bool) if among is None else among
         advance(len(rows) * outcome.stages_done)

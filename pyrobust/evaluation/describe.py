@@ -6,6 +6,7 @@ from typing import Any
 
 from pyrobust.config.attacks import ATTACKS
 from pyrobust.data.shards import described_by
+from pyrobust.evaluation.confidence_sequence import anytime_interval
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.labelled_images import IN_MEMORY
 from pyrobust.files import read_json
@@ -22,14 +23,44 @@ def headline(result: Mapping[str, Any]) -> str:
     """Return the accuracies of `evaluation.json` in one line, with a 95 % interval."""
     attacks = attack_words(result)
     count, robust = result["num_images"], result["worst"]
-    low, high = wilson_interval(round(robust * count), count)
     images = f"{count:,} images"
     if result["dataset"] != IN_MEMORY:
         images += f" of {result['dataset']} ({result['split']})"
+    low, high = interval_of_result(result, robust)
     return (
         f"clean {100 * result['clean_accuracy']:.1f} %, robust {100 * robust:.1f} % "
         f"[{100 * low:.1f}, {100 * high:.1f}] under {attacks}: {result['norm']} "
         f"{result['epsilon']}, {images}"
+    )
+
+
+def interval_of_result(result: Mapping[str, Any], accuracy: float) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy in `evaluation.json`.
+
+    That of an evaluation that was stopped is valid at any stop, for all images of the data set;
+    that of a complete one is Wilson's, for images like these.
+    """
+    count = result["num_images"]
+    anytime = result.get("anytime")
+    if anytime and count < anytime["population"]:
+        return anytime_interval(round(accuracy * count), count, anytime["population"])
+    return wilson_interval(round(accuracy * count), count)
+
+
+def anytime_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a stopped evaluation says about all images, and what it does not say."""
+    anytime = result["anytime"]
+    low, high = (100 * bound for bound in anytime["robust_interval"])
+    last = anytime["last_stage"]
+    yield (
+        f"sampling: with 95 % confidence, robust accuracy under this attack is between {low:.1f} "
+        f"and {high:.1f} % on all {anytime['population']:,} images, whenever the run is stopped; "
+        f"{result['num_images']:,} were attacked (stopped by: {anytime['stopped_by']})"
+    )
+    yield (
+        "attack: this is an upper bound, whatever the interval; the last stage "
+        f"({last['name']}) broke {last['num_broken']} of the {last['num_attacked']} images that "
+        "it attacked, and a stronger attack may break more"
     )
 
 
@@ -43,6 +74,8 @@ def attack_words(result: Mapping[str, Any]) -> str:
 def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the headline, then the checks that failed and the notes, a line each."""
     yield headline(result)
+    if "anytime" in result:
+        yield from anytime_lines(result)
     if not result.get("trusted", True):  # older results have no self-test
         yield NOT_TRUSTED
     for check in result["checks"]:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrobust.attacks import FixedPasses
 from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.cost import write_cost
+from pyrobust.errors import UserError
+from pyrobust.evaluation.anytime import Limits, attack_until
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.attack_suites import import_attack, main_cascade
 from pyrobust.evaluation.autoattack import autoattack
@@ -136,6 +139,7 @@ def evaluate(
     keep_adversarial: bool = False,
     share: Share | None = None,
     transcript: Path | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, Any] | None:
     """Attack the images and write `rows.parquet`, `cost.json` and, last, `evaluation.json`.
 
@@ -148,6 +152,8 @@ def evaluate(
             left and writes the results.
         transcript: also write the points of the cascade with the lower robust accuracy to this
             file (`pyrobust.evaluation.transcripts`).
+        limits: attack images in random order until a limit or a signal; the state is kept, so
+            that a later run with larger limits resumes, unless all images are attacked.
 
     Returns:
         what `evaluation.json` holds; None for a share.
@@ -157,6 +163,11 @@ def evaluate(
             is not deterministic.
     """
     check_transcript_name(transcript)
+    if limits and (share or settings.curve or settings.autoattack):
+        raise UserError(
+            "a budget or a width does not go with share, curve or autoattack: omit one of the two "
+            "(attack autoattack is possible)"
+        )
     started = time.monotonic()
     keep_freed_memory()
     if ":" in settings.attack:  # the code of an attack of the user's own decides the result, too
@@ -177,6 +188,7 @@ def evaluate(
     state = output / STATE
     keep_points = keep_adversarial or transcript is not None
     identity = [subject.identity, settings.model_dump(mode="json"), keep_points]
+    identity += ["anytime"] if limits else []
     with exact_kernels():
         x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
         few = slice(0, _CHECKED_IMAGES)
@@ -193,13 +205,18 @@ def evaluate(
         checks = _checks(subject, logits_fn, x[few], labels[few], settings, tested)
         _warn(checks)
         seconds = time.monotonic() - started
-        outcomes, curve = _attack(run, cascades, radii, batches)
+        sample, ids = None, np.arange(count)
+        if limits:
+            sample = attack_until(run, cascades[0], count, settings.seed, limits, started)
+            outcomes, curve, ids = [sample.outcome], None, sample.ids
+        else:
+            outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
     afterwards = [check_square(*pair) for pair in attacked if pair[0].name == "autoattack"]
     _warn(afterwards)
     checks += afterwards
 
-    write_rows(output / "rows.parquet", subject.images.labels[:count], attacked, curve)
+    write_rows(output / "rows.parquet", subject.images.labels[ids], attacked, curve, ids)
     if keep_adversarial:
         with atomic_path(output / "adversarial.npy") as temporary:
             np.save(temporary, outcomes[0].x_adv)
@@ -208,22 +225,27 @@ def evaluate(
     # The attacks of earlier runs and of other jobs count, too.
     seconds += float(sum(outcome.seconds.sum() for outcome in outcomes))
     seconds += curve.seconds if curve else 0.0
-    write_cost(output / "cost.json", seconds, subject.device, count / max(seconds, 1e-9))
+    write_cost(output / "cost.json", seconds, subject.device, len(ids) / max(seconds, 1e-9))
     result = summarize(subject, settings, attacked, curve, checks)
+    if sample:
+        result["anytime"] = sample.summary
     write_json(output / RESULT, result)
     if transcript is not None:
         best = min(attacked, key=lambda pair: int(pair[1].standing.sum()))
-        make_transcript(subject, settings, _found(settings, *best)).write(transcript)
-    shutil.rmtree(state)
+        make_transcript(subject, settings, _found(settings, ids, *best)).write(transcript)
+    if sample is None or sample.finished:
+        shutil.rmtree(state)
     return result
 
 
-def _found(settings: EvaluationSettings, cascade: Cascade, outcome: Outcome) -> Attacked:
+def _found(
+    settings: EvaluationSettings, ids: NDArray[np.int64], cascade: Cascade, outcome: Outcome
+) -> Attacked:
     """Return what a transcript states about the images of one cascade."""
     return Attacked(
         attack=settings.attack if cascade.name == "custom" else cascade.name,
         stages=[stage.attack for stage in cascade.stages],
-        ids=np.arange(len(outcome.broken_by)),
+        ids=ids,
         clean_correct=outcome.clean_correct,
         broken=outcome.broken_by != UNBROKEN,
         points=outcome.x_adv,

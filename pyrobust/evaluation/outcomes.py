@@ -112,6 +112,17 @@ class Outcome:
         self.refused = np.append(self.refused, refused)
         self.seconds = np.append(self.seconds, seconds)
 
+    def at(self, places: NDArray[np.int64]) -> Self:
+        """Return the outcome with its images in another order."""
+        totals = {"refused", "seconds"}
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(
+            **{
+                name: column if name in totals or not len(column) else column[places]
+                for name, column in columns.items()
+            }
+        )
+
     def save(self, path: Path) -> None:
         """Write the arrays to an .npz file, atomically."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}

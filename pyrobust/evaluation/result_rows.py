@@ -19,6 +19,7 @@ def write_rows(
     labels: NDArray[np.int64],
     attacked: Sequence[tuple[Cascade, Outcome]],
     curve: Curve | None,
+    ids: NDArray[np.int64] | None = None,
 ) -> None:
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
@@ -26,10 +27,11 @@ def write_rows(
         attacked: AA+MT, which fills most columns, and cascades that fill only the column
             `broken_by_<cascade>`.
         curve: fills the column `broken_at`.
+        ids: of the images, ascending; 0 to N - 1 where not given.
     """
     cascade, outcome = attacked[0]
     columns = {
-        "image": pa.array(np.arange(len(labels))),
+        "image": pa.array(np.arange(len(labels)) if ids is None else ids),
         "label": pa.array(labels),
         "clean_prediction": pa.array(outcome.clean_prediction),
         "clean_correct": pa.array(outcome.clean_correct),

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyrobust import __version__
-from pyrobust.evaluation.describe import attack_words, headline
-from pyrobust.reporting.accuracies import interval_of
+from pyrobust.evaluation.describe import anytime_lines, attack_words, headline, interval_of_result
 from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
 from pyrobust.reporting.page import css, environment
 from pyrobust.reporting.wording import stage_name
@@ -23,6 +22,8 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
             attack=attack_words(summary),
             chart=stage_chart(summary),
             rows=_rows(summary),
+            anytime=[*anytime_lines(summary)] if "anytime" in summary else [],
+            anytime_chart=bound_chart(summary) if "anytime" in summary else None,
             trusted=summary.get("trusted", True),
             version=__version__,
         )
@@ -47,8 +48,22 @@ def stage_chart(summary: Mapping[str, Any]) -> str:
         return as_svg(figure, f"Accuracy after each attack: {headline(summary)}")
 
 
+def bound_chart(summary: Mapping[str, Any]) -> str:
+    """Draw the bound on robust accuracy over the time of the attack, as SVG."""
+    history = summary["anytime"]["history"]
+    minutes = [moment["seconds"] / 60 for moment in history]
+    low, high = zip(*(moment["interval"] for moment in history), strict=True)
+    with drawing(4.6, 2.6) as (figure, (axes,)):
+        axes.fill_between(minutes, low, high, color=LIGHT["robust"], alpha=0.2, lw=0)
+        values = [moment["robust_accuracy"] for moment in history]
+        axes.plot(minutes, values, "o-", color=LIGHT["robust"], markersize=3)
+        axes.set_ylim(-0.02, 1.02)
+        percent_axis(axes)
+        axes.set_xlabel("minutes of attack; the band is valid at any stop")
+        return as_svg(figure, "Robust accuracy of the images attacked so far, over time")
+
+
 def _rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    count = summary["num_images"]
     stages = [("clean", "no attack", summary["clean_accuracy"])]
     cascades = [("", summary["stages"])]
     if summary["autoattack"]:
@@ -63,7 +78,7 @@ def _rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "attack": attack,
             "accuracy": accuracy,
-            "interval": interval_of(accuracy, count),
+            "interval": interval_of_result(summary, accuracy),
         }
         for name, attack, accuracy in stages
     ]
