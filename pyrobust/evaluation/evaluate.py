@@ -1,7 +1,4 @@
-"""What `evaluation.json` holds (docs/formats.md).
-
-The robust accuracy of a model, stage by stage and image by image.
-"""
+"""The evaluation of a model: attack the images, and write the results (docs/formats.md)."""
 
 import logging
 import shutil
@@ -51,6 +48,13 @@ from pyrobust.memory import keep_freed_memory
 from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
 
+logger = logging.getLogger(__name__)
+
+# Folder of the state, inside that of the results.
+STATE = "state"
+# Enough to detect problems of a network, and few compared with an evaluation.
+_CHECKED_IMAGES = 64
+
 
 def summarize(
     subject: Subject,
@@ -59,10 +63,10 @@ def summarize(
     curve: Curve | None,
     checks: Sequence[Check],
 ) -> dict[str, Any]:
-    """Return the accuracies stage by stage.
+    """Return the contents of `evaluation.json`: accuracies after each stage, and checks.
 
     Args:
-        attacked: AA+MT, and AutoAttack where it ran.
+        attacked: AA+MT, and AutoAttack if it ran.
     """
     results = [_result(*pair) for pair in attacked]
     ours, theirs = results[0], results[1] if results[1:] else None
@@ -116,17 +120,9 @@ def _notes(cascade: Cascade, outcome: Outcome) -> list[str]:
     return [*cascade.notes, *refused, *(not_finite if none else [])]
 
 
-logger = logging.getLogger(__name__)
-
-# Folder of the state, inside that of the results.
-STATE = "state"
-# Enough to detect problems of a network, and few compared with an evaluation.
-_CHECKED_IMAGES = 64
-
-
 @dataclass(frozen=True)
 class Share:
-    """Batches that one of several jobs attacks: every `of`-th one, beginning at `number` - 1."""
+    """The batches of one of several jobs: every `of`-th batch, starting from `number` - 1."""
 
     number: int
     of: int
@@ -143,23 +139,23 @@ def evaluate(
 ) -> dict[str, Any] | None:
     """Attack the images and write `rows.parquet`, `cost.json` and, last, `evaluation.json`.
 
-    A run that was killed resumes from its state, which lies under `output`/state until the end.
+    An interrupted run resumes from `output`/state, which is removed at the end.
 
     Args:
         keep_adversarial: also write `adversarial.npy`, the worst point of each image under AA+MT,
             (N, C, H, W) float32.
-        share: attack this share only and leave its state; a run without a share attacks what is
-            left and writes the results.
+        share: attack only this share and keep its state; a run without a share attacks the
+            remaining batches and writes the results.
         transcript: also write the points of the cascade with the lower robust accuracy to this
             file (`pyrobust.evaluation.transcripts`).
         limits: attack images in random order until a limit or a signal; the state is kept, so
             that a later run with larger limits resumes, unless all images are attacked.
 
     Returns:
-        what `evaluation.json` holds; None for a share.
+        the contents of `evaluation.json`; None for a share.
 
     Raises:
-        UserError: `output` holds the result of another evaluation, or the network of a transcript
+        UserError: `output` has the result of another evaluation, or the network of a transcript
             is not deterministic.
     """
     check_transcript_name(transcript)
@@ -170,7 +166,7 @@ def evaluate(
         )
     started = time.monotonic()
     keep_freed_memory()
-    if ":" in settings.attack:  # the code of an attack of the user's own decides the result, too
+    if ":" in settings.attack:  # the result also depends on the code of a custom attack
         code = source_sha256(import_attack(settings.attack))
         subject = replace(subject, identity={**subject.identity, "attack_code": code})
     if share is None:
@@ -222,7 +218,7 @@ def evaluate(
             np.save(temporary, outcomes[0].x_adv)
     else:  # points of an earlier result
         (output / "adversarial.npy").unlink(missing_ok=True)
-    # The attacks of earlier runs and of other jobs count, too.
+    # Attacks of earlier runs and of other jobs also count.
     seconds += float(sum(outcome.seconds.sum() for outcome in outcomes))
     seconds += curve.seconds if curve else 0.0
     write_cost(output / "cost.json", seconds, subject.device, len(ids) / max(seconds, 1e-9))
@@ -260,7 +256,7 @@ def _checks(
     settings: EvaluationSettings,
     attack: TestedAttack,
 ) -> list[Check]:
-    """Look at the model through a few images, and attack those it gets right."""
+    """Check the model on a few images, and attack those that it classifies correctly."""
     right = ~is_broken(logits_fn(x), labels)
     surrogate_fn = subject.surrogate_fn and FixedPasses(subject.surrogate_fn, settings.pass_size)
     masking = check_masking(
@@ -278,7 +274,7 @@ def _warn(checks: Sequence[Check]) -> None:
 def _attack(
     run: CascadeRun, cascades: Sequence[Cascade], radii: Radii, batches: Sequence[range]
 ) -> tuple[list[Outcome], Curve | None]:
-    """Return the outcome of all images under each cascade, and the curve where there is one."""
+    """Return the outcome of all images under each cascade, and the curve if there is one."""
     if not batches:
         return [], None
     num_stages = sum(len(cascade.stages) for cascade in cascades) + radii.num_stages

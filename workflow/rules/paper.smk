@@ -97,7 +97,7 @@ use rule evaluate_run as evaluate_on_samples with:
         more=input_flags("samples"),
 
 
-# What the table or figure is made of, as a file: a command line holds about 140 points.
+# The inputs of the table or figure, as a file: a command line holds only about 140 points.
 rule describe_target:
     output:
         "<results>/paper/{target}.inputs.json",
