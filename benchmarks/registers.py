@@ -68,8 +68,10 @@ def _compile(source: Path, architectures: Sequence[str]) -> str:
             *(f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures),
         ]  # fmt: skip
         run = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+            command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
         )
+    if run.returncode != 0:
+        raise SystemExit(f"{run.stdout}{run.stderr}")
     return run.stderr
 
 

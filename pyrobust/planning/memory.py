@@ -5,7 +5,6 @@ Not counted are CUDA itself, workspaces of its libraries and fragmentation.
 
 import math
 from functools import cache
-from typing import Literal
 
 from pyrobust.config.experiment import Config, check_training
 from pyrobust.config.training import LabellerSettings, TrainSettings
@@ -48,9 +47,9 @@ def _of_training(
 ) -> int:
     """Return the bytes of a process that trains on whole batches of `num_images` images."""
     _, weights = work.classifier(settings.architecture, images.image_shape, images.num_classes)
-    kept = kept_bytes(
-        settings.architecture, images.image_shape, images.num_classes, settings.precision
-    )
+    kept = kept_bytes(settings.architecture, images.image_shape, images.num_classes)
+    if settings.precision == "bfloat16":
+        kept //= 2
     # Adversarial training and the labeller hold the graph of one pass, the others of two.
     robust = isinstance(settings, TrainSettings) and settings.objective != "adversarial_training"
     stored = num_images * math.prod(images.image_shape)
@@ -64,46 +63,33 @@ def _of_training(
 def _of_evaluation(architecture: str, pass_size: int, images: ImageCounts) -> int:
     """Return the bytes of attacks on a network, which run in float32 at most."""
     _, weights = work.classifier(architecture, images.image_shape, images.num_classes)
-    kept = kept_bytes(architecture, images.image_shape, images.num_classes, "float32")
+    kept = kept_bytes(architecture, images.image_shape, images.num_classes)
     return 4 * weights + pass_size * kept
 
 
 @cache
-def kept_bytes(
-    architecture: str,
-    image_shape: ImageShape,
-    num_classes: int,
-    precision: Literal["float32", "bfloat16"],
-) -> int:
-    """Return the bytes for each image that a training pass keeps until its backward pass.
+def kept_bytes(architecture: str, image_shape: ImageShape, num_classes: int) -> int:
+    """Return the bytes for each image that a float32 training pass keeps for its backward pass.
 
-    The network runs on tensors without memory, and autograd says what it saves.
+    The network runs without memory, and autograd says what it saves.
     """
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.autograd.graph import saved_tensors_hooks
 
-    from pyrobust.models import ModelSpec, build_model
     from pyrobust.models.batch_norm import batch_statistics
-    from pyrobust.models.build import logits_in
 
-    height, width, channels = image_shape
-    half = (0.5,) * channels
-    with FakeTensorMode():
-        model = build_model(ModelSpec(architecture, "silu", num_classes, image_shape, half, half))
+    def of(count: int) -> int:
+        model, x = work.without_memory(architecture, image_shape, num_classes, count)
+        kept = {}
 
-        def of(count: int) -> int:
-            kept = {}
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage
+            return tensor
 
-            def keep(tensor: torch.Tensor) -> torch.Tensor:
-                storage = tensor.untyped_storage()
-                kept[storage._cdata] = storage
-                return tensor
+        with batch_statistics(model), saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(x)
+        return sum(storage.nbytes() for storage in kept.values())
 
-            x = torch.empty(count, channels, height, width)
-            with batch_statistics(model), saved_tensors_hooks(keep, lambda tensor: tensor):
-                logits_in(precision, model)(x)
-            return sum(storage.nbytes() for storage in kept.values())
-
-        # Weights are kept as well, whatever the number of images.
-        return (of(_MORE) - of(_FEW)) // (_MORE - _FEW)
+    # Weights are kept as well, whatever the number of images.
+    return (of(_MORE) - of(_FEW)) // (_MORE - _FEW)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pyrobust.config.analysis import AnalysisSettings
 from pyrobust.config.evaluation import EvaluationSettings, LandscapeSettings
@@ -11,6 +12,11 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pyrobust.models import ImageClassifier
 
 # A pass with the gradient of the image costs two forward passes, one with that of the weights
 # three.
@@ -43,12 +49,24 @@ _FAISS_BYTES = 4 * 4096 * 1024
 
 @cache
 def classifier(architecture: str, image_shape: ImageShape, num_classes: int) -> tuple[int, int]:
-    """Return the operations of one image's forward pass, and the number of weights.
-
-    The network is built without memory, so that any size is counted in a moment.
-    """
+    """Return the operations of one image's forward pass, and the number of weights."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
+
+    model, x = without_memory(architecture, image_shape, num_classes, 1)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    return counter.get_total_flops(), sum(weight.numel() for weight in model.parameters())
+
+
+def without_memory(
+    architecture: str, image_shape: ImageShape, num_classes: int, count: int
+) -> tuple["ImageClassifier", "Tensor"]:
+    """Return a network in evaluation mode and `count` images, both without memory.
+
+    Any size is then counted in a moment.
+    """
+    import torch
 
     from pyrobust.models import ModelSpec, build_model
 
@@ -56,11 +74,7 @@ def classifier(architecture: str, image_shape: ImageShape, num_classes: int) -> 
     half = (0.5,) * channels
     spec = ModelSpec(architecture, "silu", num_classes, image_shape, half, half)
     with torch.device("meta"):
-        model = build_model(spec).eval()
-        x = torch.empty(1, channels, height, width)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(x)
-    return counter.get_total_flops(), sum(weight.numel() for weight in model.parameters())
+        return build_model(spec).eval(), torch.empty(count, channels, height, width)
 
 
 def penultimate(architecture: str) -> int:
