@@ -101,8 +101,8 @@ class Config(Settings):
     """Folder that contains one folder of raw files per data set."""
 
     evaluation_jobs: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Number of parallel jobs that share the test images of an evaluation. It does not change the
-    results."""
+    """Number of parallel jobs that share the test images of a new evaluation. It does not change
+    the results and triggers no rerun."""
 
     search_memory_gb: SearchMemory = SEARCH_MEMORY_GB
     """Memory for nearest-neighbour searches, in GB (`--search-memory-gb` of `neighbours`,
