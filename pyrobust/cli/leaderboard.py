@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pyrobust.cli.options import folder_of
+from pyrobust.files import exclusive
 
 
 def robustbench(
@@ -21,9 +22,16 @@ def robustbench(
     authors: Annotated[str, typer.Option(help="Authors, separated by commas.")],
     link: Annotated[str, typer.Option(help="Link to the paper.")],
     architecture: Annotated[str, typer.Option(help="Name on the leaderboard: WideResNet-28-10.")],
-    output: Annotated[
-        Path, typer.Option(help="File to write: <Name><Year><FirstWordOfTheTitle>.json.")
+    name: Annotated[
+        str, typer.Option(help="Name of the model: <Name><Year><FirstWordOfTheTitle>.")
     ],
+    model: Annotated[
+        Path, typer.Option(help="Classifier that was evaluated: .safetensors or .pt.")
+    ],
+    transcript: Annotated[
+        Path, typer.Option(help="Transcript that 'pyrobust evaluate --transcript' wrote.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
     venue: Annotated[str, typer.Option(help="Conference and year.")] = "Unpublished",
     additional_data: Annotated[
         bool, typer.Option("--additional-data", help="Training used more real images.")
@@ -34,10 +42,17 @@ def robustbench(
     ] = None,
     footnote: Annotated[str, typer.Option(help="Footnote, such as the generated images.")] = "",
 ) -> None:
-    """Write the entry for RobustBench, from an evaluation with AutoAttack."""
-    from pyrobust.evaluation.leaderboard import Publication, write_entry
+    """Write the folder of a submission: entry, weights, transcript, loader test and issue."""
+    from pyrobust.evaluation.leaderboard import Publication
+    from pyrobust.evaluation.submission import LOADER_TEST, Submission, write_submission
 
     publication = Publication(
         title, authors, link, venue, architecture, additional_data, reported, footnote
     )
-    write_entry(evaluation, publication, output)
+    submission = Submission(name, publication, evaluation, transcript, model)
+    with exclusive(output):
+        loaded = write_submission(submission, output)
+    if loaded:
+        print(f"{output}: RobustBench loads the weights, and the logits agree")
+    else:
+        print(f"{output}: install robustbench and run {output / LOADER_TEST}")

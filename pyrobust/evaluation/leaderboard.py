@@ -1,13 +1,10 @@
 """The entry that RobustBench asks its contributors for (`model_info/<dataset>/<norm>/*.json`)."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pyrobust.config import parse_epsilon
 from pyrobust.errors import UserError
-from pyrobust.files import read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -44,17 +41,6 @@ class Publication:
     additional_data: bool = False
     reported: float | None = None
     footnote: str = ""
-
-
-def write_entry(folder: Path, publication: Publication, output: Path) -> None:
-    """Write the entry of the model whose evaluation lies in `folder`.
-
-    Raises:
-        UserError: there is no such leaderboard, or the evaluation does not meet its requirements.
-    """
-    evaluation = read_json(folder / "evaluation.json", "pyrobust evaluate")
-    text = json.dumps(entry_of(evaluation, publication), indent=2, ensure_ascii=False)
-    write_text(output, text + "\n")
 
 
 def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, Any]:

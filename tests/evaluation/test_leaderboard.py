@@ -1,16 +1,11 @@
 """Entries for RobustBench: what its own entries hold, and only from what it asks for."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from pyrobust.cli import app
 from pyrobust.errors import UserError
 from pyrobust.evaluation.leaderboard import Publication, entry_of
-from pyrobust.files import write_json
 
 PAPER = Publication(
     title="Improving Robustness using Generated Data",
@@ -99,20 +94,3 @@ def test_a_failed_check_makes_an_entry_unreliable() -> None:
 def test_less_than_the_board_asks_for_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         entry_of({**EVALUATION, **changes}, PAPER)
-
-
-def test_the_verb_writes_the_entry_in_the_order_of_published_ones(tmp_path: Path) -> None:
-    write_json(tmp_path / "evaluation.json", EVALUATION)
-    target = tmp_path / "Gowal2021Improving.json"
-    options = {
-        "--title": PAPER.title, "--authors": PAPER.authors, "--link": PAPER.link,
-        "--venue": PAPER.venue, "--architecture": PAPER.architecture,
-        "--footnote": PAPER.footnote, "--output": str(target),
-    }  # fmt: skip
-    arguments = [word for pair in options.items() for word in pair]
-    result = CliRunner().invoke(
-        app, ["robustbench", str(tmp_path), *arguments], catch_exceptions=False
-    )
-    assert result.exit_code == 0, result.output
-    written = json.loads(target.read_text())
-    assert list(written.items()) == list(entry_of(EVALUATION, PAPER).items())
