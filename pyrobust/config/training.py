@@ -47,10 +47,18 @@ OBJECTIVE_SETTINGS: dict[str, tuple[str, ...]] = {
     "trades": ("trades_beta", "batch_norm_updates"),
     "adversarial_training": (),
     "mart": ("mart_lambda", "batch_norm_updates"),
+    "ibp": ("ibp_kappa", "ibp_ramp"),
 }
 
 # Settings that came after the first trainings, with the value that those had.
-LATER = {"objective": "trades", "mart_lambda": 5.0, "awp_gamma": 0.0, "gap_images": 256}
+LATER = {
+    "objective": "trades",
+    "mart_lambda": 5.0,
+    "ibp_kappa": 0.5,
+    "ibp_ramp": 0.5,
+    "awp_gamma": 0.0,
+    "gap_images": 256,
+}
 
 
 _OWN_ACTIVATION = (
@@ -120,15 +128,22 @@ class TrainSettings(Settings):
     """Fraction of the steps before averaging starts; until then the average is a copy of the
     weights."""
 
-    objective: Literal["trades", "adversarial_training", "mart"] | ImportPath = "trades"
+    objective: Literal["trades", "adversarial_training", "mart", "ibp"] | ImportPath = "trades"
     """Training objective: trades (Zhang et al. 2019), adversarial_training (Madry et al. 2018),
-    mart (Wang et al. 2020), or MODULE:NAME of a class of your own (docs/extending.md)."""
+    mart (Wang et al. 2020), ibp (Gowal et al. 2018, for certified robustness), or MODULE:NAME of a
+    class of your own (docs/extending.md)."""
 
     trades_beta: NonNegativeFloat = 6.0
     """Weight beta of the TRADES regulariser, KL(clean ‖ adversarial)."""
 
     mart_lambda: NonNegativeFloat = 5.0
     """Weight lambda of the KL term of MART."""
+
+    ibp_kappa: Share = 0.5
+    """Final weight of the clean loss in ibp; that of the loss on interval bounds is 1 minus it."""
+
+    ibp_ramp: Share = 0.5
+    """Fraction of the steps over which ibp raises the radius from 0 to epsilon."""
 
     awp_gamma: NonNegativeFloat = 0.0
     """Size of the adversarial weight perturbation (Wu et al. 2020) relative to the norm of each
@@ -225,6 +240,10 @@ class TrainSettings(Settings):
                     f"objective is {self.objective}; leave it out, or use objective "
                     f"{' or '.join(objectives)}"
                 )
+        if self.objective == "ibp":
+            reason = "objective is ibp, which attacks no image; leave it out"
+            of_attack = ("attack_optimizer", "attack_step_size", "attack_steps", "compiled_attack")
+            unread |= dict.fromkeys(of_attack, reason)
         if self.attack_steps == 0:
             reason = "attack_steps is 0; leave it out, or use attack_steps above 0"
             unread |= dict.fromkeys(("attack_optimizer", "attack_step_size"), reason)

@@ -50,12 +50,14 @@ def _of_training(
     kept = kept_bytes(settings.architecture, images.image_shape, images.num_classes)
     if settings.precision == "bfloat16":
         kept //= 2
-    # Adversarial training and the labeller hold the graph of one pass, the others of two.
-    robust = isinstance(settings, TrainSettings) and settings.objective != "adversarial_training"
+    # Adversarial training and the labeller hold the graph of one pass, most others of two, and
+    # interval bounds those of their centre and radius besides the clean one.
+    objective = settings.objective if isinstance(settings, TrainSettings) else "labeller"
+    passes = {"adversarial_training": 1, "labeller": 1, "ibp": 3}.get(objective, 2)
     stored = num_images * math.prod(images.image_shape)
     return (
         _BYTES_OF_A_WEIGHT * weights
-        + (2 if robust else 1) * settings.batch_size * kept
+        + passes * settings.batch_size * kept
         + (stored if stored <= _RESIDENT_BYTES else 0)
     )
 

@@ -144,11 +144,13 @@ def training_passes(settings: TrainSettings) -> int:
     """Return the forward passes that an image of a batch costs: 26 for TRADES with ten steps.
 
     The loss of adversarial training is computed on the attacked image, other losses on the clean
-    one as well; AWP computes the loss twice. An objective MODULE:NAME is counted as TRADES.
+    one as well; AWP computes the loss twice. Interval bounds cost two passes besides the clean one,
+    and no attack. An objective MODULE:NAME is counted as TRADES.
     """
-    images = 1 if settings.objective == "adversarial_training" else 2
+    images = {"adversarial_training": 1, "ibp": 3}.get(settings.objective, 2)
     losses = 2 if settings.awp_gamma > 0 else 1
-    return losses * images * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * settings.attack_steps
+    attack_steps = 0 if settings.objective == "ibp" else settings.attack_steps
+    return losses * images * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * attack_steps
 
 
 def validation_passes(num_steps: int = 40) -> int:

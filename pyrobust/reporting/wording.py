@@ -74,7 +74,12 @@ def points_interval(bounds: list[float], num_images: int = 0) -> str:
 
 def objective_name(objective: str) -> str:
     """Return the name of a training objective; one of the user's own is called as it is."""
-    names = {"trades": "TRADES", "adversarial_training": "adversarial training", "mart": "MART"}
+    names = {
+        "trades": "TRADES",
+        "adversarial_training": "adversarial training",
+        "mart": "MART",
+        "ibp": "interval bound propagation",
+    }
     return names.get(objective, objective)
 
 

@@ -6,6 +6,7 @@ from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.imports import import_object
 from pyrobust.training.objectives.cross_entropy import AdversarialTraining, CrossEntropy
+from pyrobust.training.objectives.ibp import IntervalBoundPropagation
 from pyrobust.training.objectives.mart import Mart
 from pyrobust.training.objectives.objective import Loss, Objective, accuracy
 from pyrobust.training.objectives.passes import Passes
@@ -18,6 +19,7 @@ OBJECTIVES: dict[str, Callable[[TrainSettings], Objective]] = {
     "trades": Trades,
     "adversarial_training": AdversarialTraining,
     "mart": Mart,
+    "ibp": IntervalBoundPropagation,
 }
 
 

@@ -73,6 +73,16 @@ class Passes:
             return self._attack(batch.x, batch.positions, target.detach(), self._step)
 
     @property
+    def network(self) -> nn.Module:
+        """The network in training, for an objective that propagates more than images."""
+        return self._model
+
+    @property
+    def step(self) -> int:
+        """Number of the step, from 0."""
+        return self._step
+
+    @property
     def weights(self) -> list[Tensor]:
         """Weights of convolutions and linear layers: parameters of two or more dimensions."""
         return [p for p in self._model.parameters() if p.requires_grad and p.dim() > 1]
