@@ -111,6 +111,17 @@ def test_evaluation(tmp_path: Path) -> None:
     assert list(network["rows"]) == ["bfloat16", "ours", "public"]
 
 
+@pytest.mark.slow
+def test_drop_in(tmp_path: Path) -> None:
+    run("drop_in", "--num-images", 10, "--repeats", 1, "--epochs", 0.1, "--output",
+        tmp_path / "result.json")  # fmt: skip
+    found = only_json(tmp_path)
+    assert found["norms"].keys() == {"Linf", "L2"}
+    for row in found["norms"].values():
+        assert row["robust_accuracy"].keys() == row["cpu_seconds"].keys()
+        assert all(0 <= value <= row["clean_accuracy"] for value in row["robust_accuracy"].values())
+
+
 def test_stores(tmp_path: Path) -> None:
     run(
         "stores", "--folder", tmp_path, "--sizes", 2000, "--image-size", 4, "--channels", 1,
