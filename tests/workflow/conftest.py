@@ -1,6 +1,8 @@
 """Fixtures of the workflow tests."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,20 @@ def with_tables(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> 
     run = snakemake(project, "--notemp", targets=TABLE_FILES, overlays=(TABLES_CONFIG,))
     assert run.returncode == 0, run.stdout[-6000:]
     return project
+
+
+@pytest.fixture
+def conda(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which `conda` is the stand-in."""
+    prefix = tmp_path / "conda"
+    (prefix / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "tests/workflow/stand_in_conda.sh", prefix / "bin/conda")
+    (prefix / "bin/conda").chmod(0o755)
+    activate = prefix / "bin/activate"
+    activate.write_text('export PATH="$1/bin:$PATH"; export CONDA_PREFIX="$1"\n')
+    return {
+        **os.environ,
+        "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "STAND_IN_CONDA": str(prefix),
+        "STAND_IN_PYTHON": str(Path(sys.executable).parent),
+    }

@@ -1,9 +1,7 @@
 """`--use-conda` with a stand-in: every rule names its environment, and runs in it."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,39 +9,20 @@ import yaml
 
 from tests.workflow.running import ROOT, TINY, Project
 
-STAND_IN = Path(__file__).parent / "stand_in_conda.sh"
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path) -> dict[str, str]:
-    """Return an environment in which `conda` is the stand-in."""
-    prefix = tmp_path / "conda"
-    (prefix / "bin").mkdir(parents=True)
-    (prefix / "bin/conda").write_text(STAND_IN.read_text())
-    (prefix / "bin/conda").chmod(0o755)
-    activate = prefix / "bin/activate"
-    activate.write_text('export PATH="$1/bin:$PATH"; export CONDA_PREFIX="$1"\n')
-    return {
-        **os.environ,
-        "PATH": f"{prefix / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "STAND_IN_CONDA": str(prefix),
-        "STAND_IN_PYTHON": str(Path(sys.executable).parent),
-    }
-
 
 @pytest.mark.slow
 def test_a_stage_runs_in_the_environment_that_its_rule_names(
-    project: Project, stand_in: dict[str, str]
+    project: Project, conda: dict[str, str]
 ) -> None:
     target = "results/generators/digits/tiny/generator.json"
     run = subprocess.run(
         ["snakemake", target, "--use-conda", "--cores", "2", "--configfile", TINY],
-        cwd=project, env=stand_in, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=project, env=conda, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=600, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:]
     assert (project / target).is_file()
-    calls = (Path(stand_in["STAND_IN_CONDA"]) / "calls").read_text()
+    calls = (Path(conda["STAND_IN_CONDA"]) / "calls").read_text()
     assert len(re.findall("^env create", calls, re.M)) == 1, calls  # one for both stages
     assert "Activating conda environment: .snakemake/conda/" in run.stdout
 
