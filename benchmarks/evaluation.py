@@ -10,6 +10,10 @@ the images still standing; `public` and `ours` in float32, `bfloat16` with produ
 the search and float32 for the judgement. `over_bare_passes` is the time of ours over that of its
 network passes alone: as many forward and back, with nothing around them. Times compared on a CPU
 are those of the processor, which other work on the machine disturbs less.
+
+`additions` are the costs of what docs/trust.md describes, as shares of the time of ours: the checks
+and the self-test of the attack, on up to 64 images; a transcript and its verification; and 100
+intervals that are valid at any stop.
 """
 
 import argparse
@@ -31,13 +35,23 @@ from torch import Tensor, nn
 
 from pyrobust.attacks import FixedPasses, ThreatModel
 from pyrobust.config import parse_epsilon
-from pyrobust.config.evaluation import EvaluationSettings, Search
+from pyrobust.config.evaluation import EvaluationSettings, Search, ThreatSettings
 from pyrobust.cost import device_name
 from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
+from pyrobust.evaluation.attack_suites import main_cascade
+from pyrobust.evaluation.autoattack import lowest_of_square
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.outcomes import Outcome
+from pyrobust.evaluation.checks import check_masking
+from pyrobust.evaluation.confidence_sequence import anytime_interval
+from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.self_test import find_planted
+from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
+from pyrobust.evaluation.transcripts.transcript import Transcript
+from pyrobust.evaluation.transcripts.verification import verify_transcript
 from pyrobust.files import write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.models import ModelSpec, build_model, initialize, load_model
@@ -178,6 +192,7 @@ def _compare(arguments: argparse.Namespace, task: Task) -> dict[str, Any]:
         "clock": clock,
         "rows": rows,
         "speed_up": public[clock] / plain[clock],
+        "additions": _additions(arguments, task, threat, ours, clock, plain[clock]),
         "over_bare_passes": plain[clock] / (min(bare) * plain["images_passed"]),
         "speed_up_of_bfloat16": plain[clock] / bfloat16[clock],
         "robust_accuracy_gained_by_bfloat16": bfloat16["robust_accuracies"][-1]
@@ -255,6 +270,58 @@ def _ours(
     return {**cost, **_counts(counted), "robust_accuracies": accuracies}
 
 
+def _additions(
+    arguments: argparse.Namespace,
+    task: Task,
+    threat: ThreatModel,
+    network: nn.Module,
+    clock: str,
+    attack_seconds: float,
+) -> dict[str, float]:
+    """Return the time of each addition over that of the attack, and the bytes of a point."""
+    images = LabelledImages.of_tensors(task.x, task.labels, task.num_classes)
+    threat_settings = ThreatSettings(norm=arguments.norm, epsilon=arguments.epsilon)
+    device = str(task.x.device)
+    subject = Subject(
+        network,
+        task.num_classes,
+        images,
+        threat_settings,
+        device,
+        {"network": {"model": task.name}},
+    )
+    settings = EvaluationSettings(attack="pgd40", pass_size=arguments.pass_size)
+    passes = FixedPasses(network, arguments.pass_size)
+    cascade = main_cascade(settings, threat, task.num_classes)
+    rows = torch.nonzero(passes(task.x[:64]).argmax(1) == task.labels[:64])[:, 0]
+    x, labels = task.x[rows], task.labels[rows]
+    lowest = lowest_of_square(passes, x, labels, threat, 0, 200)
+    with tempfile.TemporaryDirectory() as folder:
+        run = CascadeRun(passes, passes, threat, subject.load, Path(folder), keep_adversarial=True)
+        outcome = run.attack(cascade, range(len(task.x)), lambda _: None)
+        attacked = Attacked(
+            "pgd40",
+            [stage.attack for stage in cascade.stages],
+            np.arange(len(task.x)),
+            outcome.clean_correct,
+            outcome.broken_by != UNBROKEN,
+            outcome.x_adv,
+        )
+        file = Path(folder) / "transcript.safetensors"
+        works: dict[str, Callable[[], object]] = {
+            "checks": lambda: check_masking(passes, x, labels, threat, 0),
+            "self_test": lambda: find_planted(cascade, passes, passes, x, labels, lowest, threat),
+            "transcript": lambda: make_transcript(subject, settings, attacked).write(file),
+            "verification": lambda: verify_transcript(Transcript.read(file), subject),
+            "intervals": lambda: [
+                anytime_interval(t // 2, t, 10_000) for t in range(0, 10_000, 100)
+            ],
+        }
+        costs = {name: _timed(work)[clock] / attack_seconds for name, work in works.items()}
+        broken = max(int(attacked.broken.sum()), 1)
+        return {**costs, "bytes_per_point": file.stat().st_size / broken}
+
+
 def _counts(counted: Counted) -> dict[str, int]:
     return {"passes": counted.passes, "images_passed": counted.images}
 
@@ -299,6 +366,8 @@ def _table(networks: list[dict[str, Any]]) -> str:
             "bfloat16": f"{found['speed_up_of_bfloat16']:.2f} × ours, "
             f"robust accuracy {found['robust_accuracy_gained_by_bfloat16']:+.4f}",
         }
+        costs = {name: f"{cost:.4f}" for name, cost in found["additions"].items()}
+        lines.append(f"| {found['network']} | additions over ours | | | | {costs} |")
         for name, row in found["rows"].items():
             accuracy = row["robust_accuracies"][-1]
             cells = [found["network"], name, f"{row[found['clock']]:.1f}"]

@@ -109,6 +109,9 @@ def test_evaluation(tmp_path: Path) -> None:
     )  # fmt: skip
     (network,) = only_json(tmp_path)["networks"]
     assert list(network["rows"]) == ["bfloat16", "ours", "public"]
+    assert set(network["additions"]) == {
+        "checks", "self_test", "transcript", "verification", "intervals", "bytes_per_point"
+    }  # fmt: skip
 
 
 @pytest.mark.slow
