@@ -9,6 +9,7 @@ ends by itself in time. A job that is asked to end has two minutes, however busy
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -195,6 +196,15 @@ def slurm(folder: Path) -> Iterator[Cluster]:
             with suppress(subprocess.TimeoutExpired):
                 daemon.wait(10)
             daemon.kill()
+        _kill_jobs(conf)
+
+
+def _kill_jobs(conf: Path) -> None:
+    """Kill what a failed test has left behind: processes with this configuration."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if f"SLURM_CONF={conf}\0".encode() in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _wrap_srun(folder: Path, conf: Path) -> Path:
