@@ -167,7 +167,10 @@ def test_limits_that_make_no_sense_are_refused(
 def test_a_command_that_is_told_to_stop_writes_its_result(
     options: list[str], tmp_path: Path
 ) -> None:
-    slow = ["--attack", "aa_mt", "--multitargeted-steps", "3000"]
+    slow = [
+        *("--attack", "aa_mt", "--multitargeted-restarts", "1", "--multitargeted-targets", "4"),
+        *("--apgd-ce-restarts", "1", "--apgd-dlr-restarts", "1"),
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "pyrobust", "evaluate", *options, *slow, "--budget", "1h",
          "--output", str(tmp_path)],
