@@ -77,10 +77,14 @@ def test_wandb_writes_both_parts_of_a_run_under_one_id(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     log_killed_and_resumed(tmp_path / "run", "wandb")
-    files = list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+    files = sorted((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
     run_id = json.loads((tmp_path / "run" / "trackers.json").read_text())["wandb"]
     assert {file.stem for file in files} == {f"run-{run_id}"}
-    points = [point for file in sorted(files) for point in wandb_history(file)]
+    for _ in range(100):  # W&B's own process writes the last lines after the run has ended
+        points = [point for file in files for point in wandb_history(file)]
+        if len(points) == len(LOSSES):
+            break
+        time.sleep(0.2)
     assert points == list(LOSSES.items())
 
 

@@ -258,7 +258,7 @@ def test_learning(tmp_path: Path) -> None:
     for name in ("cifar10_linf_small", "cifar10_linf_small_no_generated"):
         (tmp_path / "results").mkdir(exist_ok=True)
         (tmp_path / f"results/{name}.json").write_text(json.dumps(record))
-        shutil.copytree(stages.choice, tmp_path / "results/train" / name)
+        shutil.copytree(stages.choice.parent, tmp_path / "results/train" / name)
     results = tmp_path / "numbers"
     run("learning", "--project", tmp_path, "--results", results)
     assert len(only_json(results)["runs"]) == 2

@@ -39,7 +39,9 @@ def test_the_configuration_has_each_table_and_figure_and_refuses_none() -> None:
     names |= {"baseline_ten", "figure3a", "figure4a", "figure4b", "figure4c"}
     names |= {f"figure{number}" for number in range(5, 13)}
     assert set(PAPER) == names
-    small = {f"{name}_small" for name in ("table1", "figure3a", "figure5", "figure6")}
+    small = {
+        f"{name}_small" for name in ("table1", "figure3a", "figure5", "figure6", "overfitting")
+    }
     assert {f"{name}_smoke" for name in names} | small == set(CONFIG["targets"]) - names
 
 

@@ -51,7 +51,13 @@ def test_train_makes_two_steps_and_writes_all_that_the_formats_promise(
     gap = {f"{of}_{key}" for of in ("train", "live", "live_train") for key in ACCURACIES}
     assert set(record["history"][0]) == {"step", *ACCURACIES, *gap}
     settings = TrainSettings(**record["settings"])
-    later = {"objective", "mart_lambda", "awp_gamma"}  # left out at their defaults
+    later = {
+        "objective",
+        "mart_lambda",
+        "awp_gamma",
+        "ibp_kappa",
+        "ibp_ramp",
+    }  # left out at their defaults
     assert set(TrainSettings.model_fields) - set(record["settings"]) == later
     assert (settings.recipe, settings.mixing_factor, settings.epsilon) == ("gowal21", 0.5, "0.1")
     _, spec = load_model(tmp_path / "model.safetensors", "cpu")
