@@ -61,7 +61,7 @@ def test_a_full_disk_is_named_and_the_command_resumes_when_there_is_room(
         """,
     )
     assert run.returncode == 0, (run.returncode, run.stderr)
-    assert re.search("No space left on device|the disk is full|GB are free", sentence(run)), (
+    assert re.search("No space left on device|the disk is full|B are free", sentence(run)), (
         run.stderr
     )
     assert json.loads(run.stdout)
