@@ -120,8 +120,8 @@ class EvaluationResult:
 
     @property
     def failed_checks(self) -> list[dict[str, Any]]:
-        """Checks that say why this result may not be trusted; empty if all passed."""
-        return [check for check in self.summary["checks"] if not check["passed"]]
+        """Checks that say why this result may not be trusted; empty if none failed."""
+        return [check for check in self.summary["checks"] if check["passed"] is False]
 
     def to_frame(self) -> Any:
         """Return `rows` as a pandas DataFrame.

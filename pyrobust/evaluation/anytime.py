@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrobust.attacks import FixedPasses, LogitsFn
+from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.data.permutation import permute
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import Cascade
@@ -124,18 +125,24 @@ class Sample:
 
 
 def attack_until(
-    run: CascadeRun, cascade: Cascade, count: int, seed: int, limits: Limits, started: float
+    run: CascadeRun,
+    cascade: Cascade,
+    count: int,
+    settings: EvaluationSettings,
+    limits: Limits,
+    started: float,
 ) -> Sample:
     """Attack the first `count` images in random order, until a limit or a signal.
 
     Args:
         run: its `load` takes ids in any order.
+        settings: their seed orders the images; no batch is larger than their pass size.
         started: of the command, by time.monotonic.
 
     Raises:
         UserError: the end came before the first images were through all stages.
     """
-    order = permute(np.arange(count), count, seed, _STREAM)
+    order = permute(np.arange(count), count, settings.seed, _STREAM)
     watch = _Watch(started + (np.inf if limits.budget is None else limits.budget))
     own = _watched(run, watch, order)
     outcomes: list[Outcome] = []
@@ -143,7 +150,7 @@ def attack_until(
     reason: Reason = "all images"
     with _noting_signals(watch), counting(count, "attack", "images") as advance:
         try:
-            for rows in _batches(count, run.logits_fn):
+            for rows in _batches(count, settings.pass_size):
                 watch.check()
                 outcomes.append(own.attack(cascade, rows, lambda _: None))
                 history.append(_moment(outcomes, count, history))
@@ -189,12 +196,14 @@ def _watched(run: CascadeRun, watch: _Watch, order: NDArray[np.int64]) -> Cascad
     )
 
 
-def _batches(count: int, passes: LogitsFn) -> Iterator[range]:
-    """Yield places of the order: small batches first, so that a result is there early."""
-    assert isinstance(passes, FixedPasses)
+def _batches(count: int, most: int) -> Iterator[range]:
+    """Yield places of the order: small batches first, so that a result is there early.
+
+    They depend on nothing that a resumed run may not share, such as the memory of a GPU.
+    """
     start = 0
     while start < count:
-        size = min(max(start, _FIRST), passes.pass_size)
+        size = min(max(start, _FIRST), most)
         yield range(start, min(start + size, count))
         start += size
 

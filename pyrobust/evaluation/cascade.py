@@ -56,6 +56,8 @@ class CascadeRun:
         """
         path = self.folder / f"{cascade.name}-{rows.start:08d}.npz"
         saved = Outcome.load(path) if path.is_file() else None
+        if saved and len(saved.broken_by) != len(rows):  # a batch of another size
+            saved = None
         if saved and saved.stages_done == len(cascade.stages):
             advance(len(rows) * saved.stages_done)
             return saved

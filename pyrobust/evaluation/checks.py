@@ -55,10 +55,13 @@ class TestedAttack:
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, whether it is as it should be, and what was seen."""
+    """What was looked at, whether it is as it should be, and what was seen.
+
+    `passed` is None if too few images could be tested to fail.
+    """
 
     name: str
-    passed: bool
+    passed: bool | None
     seen: str
 
 
@@ -240,12 +243,14 @@ def _check_planted(
     words = f"the attack found {seen.found} of {count} planted adversarial examples"
     if seen.flat:
         words += f"; the logits of {seen.flat} of these images do not change in the ball"
+    if at_least(count, count, 1 - _NEARLY_ALL) >= _PLANTED_CHANCE:  # all missed by chance
+        return Check(PLANTED, None, f"too few images to test: {count} of {len(x)}")
     return Check(PLANTED, chance >= _PLANTED_CHANCE, f"{words} (p = {chance:.2g})")
 
 
-def is_trusted(checks: Sequence[Check]) -> bool:
-    """Return whether the attack passed the self-test, as far as there was one."""
-    return all(check.passed for check in checks if check.name == PLANTED)
+def is_trusted(checks: Sequence[Check]) -> bool | None:
+    """Return whether the attack passed the self-test, if there was one; None if it could not."""
+    return next((check.passed for check in checks if check.name == PLANTED), True)
 
 
 def check_square(cascade: Cascade, outcome: Outcome) -> Check:

@@ -76,11 +76,12 @@ def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     yield headline(result)
     if "anytime" in result:
         yield from anytime_lines(result)
-    if not result.get("trusted", True):  # older results have no self-test
+    if result.get("trusted") is False:  # older results have no self-test
         yield NOT_TRUSTED
     for check in result["checks"]:
         if not check["passed"]:
-            yield f"check {check['name']} failed: {check['seen']}"
+            verdict = "failed" if check["passed"] is False else "not tested"
+            yield f"check {check['name']} {verdict}: {check['seen']}"
     yield from result["notes"]
 
 
@@ -106,6 +107,6 @@ def _facts(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}, after {stage['name']} ({stage['attack']}): {accuracy:.1f} %"
     for point in result["curve"]:
         yield f"radius {point['epsilon']}: {100 * point['robust_accuracy']:.1f} %"
-    yield f"checks passed: {sum(check['passed'] for check in result['checks'])} of " + str(
+    yield f"checks passed: {sum(check['passed'] is True for check in result['checks'])} of " + str(
         len(result["checks"])
     )

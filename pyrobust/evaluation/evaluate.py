@@ -36,6 +36,7 @@ from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
 from pyrobust.evaluation.result_rows import write_rows
 from pyrobust.evaluation.robustness_curve import Curve, Radii, attack_radii
 from pyrobust.evaluation.saved_state import (
+    check_result_is_a_sample,
     check_result_is_not_replaced,
     fingerprint,
     state_folder,
@@ -155,8 +156,8 @@ def evaluate(
         the contents of `evaluation.json`; None for a share.
 
     Raises:
-        UserError: `output` has the result of another evaluation, or the network of a transcript
-            is not deterministic.
+        UserError: `output` has the result of another evaluation, or one of all images where
+            limits are given, or the network of a transcript is not deterministic.
     """
     check_transcript_name(transcript)
     if limits and (share or settings.curve or settings.autoattack):
@@ -171,6 +172,8 @@ def evaluate(
         subject = replace(subject, identity={**subject.identity, "attack_code": code})
     if share is None:
         check_result_is_not_replaced(output, subject.identity, settings.model_dump(mode="json"))
+    if limits:
+        check_result_is_a_sample(output)
     cascades = [main_cascade(settings, subject.threat, subject.num_classes)]
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
@@ -203,7 +206,7 @@ def evaluate(
         seconds = time.monotonic() - started
         sample, ids = None, np.arange(count)
         if limits:
-            sample = attack_until(run, cascades[0], count, settings.seed, limits, started)
+            sample = attack_until(run, cascades[0], count, settings, limits, started)
             outcomes, curve, ids = [sample.outcome], None, sample.ids
         else:
             outcomes, curve = _attack(run, cascades, radii, batches)
@@ -225,10 +228,14 @@ def evaluate(
     result = summarize(subject, settings, attacked, curve, checks)
     if sample:
         result["anytime"] = sample.summary
+    try:
+        if transcript is not None:
+            best = min(attacked, key=lambda pair: int(pair[1].standing.sum()))
+            make_transcript(subject, settings, _found(settings, ids, *best)).write(transcript)
+    except UserError:  # a network that is not deterministic has a result, but no transcript
+        write_json(output / RESULT, result)
+        raise
     write_json(output / RESULT, result)
-    if transcript is not None:
-        best = min(attacked, key=lambda pair: int(pair[1].standing.sum()))
-        make_transcript(subject, settings, _found(settings, ids, *best)).write(transcript)
     if sample is None or sample.finished:
         shutil.rmtree(state)
     return result
@@ -267,7 +274,7 @@ def _checks(
 
 def _warn(checks: Sequence[Check]) -> None:
     for check in checks:
-        if not check.passed:
+        if check.passed is False:
             logger.warning("warning: %s failed: %s", check.name, check.seen)
 
 

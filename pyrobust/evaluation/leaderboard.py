@@ -71,7 +71,7 @@ def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, 
         "autoattack_acc": _percent(autoattack),
         **({"external": _percent(worst)} if worst < autoattack else {}),
         "footnote": publication.footnote,
-        "unreliable": not all(check["passed"] for check in evaluation["checks"]),
+        "unreliable": any(check["passed"] is False for check in evaluation["checks"]),
     }
 
 

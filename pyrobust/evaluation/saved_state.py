@@ -92,6 +92,24 @@ def check_result_is_not_replaced(
         )
 
 
+def check_result_is_a_sample(output: Path) -> None:
+    """Refuse to overwrite a result of all images with that of a sample of them.
+
+    Raises:
+        UserError: `output` holds a result of all images.
+    """
+    if not (output / RESULT).is_file():
+        return
+    found = read_json(output / RESULT, "pyrobust evaluate")
+    anytime = found.get("anytime")
+    if anytime is None or found["num_images"] >= anytime["population"]:
+        raise UserError(
+            f"{output} contains the result of all {found['num_images']:,} images, which a budget "
+            "or a width may replace by one of fewer; omit both to repeat it, or use another "
+            "folder with --output"
+        )
+
+
 def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) of all values in nested dictionaries, by the innermost key."""
     for key, value in values.items():

@@ -127,5 +127,5 @@ def _separate(x: Tensor, threat: ThreatModel) -> Tensor:
 
 def _distances(points: Tensor, x: Tensor, norm: str) -> Tensor:
     """Return the distance of each point to each image, (N, n)."""
-    order = torch.inf if norm == "linf" else 2.0
-    return torch.cdist(points.flatten(1), x.flatten(1), order)
+    order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}
+    return torch.cdist(points.flatten(1), x.flatten(1), order[norm])

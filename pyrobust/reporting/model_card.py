@@ -162,7 +162,7 @@ def _card(
             for key, value in accuracies.items()
         },
         departures=attack_departures(result["settings"], count, count) if is_aa_mt else [],
-        failed=[check for check in result["checks"] if not check["passed"]],
+        failed=[check for check in result["checks"] if check["passed"] is False],
         training=training,
         given=spec["architecture"].removeprefix(GIVEN) if _is_given(spec) else None,
         version=__version__,

@@ -197,7 +197,7 @@ def _labeller(stages: Stages) -> dict[str, Any]:
     passed = {check["name"]: check["passed"] for check in attacked["checks"]}
     if scores["robust_accuracy"] <= ATTACK_CHECK_LIMIT:
         case = "broken"
-    elif passed.get("whole_range_breaks_all") and all(passed.values()):
+    elif passed.get("whole_range_breaks_all") and False not in passed.values():
         case = "small_radius"
     else:
         case = "weak_attack"

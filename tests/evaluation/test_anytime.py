@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from pyrobust.attacks import FixedPasses
 from pyrobust.cli import app
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.errors import UserError
@@ -91,6 +92,42 @@ def test_a_signal_ends_with_the_images_attacked_so_far(
     assert done["anytime"]["robust_interval"] == (whole, whole)
     assert rows_of(tmp_path / "out").equals(all_rows)
     assert not (tmp_path / "out/state").exists()
+
+
+@pytest.mark.parametrize(("first", "then"), [(16, 64), (64, 16)])
+def test_a_pass_of_another_size_resumes_with_the_same_batches(
+    first: int, then: int, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU that another program leaves more or less memory of."""
+
+    def passes_of(size: int) -> None:
+        passes = FixedPasses(subject.logits_fn, size)
+        monkeypatch.setattr(
+            "pyrobust.evaluation.evaluate.judge_and_search_passes", lambda *_: (passes, passes)
+        )
+
+    passes_of(first)
+    evaluate(subject, tmp_path / "whole", SETTINGS)
+    with monkeypatch.context() as patch:
+        stop_after(2, patch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        evaluate(subject, tmp_path / "out", SETTINGS, limits=Limits(width=0.01))
+    passes_of(then)
+    result = evaluate(subject, tmp_path / "out", SETTINGS, limits=Limits(width=0.01))
+    assert result is not None
+    counts = [moment["num_images"] for moment in result["anytime"]["history"]]
+    assert counts == [16, 32, 48, 64, 80, 96]
+    same = ["broken_by", "clean_prediction", "adversarial_prediction"]
+    assert rows_of(tmp_path / "out")[same].equals(rows_of(tmp_path / "whole")[same])
+
+
+def test_a_sample_does_not_replace_a_result_of_all_images(subject: Subject, tmp_path: Path) -> None:
+    words = "contains the result of all 96 images, which a budget or a width may replace"
+    for folder, limits in {"whole": None, "sampled": Limits(width=0.01)}.items():
+        evaluate(subject, tmp_path / folder, SETTINGS, limits=limits)
+        before = (tmp_path / folder / "evaluation.json").read_bytes()
+        with pytest.raises(UserError, match=words):
+            evaluate(subject, tmp_path / folder, SETTINGS, limits=Limits(width=60))
+        assert (tmp_path / folder / "evaluation.json").read_bytes() == before
 
 
 def test_a_width_that_is_reached_ends_the_evaluation(subject: Subject, tmp_path: Path) -> None:

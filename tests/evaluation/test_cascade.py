@@ -71,6 +71,15 @@ def test_results_do_not_depend_on_the_batch_size(
         assert_equal(together, attack(subject, folder, cascade, batch_size, count=24))
 
 
+@pytest.mark.parametrize(("first", "then"), [(8, 24), (24, 8)])
+def test_saved_batches_of_another_size_are_not_used(
+    first: int, then: int, subject: Subject, cascade: Cascade, tmp_path: Path
+) -> None:
+    expected = attack(subject, tmp_path / "new", cascade, then, count=24)
+    attack(subject, tmp_path / "old", cascade, first, count=24)
+    assert_equal(expected, attack(subject, tmp_path / "old", cascade, then, count=24))
+
+
 def test_a_killed_run_resumes_and_ends_with_the_same_rows(
     subject: Subject, cascade: Cascade, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """The attack of an evaluation finds planted examples on honest networks, and not on masked ones."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.evaluation.attack_stages import Cascade, Stage
 from pyrobust.evaluation.attack_suites import main_cascade
 from pyrobust.evaluation.autoattack import lowest_of_square, square_stage
-from pyrobust.evaluation.checks import PLANTED, at_least
+from pyrobust.evaluation.checks import PLANTED, at_least, check_masking, is_trusted
+from pyrobust.evaluation.checks import TestedAttack as AttackToTest
 from pyrobust.evaluation.describe import NOT_TRUSTED, describe_result
 from pyrobust.evaluation.evaluate import evaluate
 from pyrobust.evaluation.model_under_test import Subject
@@ -22,6 +23,7 @@ from pyrobust.evaluation.self_test import MovedBoundary, find_planted
 from pyrobust.reporting.evaluation_page import evaluation_page
 
 THREAT = ThreatModel("linf", 16 / 255)
+IN_L1 = ThreatModel("l1", 1.0)
 QUICK = EvaluationSettings(attack="pgd40", num_images=64, pass_size=64)
 
 
@@ -108,8 +110,18 @@ def test_planted_examples_behind_a_mask_are_missed(mask: str, subject: Subject) 
     assert at_least(count - found, count, 0.05) < 0.001, (found, count)
 
 
+def test_planted_examples_behind_a_mask_are_missed_in_the_l1_ball(subject: Subject) -> None:
+    x, labels = subject.load(range(40))
+    masked = MASKED["reversed gradient"](subject.logits_fn)
+    found, count = shares(masked, x, labels, IN_L1)
+    assert count == 32
+    assert at_least(count - found, count, 0.05) < 0.001, found
+
+
 @pytest.mark.parametrize("attack", ["pgd40", "fast", "aa_mt", "autoattack"])
-@pytest.mark.parametrize("threat", [THREAT, ThreatModel("l2", 0.5)], ids=["linf", "l2"])
+@pytest.mark.parametrize(
+    "threat", [THREAT, ThreatModel("l2", 0.5), IN_L1], ids=["linf", "l2", "l1"]
+)
 def test_every_suite_finds_all_of_an_honest_network(
     attack: str, threat: ThreatModel, subject: Subject
 ) -> None:
@@ -181,6 +193,26 @@ def test_the_boundary_moves_for_one_image_in_its_ball(subject: Subject) -> None:
     change = moved(points) - subject.logits_fn(points)
     expected = torch.zeros(3, 10).scatter(1, labels.flip(0)[:, None], -shift.flip(0)[:, None])
     torch.testing.assert_close(change, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_too_few_images_neither_pass_nor_fail(
+    count: int, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, labels = subject.load(range(8))
+    passes = FixedPasses(subject.logits_fn, 32)
+    cascade = main_cascade(QUICK, THREAT, 10)
+    tested = AttackToTest(cascade, passes, passes)
+    right = torch.nonzero(passes(x).argmax(1) == labels)[:count, 0]
+    checks = check_masking(passes, x[right], labels[right], THREAT, 0, attack=tested)
+    (check,) = [check for check in checks if check.name == PLANTED]
+    expected = True if count == 3 else None
+    assert check.passed is is_trusted(checks) is expected
+    assert check.seen.startswith("too few images to test") is (count < 3)
+    summary = {"trusted": is_trusted(checks), "checks": [asdict(check)], "notes": []}
+    monkeypatch.setattr("pyrobust.evaluation.describe.headline", lambda _: "")
+    lines = ["", f"check {PLANTED} not tested: {check.seen}"]
+    assert list(describe_result(summary)) == (lines if count < 3 else [""])
 
 
 def test_equal_images_are_used_once(subject: Subject) -> None:
