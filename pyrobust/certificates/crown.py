@@ -19,7 +19,8 @@ class Crown:
 
     All bounds hold in real arithmetic: intervals are rounded outwards, lines enclose their
     activation with a margin, and from each backward sum the largest rounding error of a sum of
-    products with these magnitudes is subtracted (`Graph.rounding`).
+    products with these magnitudes is subtracted (`Graph.rounding`, which counts the forward and
+    the backward sums, and those over pixels).
 
     Args:
         refine: whether the bounds before each activation are computed by backward passes (CROWN)

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 
 from pyrobust.errors import UserError
 from pyrobust.models.batch_norm import BatchNorm
+from pyrobust.models.hooks import REMOVAL, layer_with_hooks
 from pyrobust.models.layers import Conv3x3
 
 ActivationName = Literal["relu", "silu"]
@@ -33,7 +34,7 @@ class Affine:
         linear: without the bias.
         magnitude: the same with all weights replaced by their absolute values.
         bias: broadcasts to one output; None for none.
-        terms: products that are added up for one output, at most.
+        terms: products that are added up, at most: for one output, or backwards for one input.
     """
 
     linear: Map
@@ -91,11 +92,15 @@ class Graph:
 
     @property
     def rounding(self) -> float:
-        """Relative error of a sum of products along any path, in float64.
+        """Relative error of a sum of products along any path, forwards or backwards, in float64.
 
-        It is gamma_n = n u / (1 - n u) (Higham 2002, Lemma 3.1) for all roundings of the graph.
+        It is gamma_n = n u / (1 - n u) (Higham 2002, Lemma 3.1) for all roundings along a path
+        through all nodes. A path ends in a sum over one node or over the pixels; a minimum over a
+        region takes up to three of these.
         """
-        return gamma(sum(n.step.terms + 4 if isinstance(n.step, Affine) else 8 for n in self.nodes))
+        steps = sum(n.step.terms + 4 if isinstance(n.step, Affine) else 8 for n in self.nodes)
+        shapes = [self.image_shape, *(node.shape for node in self.nodes)]
+        return gamma(steps + 3 * max(map(math.prod, shapes)))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits (N, K) of images (N, C, H, W), in the type of the graph."""
@@ -124,8 +129,13 @@ def graph_of(network: nn.Module, image: Tensor, dtype: torch.dtype | None = torc
         dtype: of the graph; None keeps the network's own parameters, for training.
 
     Raises:
-        UserError: the network contains something else than what is listed above.
+        UserError: the network contains something else than what is listed above, or hooks.
     """
+    if hooked := layer_with_hooks(network):
+        raise UserError(
+            f"layer {hooked} has hooks, which may change what it computes, so no bounds are known; "
+            f"use --method smoothing, or remove them first ({REMOVAL})"
+        )
     if dtype is not None:
         network = copy.deepcopy(network).to(dtype).eval()
     network = nn.Sequential(network)  # a single layer is a step, too
@@ -138,7 +148,8 @@ def graph_of(network: nn.Module, image: Tensor, dtype: torch.dtype | None = torc
             "certificates need a network of convolutions, linear layers, ReLU and SiLU, or use "
             "--method smoothing"
         ) from error
-    builder = _Builder(network, image.new_zeros(image.shape, dtype=dtype or image.dtype))
+    # Two images show whether a step keeps them apart.
+    builder = _Builder(network, image.new_zeros((2, *image.shape[1:]), dtype=dtype or image.dtype))
     for node in traced.nodes:
         builder.take(node)
     return builder.graph()
@@ -155,7 +166,7 @@ class _Tracer(fx.Tracer):
 
 @dataclass(frozen=True)
 class _Known:
-    """The value of a traced node: place and value for one image; or a constant."""
+    """The value of a traced node: place and value for two images; or a constant."""
 
     place: int | None
     value: Any
@@ -163,6 +174,7 @@ class _Known:
 
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
+_WEIGHTED = (nn.Conv2d.forward, nn.Linear.forward, Conv3x3.forward)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _ACTIVATIONS: dict[Any, ActivationName] = {
     nn.ReLU: "relu",
@@ -231,7 +243,8 @@ class _Builder:
             return self._add(Activation(_ACTIVATIONS[type(module)]), found)
         if isinstance(module, _NORMS):
             return self._add(_batch_norm(module, found.value.ndim), found)
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        computes = getattr(module.forward, "__func__", None)  # a subclass may compute otherwise
+        if isinstance(module, nn.Conv2d | nn.Linear) and computes in _WEIGHTED:
             return self._add(_weighted(module), found)
         if isinstance(module, _POOLS):
             return self._add(_average(module, found.value), found)
@@ -287,6 +300,19 @@ class _Builder:
         varying, constant = (first, second) if first.place is not None else (second, first)
         like = varying.value
         number = torch.as_tensor(constant.value, dtype=like.dtype, device=like.device)
+        if number.ndim > like.ndim or (number.ndim == like.ndim and len(number) != 1):
+            raise UserError(
+                f"a constant of shape {tuple(number.shape)} meets values of shape "
+                f"(N, {', '.join(map(str, like.shape[1:]))}), but bounds need one for all images"
+            )
+        shape = (like + number).shape
+        if shape != like.shape:
+
+            def expand(x: Tensor) -> Tensor:
+                return x.expand(len(x), *shape[1:])
+
+            copies = math.prod(shape) // like.numel()
+            varying = self._add(Affine(expand, expand, None, copies), varying)
         if operation in (operator.add, operator.sub):
             shift = number if operation is operator.add else -number
             return self._add(Affine(_same, _same, shift, 1), varying)
@@ -301,24 +327,27 @@ def _same(x: Tensor) -> Tensor:
 
 
 def _weighted(module: nn.Conv2d | nn.Linear) -> Affine:
-    """Return a convolution or a linear layer, whose own code pads."""
+    """Return a convolution or a linear layer."""
     bias = module.bias
     if bias is not None and isinstance(module, nn.Conv2d):
         bias = bias.view(-1, 1, 1)
     if isinstance(module, nn.Conv2d) and module.padding_mode != "zeros":
         raise UserError(f"padding_mode is '{module.padding_mode}', but bounds need 'zeros'")
+    # Read once: parametrized weights are computed at each access.
+    weight = module.weight
+    size = weight.abs()
 
-    def applied(weight: Callable[[], Tensor]) -> Map:
-        def run(x: Tensor) -> Tensor:
-            parameters = {"weight": weight()}
-            if module.bias is not None:
-                parameters["bias"] = torch.zeros_like(module.bias)
-            return torch.func.functional_call(module, parameters, (x,))  # type: ignore[no-any-return]
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        if isinstance(module, Conv3x3):
+            return module.convolve(x, weight)
+        if isinstance(module, nn.Linear):
+            return F.linear(x, weight)
+        return F.conv2d(
+            x, weight, None, module.stride, module.padding, module.dilation, module.groups
+        )
 
-        return run
-
-    terms = module.weight[0].numel()
-    return Affine(applied(lambda: module.weight), applied(lambda: module.weight.abs()), bias, terms)
+    terms = max(weight[0].numel(), weight[:, 0].numel())
+    return Affine(lambda x: apply(x, weight), lambda x: apply(x, size), bias, terms)
 
 
 def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, ndim: int) -> Affine:
@@ -340,6 +369,30 @@ def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, ndim: int) -> Affine:
 
 
 def _average(apply: Map, value: Tensor) -> Affine:
-    """Return a map whose weights are 0 or more: a mean, a pooling, or a rearrangement."""
-    ratio = value[0].numel() / max(apply(value)[0].numel(), 1)
-    return Affine(apply, apply, None, math.ceil(ratio) + 2)
+    """Return a map whose weights are 0 or more: a mean, a pooling, or a rearrangement.
+
+    Raises:
+        UserError: its weights are negative, or its value for an image depends on others.
+    """
+    probe = torch.linspace(0, 1, value.numel(), dtype=value.dtype, device=value.device)
+    probe = probe.view(value.shape)
+    both, alone = apply(probe), apply(probe[:1])
+    per_image = both.ndim > 0 and len(both) == 2 and both[:1].shape == alone.shape
+    if not per_image or not torch.allclose(both[:1], alone):
+        raise UserError(
+            "a mean or a rearrangement is over the images of a batch, so the logits of an image "
+            "depend on others; keep dimension 0 out of it"
+        )
+    if (both < 0).any():
+        raise UserError("an average has negative weights; give it a positive divisor_override")
+    return Affine(apply, apply, None, _largest_window(apply, value) + 2)
+
+
+def _largest_window(apply: Map, value: Tensor) -> int:
+    """Return how many values are averaged, and how many averages one value is in, at most."""
+    if isinstance(apply, nn.Flatten):
+        return 1
+    if isinstance(apply, nn.AvgPool2d):
+        size = apply.kernel_size
+        return math.prod(size) if isinstance(size, tuple) else size**2
+    return value[0].numel()

@@ -28,6 +28,7 @@ from pyrobust.models.files import (
     read_spec,
     sha256_of_state,
 )
+from pyrobust.models.hooks import REMOVAL, layer_with_hooks
 from pyrobust.models.memory_format import to_channels_last
 from pyrobust.models.published import PUBLISHED, download
 from pyrobust.models.spec import (
@@ -200,6 +201,11 @@ def _copied(module: nn.Module, name: str) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except Exception as error:  # whatever an attribute of the module raises
+        if hooked := layer_with_hooks(module):
+            raise UserError(
+                f"{name} cannot be copied, because layer {hooked} has hooks that compute its "
+                f"weights; remove them first ({REMOVAL})"
+            ) from error
         raise UserError(
             f"{name} cannot be copied ({type(error).__name__}: {error}); use MODULE:NAME with "
             "the file of its state dict"

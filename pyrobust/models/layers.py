@@ -28,11 +28,15 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve `input` of shape (N, in, H, W)."""
+        return self.convolve(input, self.weight)
+
+    def convolve(self, input: Tensor, weight: Tensor) -> Tensor:
+        """Convolve `input` of shape (N, in, H, W) with other weights (out, in, 3, 3)."""
         height, width = input.shape[-2:]
         if self.stride[0] == 1 or (height % 2 and width % 2):
-            return super().forward(input)
+            return F.conv2d(input, weight, None, self.stride, self.padding)
         padded = F.pad(input, (width % 2, 1, height % 2, 1))
-        return F.conv2d(padded, self.weight, None, self.stride)
+        return F.conv2d(padded, weight, None, self.stride)
 
 
 class ImageClassifier(nn.Module):

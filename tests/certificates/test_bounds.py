@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
 from pyrobust.certificates.certify import certified_margins
 from pyrobust.certificates.crown import Crown
-from pyrobust.certificates.graph import graph_of
+from pyrobust.certificates.graph import gamma, graph_of
 from pyrobust.certificates.interval import Bounds, interval_bounds
 from pyrobust.certificates.region import Region
 from pyrobust.certificates.relaxations import relax
@@ -178,6 +179,121 @@ class Branches(nn.Module):
 def test_networks_without_known_bounds_are_refused(network: nn.Module, message: str) -> None:
     with pytest.raises(UserError, match=message):
         graph_of(network.requires_grad_(False), images(1, 0))
+
+
+class Shift(nn.Module):
+    def __init__(self, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - self.shift
+
+
+class LessMean(nn.Module):
+    def __init__(self, dim: int | None, keepdim: bool) -> None:
+        super().__init__()
+        self.dim, self.keepdim = dim, keepdim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + x.mean(self.dim, keepdim=self.keepdim)).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (LessMean(0, True), "images of a batch"),
+        (LessMean(None, False), "images of a batch"),
+        (LessMean(-4, False), "images of a batch"),
+        (nn.Flatten(0), "images of a batch"),
+        (nn.Sequential(Shift(torch.rand(2, 1, 6, 6)), nn.Flatten()), "one for all images"),
+        (nn.Sequential(Shift(torch.rand(1, 1, 1, 6, 6)), nn.Flatten()), "one for all images"),
+        (nn.Sequential(nn.AvgPool2d(2, divisor_override=-4), nn.Flatten()), "negative weights"),
+    ],
+)
+def test_steps_that_mix_images_are_refused(network: nn.Module, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        graph_of(network, images(1, 0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constants_may_have_more_channels_than_the_image(method: str) -> None:
+    torch.manual_seed(0)
+    shift = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1)
+    network = nn.Sequential(Shift(shift), nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(),
+                            nn.Linear(32, 3)).requires_grad_(False)  # fmt: skip
+    x = images(4, 0)
+    graph = graph_of(network, x[:1])
+    torch.testing.assert_close(graph(x.double()).float(), network(x))
+    labels = network(x).argmax(1)
+    margins = certified_margins(graph, x, labels, ThreatModel("linf", 0.001), method)
+    logits = network(x)
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    clean = logits.gather(1, labels[:, None])[:, 0] - others
+    assert (margins <= clean).all() and (margins > clean - 0.1).all()
+
+
+def normed(kind: str) -> nn.Module:
+    """Return a trained-like network whose first layer is changed by torch's utilities."""
+    torch.manual_seed(1)
+    layer = nn.Linear(16, 8)
+    if kind == "prune":
+        prune.l1_unstructured(layer, "weight", 0.5)
+    elif kind in ("spectral_norm", "weight_norm"):
+        layer = {"spectral_norm": spectral_norm, "weight_norm": weight_norm}[kind](layer)
+    elif kind.startswith("register"):
+        getattr(layer, kind)(lambda *given: None)
+    else:
+        layer = getattr(parametrizations, kind.removeprefix("parametrized_"))(layer)
+    network = nn.Sequential(nn.Flatten(), layer, nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        network(images(1, 0, (1, 4, 4)))
+    return network.eval()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    "kind", ["spectral_norm", "weight_norm", "prune", "register_forward_hook",
+             "register_forward_pre_hook", "register_full_backward_hook"],
+)  # fmt: skip
+def test_layers_with_hooks_are_refused(kind: str) -> None:
+    """A hook may write the signed weights over their absolute values, or change the output."""
+    with pytest.raises(UserError, match=r"layer 1 \(Linear\) has hooks.*remove_spectral_norm"):
+        graph_of(normed(kind), images(1, 0, (1, 4, 4)))
+
+
+@pytest.mark.parametrize("kind", ["parametrized_spectral_norm", "parametrized_weight_norm"])
+def test_bounds_of_parametrized_layers_hold(kind: str) -> None:
+    network, x = normed(kind).requires_grad_(False), torch.full((1, 1, 4, 4), 0.5)
+    graph = graph_of(network, x)
+    at = Bounds(x.double() - 0.1, x.double() + 0.1)
+    bounds = interval_bounds(graph, at)
+    corners = 0.5 + 0.1 * (2 * (images(500, 1, (1, 4, 4)) > 0.5) - 1).double()
+    found = network.double()(corners)
+    assert (found >= bounds.lower).all() and (found <= bounds.upper).all()
+    sizes = graph.nodes[1].step.magnitude(torch.ones(1, 16, dtype=torch.float64))
+    torch.testing.assert_close(sizes[0], network[1].weight.abs().sum(1))
+
+
+class Own(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input)
+
+
+def test_layers_that_compute_otherwise_than_their_class_are_refused() -> None:
+    layer = nn.Linear(36, 3)
+    layer.forward = lambda x: x[:, :3] ** 2  # type: ignore[method-assign]
+    for changed in (layer, Own(36, 3)):
+        with pytest.raises(UserError, match="bounds are known"):
+            graph_of(nn.Sequential(nn.Flatten(), changed), images(1, 0))
+
+
+def test_rounding_counts_the_longest_sum_forwards_and_backwards() -> None:
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(36, 900), nn.Linear(900, 2))
+    assert graph_of(wide, images(1, 0)).rounding >= gamma(900 + 900 + 900)
+    narrow = nn.Sequential(nn.Conv2d(1, 50, 3), nn.AvgPool2d(3, 1), nn.Flatten())
+    steps = [node.step.terms for node in graph_of(narrow, images(1, 0)).nodes]
+    assert steps[0] == 50 * 9 and steps[1] >= 9
 
 
 def test_a_certificate_covers_the_tolerance_of_the_judge() -> None:

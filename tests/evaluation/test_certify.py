@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import spectral_norm, weight_norm
 
 import pyrobust
 from pyrobust.cli import app
@@ -75,6 +76,21 @@ def test_the_verb_resumes_prints_shares_and_writes_a_page(
     assert not ((rows["margin_bound"] > 0) & rows["broken_by"].notna()).any()
     with pytest.raises(UserError, match="another evaluation"):
         app([*options, "--seed", "1", "--output", str(whole)], standalone_mode=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_model_with_hooks_is_one_sentence() -> None:
+    """Whether or not torch can copy its computed weights."""
+    _, x, labels, _ = linear(4)
+    for norm in (weight_norm, spectral_norm):
+        for gradients in (True, False):
+            model = nn.Sequential(nn.Flatten(), norm(nn.Linear(36, 4)))
+            with torch.set_grad_enabled(gradients):
+                model(x)
+            with pytest.raises(
+                UserError, match=r"layer (network\.)?1 \(Linear\) has hooks.*remove_weight_norm"
+            ):
+                pyrobust.certify(model.eval(), x, labels, norm="linf", epsilon=0.1, device="cpu")
 
 
 def test_smoothing_certifies_the_smoothed_classifier() -> None:
