@@ -1,5 +1,6 @@
 """Certificates below and attacks above: what is known of each image (`certificates.json`)."""
 
+import hashlib
 import logging
 import shutil
 import time
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pyrobust import certificates
 from pyrobust.attacks import LogitsFn
 from pyrobust.attacks.threat_model import NO_CLASS
 from pyrobust.certificates.certify import BoundMethod, certified_margins
@@ -35,7 +37,7 @@ from pyrobust.evaluation.saved_state import (
     fingerprint,
     state_folder,
 )
-from pyrobust.files import atomic_path, read_json, write_json
+from pyrobust.files import atomic_path, read_json, sha256_of, write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
@@ -58,7 +60,8 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
         what `certificates.json` holds.
 
     Raises:
-        UserError: the method has no bounds for this model, or `output` holds another result.
+        UserError: the method has no bounds for this model, `output` holds another result, or an
+            attack breaks a certified image.
     """
     started = time.monotonic()
     keep_freed_memory()
@@ -70,7 +73,8 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
     with exact_kernels():
         x, _ = subject.load(range(min(settings.pass_size, count)))
         logits_fn, _ = judge_and_search_passes(subject.logits_fn, "float32", settings.pass_size, x)
-        folder = state_folder(output / STATE, [subject.identity, values], fingerprint(logits_fn, x))
+        identity = [subject.identity, values, _sha256_of_bounds()]
+        folder = state_folder(output / STATE, identity, fingerprint(logits_fn, x))
         if settings.method == "smoothing":
             found, margins = _smoothed(subject, logits_fn, settings, batches, folder)
             status = _status_of_smoothing(found, margins, subject, count)
@@ -81,8 +85,8 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
             clean = found == subject.images.labels[:count]
             stages: list[dict[str, Any]] = []
         else:
-            graph = model_graph(subject.logits_fn, x)
-            margins = _margins(subject, graph, settings, batches, folder)
+            graph, difference = model_graph(subject.logits_fn, x)
+            margins = _margins(subject, graph, difference, settings, batches, folder)
             outcome, names = _attack(subject, logits_fn, settings, batches, folder)
             clean = outcome.clean_correct
             status = np.where(outcome.standing, np.where(margins > 0, 0, 1), 2)
@@ -141,8 +145,8 @@ class _Normalized(nn.Module):
         return self.network((x - self.mean) / self.std)  # type: ignore[no-any-return]
 
 
-def model_graph(model: LogitsFn, x: Tensor) -> Graph:
-    """Return the graph of a model in float64.
+def model_graph(model: LogitsFn, x: Tensor) -> tuple[Graph, float]:
+    """Return the graph of a model in float64, and the largest difference of their logits.
 
     Args:
         x: (N, C, H, W), images on which the graph is compared with the model.
@@ -161,23 +165,36 @@ def model_graph(model: LogitsFn, x: Tensor) -> Graph:
     graph = graph_of(_Normalized(model).to(x.device), x[:1])
     with torch.no_grad():
         ours, theirs = graph(x.double()), model(x).double()
-    if (ours - theirs).abs().max() > _EQUAL * theirs.abs().max().clamp_min(1):
+    difference = (ours - theirs).abs().max()
+    if not difference <= _EQUAL * theirs.abs().max().clamp_min(1):  # also where it is NaN
         raise UserError(
             "the model computes something else than its layers do, so their bounds are not its "
             "own; use --method smoothing"
         )
-    return graph
+    return graph, float(difference)
+
+
+def _sha256_of_bounds() -> str:
+    """Return the hash of the code that computes bounds, which saved bounds depend on."""
+    files = sorted(path for folder in certificates.__path__ for path in Path(folder).glob("*.py"))
+    return hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
 
 
 def _margins(
-    subject: Subject, graph: Graph, settings: CertifySettings, batches: list[range], folder: Path
+    subject: Subject,
+    graph: Graph,
+    difference: float,
+    settings: CertifySettings,
+    batches: list[range],
+    folder: Path,
 ) -> NDArray[np.float64]:
     """Return the bound of each image's margin."""
     method: BoundMethod = settings.method  # type: ignore[assignment]
 
     def bound(rows: range) -> tuple[NDArray[Any], ...]:
         x, labels = subject.load(rows)
-        return (certified_margins(graph, x, labels, subject.threat, method).cpu().numpy(),)
+        margins = certified_margins(graph, x, labels, subject.threat, method, difference)
+        return (margins.cpu().numpy(),)
 
     return _by_batch("bounds", bound, batches, folder)[0]
 
@@ -240,9 +257,10 @@ def _attack(
 def _check_soundness(margins: NDArray[np.float64], outcome: Outcome) -> None:
     wrong = np.flatnonzero((margins > 0) & ~outcome.standing)
     if len(wrong):
-        raise RuntimeError(
-            f"image {wrong[0]} is certified and broken, which a correct bound excludes: this is a "
-            "bug in pyrobust"
+        raise UserError(
+            f"image {wrong[0]} is certified, yet an attack breaks it: either the model's float32 "
+            "rounding exceeds the allowance of its certificate, or its bound is wrong, which would "
+            "be a bug in pyrobust; certify the model in float64 (model.double()) to find out"
         )
 
 

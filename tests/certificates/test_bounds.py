@@ -296,6 +296,18 @@ def test_rounding_counts_the_longest_sum_forwards_and_backwards() -> None:
     assert steps[0] == 50 * 9 and steps[1] >= 9
 
 
+def test_the_measured_difference_of_float32_is_subtracted() -> None:
+    network, x = random_network(0), images(5, 0)
+    graph, labels = graph_of(network, x[:1]), network(x).argmax(1)
+    threat = ThreatModel("linf", 0.01)
+    plain, small, large = (
+        certified_margins(graph, x, labels, threat, "crown", difference)
+        for difference in (0.0, 1e-9, 1e-2)
+    )
+    assert torch.equal(plain, small)
+    assert (plain - large > 0.09).all()
+
+
 def test_a_certificate_covers_the_tolerance_of_the_judge() -> None:
     """A point that the evaluation accepts may lie a rounding outside of the ball."""
     threat = ThreatModel("linf", 0.25)

@@ -11,9 +11,11 @@ from torch import nn
 from torch.nn.utils import spectral_norm, weight_norm
 
 import pyrobust
+from pyrobust import certificates as bounds_code
 from pyrobust.cli import app
 from pyrobust.errors import UserError
 from pyrobust.evaluation import certify as certificates
+from pyrobust.evaluation.logits_model import LogitsModel
 from tests.attacks.linear import linear_task
 
 
@@ -76,6 +78,74 @@ def test_the_verb_resumes_prints_shares_and_writes_a_page(
     assert not ((rows["margin_bound"] > 0) & rows["broken_by"].notna()).any()
     with pytest.raises(UserError, match="another evaluation"):
         app([*options, "--seed", "1", "--output", str(whole)], standalone_mode=False)
+
+
+def test_bounds_of_other_code_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs are killed in their attacks; the second one has other code."""
+    model, x, labels, _ = linear(4)
+    bound, calls = certificates.certified_margins, []
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(1)
+        return bound(*arguments)
+
+    def dies(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(certificates, "certified_margins", counted)
+    monkeypatch.setattr(certificates, "_attack", dies)
+    for code, count in (("one", 1), ("one", 1), ("other", 2)):
+        monkeypatch.setattr(certificates, "_sha256_of_bounds", lambda code=code: code)
+        with pytest.raises(RuntimeError, match="killed"):
+            pyrobust.certify(
+                model, x, labels, norm="linf", epsilon=0.02, device="cpu", output=tmp_path
+            )
+        assert len(calls) == count
+
+
+def test_the_code_of_bounds_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = certificates._sha256_of_bounds()
+    assert before == certificates._sha256_of_bounds()
+    for path in Path(bounds_code.__path__[0]).glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(bounds_code, "__path__", [str(tmp_path)])
+    assert certificates._sha256_of_bounds() == before
+    with (tmp_path / "graph.py").open("a") as file:
+        file.write("\n")
+    assert certificates._sha256_of_bounds() != before
+
+
+class Rough(nn.Module):
+    """A network whose float32 logits are off by a share of the largest; its graph's are exact."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 2)
+        self.layer.weight.data = torch.full((2, 36), 1e-5)
+        self.layer.bias.data = torch.tensor([2e4, 0.0])
+        self.layer.weight.data[0] = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.layer(x.flatten(1)) + 1e8) - 1e8
+
+
+def test_the_rounding_of_the_model_is_measured() -> None:
+    x = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    model = LogitsModel(Rough().requires_grad_(False), "rough", x[:1], 2)
+    graph, difference = certificates.model_graph(model, x)
+    assert difference == pytest.approx(float((graph(x.double()) - model(x)).abs().max()))
+    assert difference > 1e-5
+
+
+def test_a_broken_certificate_names_both_causes() -> None:
+    model, x, labels, _ = linear(4)
+    labels[:] = (labels + 1) % 4  # misclassified, whatever the bound says
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificates, "certified_margins", lambda *_: torch.ones(4))
+        with pytest.raises(UserError, match=r"image 0 is certified, yet.*float32 rounding.*bug"):
+            pyrobust.certify(model, x, labels, norm="linf", epsilon=0.02, device="cpu")
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
