@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ from pyrobust.models.spec import GIVEN
 from pyrobust.ops.device import choose_device
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_robust import train_robust
+
+logger = logging.getLogger(__name__)
 
 _MODEL, _RECORD, _LOG, _COST = "model.safetensors", "training.json", "log.jsonl", "cost.json"
 
@@ -153,7 +156,7 @@ class TrainedClassifier:
         settings, found = self.record["settings"], self.record["validation"]
         objective = settings.get("objective", "trades")
         return (
-            f"{self.spec.architecture.removeprefix(GIVEN)} trained by {objective}, "
+            f"{self.spec.architecture.removeprefix(GIVEN)}, trained with {objective}, "
             f"{settings['norm']} {settings['epsilon']}: clean {100 * self.clean_accuracy:.1f} %, "
             f"robust {100 * self.robust_accuracy:.1f} % under PGD-40 on {found['num_images']} "
             f"validation images (step {self.record['best_step']} of {self.record['steps']})"
@@ -204,7 +207,8 @@ def train(
             classes; default: a tenth, at most 1,024. The best weights on them are kept.
         mean, std: per channel or one for all, if the network expects (pixels - mean) / std. By
             default a module sees pixels, and an architecture normalised training images.
-        crop_padding: zeros on each side before a random crop; default: 4.
+        crop_padding: zeros on each side before a random crop; default: 4. Use 0 or 1 for images
+            smaller than 32×32.
         flip: whether images are mirrored at random; default: yes. Switch it off for digits.
         seed: of weights, batches, augmentation and attack.
         device: auto, cpu or cuda.
@@ -255,4 +259,18 @@ def train(
         if stated is None and given is not None:
             stated = ((0.0,) * channels, (1.0,) * channels)
         train_robust(data, samples, folder, parsed, runtime, given, stated)
-        return TrainedClassifier.load(folder, given, runtime.device)
+        trained = TrainedClassifier.load(folder, given, runtime.device)
+    warn_of_decline(trained.history)
+    return trained
+
+
+def warn_of_decline(history: Sequence[Mapping[str, Any]]) -> None:
+    """Say if training made the network worse, as too high a learning rate does."""
+    first, last = history[0]["robust_accuracy"], history[-1]["robust_accuracy"]
+    if first == max(entry["robust_accuracy"] for entry in history) and last < first:
+        logger.warning(
+            "robust accuracy on the validation images fell from %.1f %% at the first validation to "
+            "%.1f %% at the last: lower learning_rate, for example to 0.01",
+            100 * first,
+            100 * last,
+        )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import pyrobust
+from pyrobust.api.training import warn_of_decline
 from pyrobust.cli import app
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data.dataset import Dataset
@@ -102,7 +103,7 @@ def test_a_network_of_the_user_learns_to_withstand_the_attack(tmp_path: Path) ->
     assert len(trained.history) == 3 and trained.robust_accuracy > 0.9
     assert trained.record["validation"]["num_images"] == 20
     assert trained.record["num_original"] == trained.record["settings"]["epoch_size"] == 180
-    assert "Net trained by trades, linf 0.1: clean 100.0 %" in repr(trained)
+    assert "Net, trained with trades, linf 0.1: clean 100.0 %" in repr(trained)
     assert trained.log[0]["step"] == 10
 
     trained.save(tmp_path / "saved")
@@ -272,3 +273,11 @@ def test_a_mistake_is_one_sentence(
     with pytest.raises(pyrobust.UserError, match=message):
         pyrobust.train(**copy.copy(given))
     assert not list(tmp_path.glob("**/training.json"))
+
+
+@pytest.mark.parametrize(("accuracies", "warned"), [((0.9, 0.4), True), ((0.4, 0.9), False)])
+def test_a_training_that_makes_a_network_worse_is_warned_about(
+    accuracies: tuple[float, float], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_decline([{"robust_accuracy": accuracy} for accuracy in accuracies])
+    assert ("fell from 90.0 % at the first validation" in caplog.text) == warned
