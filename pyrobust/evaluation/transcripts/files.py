@@ -40,12 +40,7 @@ def verify_file(
                 f"{path} does not state its perturbation set: give --norm and --epsilon"
             )
         subject = open_subject(threat)
-        points = read_points(path, subject.images.image_shape)
-        if not 0 < len(points) <= subject.images.count:
-            raise UserError(
-                f"{path} holds {len(points):,} points, but there are {subject.images.count:,} "
-                "images; expected one point for each of the first images"
-            )
+        points = read_points(path, subject.images.image_shape, subject.images.count)
         return verify_points(points, subject, claimed, path.name)
     if claimed is not None:
         raise UserError("a transcript states its own claim: omit --claimed")

@@ -1,6 +1,5 @@
 """Adversarial images that others saved: `.npy` arrays and `.pt` tensors."""
 
-import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from pyrobust.errors import UserError
 SUFFIXES = (".npy", ".pt", ".pth")
 
 
-def read_points(path: Path, image_shape: tuple[int, int, int]) -> Tensor:
+def read_points(path: Path, image_shape: tuple[int, int, int], most: int) -> Tensor:
     """Return adversarial images, (N, C, H, W) float32; no code of the file is run.
 
     Args:
         path: a `.npy` array, or a `.pt` file of a tensor or of a dictionary that holds one tensor
             of images, as AutoAttack saves `{"adv_complete": x_adv}`.
         image_shape: (H, W, C) of the images that they belong to.
+        most: the number of these images.
 
     Raises:
         UserError: the file is missing, damaged, or holds no such images.
@@ -36,6 +36,11 @@ def read_points(path: Path, image_shape: tuple[int, int, int]) -> Tensor:
             f"{path} holds {tuple(found.shape)}, expected (N, {', '.join(map(str, expected))})"
             f"{hint}"
         )
+    if not 0 < len(found) <= most:  # before a copy of them all
+        raise UserError(
+            f"{path} holds {len(found):,} points, but there are {most:,} images; expected one "
+            "point for each of the first images"
+        )
     if found.dtype == torch.uint8:
         return found.float() / 255
     if not found.is_floating_point():
@@ -45,17 +50,20 @@ def read_points(path: Path, image_shape: tuple[int, int, int]) -> Tensor:
 
 def _array(path: Path) -> Tensor:
     try:
-        # A view of the file has no byte order or strides that torch refuses, once copied.
-        found = np.load(path, allow_pickle=False)
-        return torch.from_numpy(np.ascontiguousarray(found, found.dtype.newbyteorder("=")))
-    except (ValueError, TypeError, OSError, EOFError) as error:
+        # Mapped, a header that states more rows than the file has takes no memory.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("an archive of arrays")
+        # A copy has no byte order or strides that torch refuses.
+        return torch.from_numpy(np.array(found, found.dtype.newbyteorder("="), order="C"))
+    except (ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError) as error:
         raise UserError(f"{path} is no array of numbers ({error}); save it by np.save") from error
 
 
 def _tensor(path: Path) -> Tensor:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler raises whatever a damaged file leads it to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} cannot be read as tensors without running its code ({reason}); save it by "
@@ -66,15 +74,18 @@ def _tensor(path: Path) -> Tensor:
         raise UserError(
             f"{path} holds {len(images)} tensors of four dimensions, expected one, (N, C, H, W)"
         )
+    if images[0].layout != torch.strided or images[0].device.type != "cpu":
+        raise UserError(f"{path} holds a tensor without plain pixels; save a dense one")
     return images[0].detach()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _tensors(inner)
+    """Yield all tensors in containers, which may be deep, or contain themselves."""
+    waiting, met = [value], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Tensor):
+            yield one
+        elif isinstance(one, Mapping | list | tuple) and id(one) not in met:
+            met.add(id(one))
+            waiting += one.values() if isinstance(one, Mapping) else one
