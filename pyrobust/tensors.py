@@ -62,7 +62,7 @@ def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[st
         raise UserError(f"{path} was not written by pyrobust; {mended_by}")
     try:
         return tensors, dict(json.loads(text))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path} has damaged metadata ({error}); {mended_by}") from error
 
 

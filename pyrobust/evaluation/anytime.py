@@ -43,7 +43,7 @@ class Limits:
     """When an evaluation ends before all images are attacked.
 
     Args:
-        budget: seconds, from the start of the command; None for no limit.
+        budget: seconds from the call of `evaluate`; None for no limit.
         width: of the interval of robust accuracy, in percentage points; None for no limit.
     """
 
@@ -124,6 +124,11 @@ class Sample:
     finished: bool
 
 
+def sample_order(count: int, seed: int) -> NDArray[np.int64]:
+    """Return the ids of `count` images in the order in which they are attacked."""
+    return permute(np.arange(count), count, seed, _STREAM)
+
+
 def attack_until(
     run: CascadeRun,
     cascade: Cascade,
@@ -137,12 +142,12 @@ def attack_until(
     Args:
         run: its `load` takes ids in any order.
         settings: their seed orders the images; no batch is larger than their pass size.
-        started: of the command, by time.monotonic.
+        started: when `evaluate` was called, by time.monotonic.
 
     Raises:
         UserError: the end came before the first images were through all stages.
     """
-    order = permute(np.arange(count), count, settings.seed, _STREAM)
+    order = sample_order(count, settings.seed)
     watch = _Watch(started + (np.inf if limits.budget is None else limits.budget))
     own = _watched(run, watch, order)
     outcomes: list[Outcome] = []
@@ -163,9 +168,10 @@ def attack_until(
         except _Stopped:
             reason = watch.reason
     if not outcomes:
+        more = " with a larger --budget" if reason == "budget" else ""
         raise UserError(
             f"no image was through all attacks when the {reason} ended the evaluation; run the "
-            "same command with a larger --budget: it resumes"
+            f"same command{more}: it resumes"
         )
     joined = Outcome.joined(outcomes)
     attacked = order[: len(joined.broken_by)]
@@ -233,16 +239,22 @@ def _last_stage(cascade: Cascade, outcome: Outcome) -> dict[str, Any]:
 
 @contextmanager
 def _noting_signals(watch: _Watch) -> Iterator[None]:
-    """Let signals end the evaluation with its result, for the block."""
+    """Let the first signal of a kind end the evaluation with its result, for the block.
+
+    A second one has the effect that it had before.
+    """
     if threading.current_thread() is not threading.main_thread():  # which alone gets signals
         yield
         return
 
     def note(number: int, frame: FrameType | None) -> None:
         watch.signalled = True
+        signal.signal(number, before[signal.Signals(number)])
 
-    before: dict[signal.Signals, Any] = {n: signal.signal(n, note) for n in _SIGNALS}
+    before: dict[signal.Signals, Any] = {n: signal.getsignal(n) for n in _SIGNALS}
     try:
+        for number in _SIGNALS:
+            signal.signal(number, note)
         yield
     finally:
         for number, handler in before.items():

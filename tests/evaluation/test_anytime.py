@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,38 @@ def test_no_time_is_said_and_more_time_resumes(
     result = evaluate(subject, tmp_path, SETTINGS, limits=Limits(budget=1e8))
     assert result is not None
     assert (result["num_images"], result["anytime"]["stopped_by"]) == (48, "budget")
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(width=1), "run the same command: it"),
+        (Limits(budget=1e-9), "with a larger --budget"),
+    ],
+)
+def test_an_end_before_the_first_images_is_said(
+    limits: Limits, words: str, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(count: int, most: int) -> Iterator[range]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield range(16)
+
+    if limits.budget is None:
+        monkeypatch.setattr("pyrobust.evaluation.anytime._batches", signalled)
+    with pytest.raises(UserError, match=words):
+        evaluate(subject, tmp_path, SETTINGS, limits=limits)
+
+
+def test_a_second_signal_has_its_usual_effect(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stop_after(2, monkeypatch, twice)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(subject, tmp_path, SETTINGS, limits=Limits(width=1))
 
 
 def test_two_statements_stay_apart(subject: Subject, tmp_path: Path) -> None:

@@ -100,7 +100,11 @@ class Transcript:
         if found != FORMAT:
             raise TranscriptError(f"{path} contains {found}, expected {FORMAT}; {_MENDED_BY}")
         stated = facts.pop(_DIGEST, None)
-        if stated != _content_sha256(facts, tensors) or not _header_is_compact(path):
+        try:
+            digest = _content_sha256(facts, tensors)
+        except (TypeError, ValueError, RecursionError) as error:  # a type that numpy lacks
+            raise TranscriptError(f"{path} cannot be read ({error}); {_MENDED_BY}") from error
+        if stated != digest or not _header_is_compact(path):
             raise TranscriptError(
                 f"{path} has changed since it was written: the SHA-256 of its content is not the "
                 "one that it states; get the file again from its author"
@@ -111,7 +115,7 @@ class Transcript:
             columns = {name: tensor.numpy() for name, tensor in tensors.items()}
             transcript = cls(facts, blocks=blocks, **columns)
             transcript._check()
-        except (KeyError, TypeError, ValueError, UserError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
             raise TranscriptError(f"{path} contradicts itself ({error}); {_MENDED_BY}") from error
         return transcript
 
@@ -129,23 +133,47 @@ class Transcript:
             column = getattr(self, name)
             if column.shape != shape or column.dtype != kind:
                 raise ValueError(f"{name} is {column.dtype} {column.shape}, expected {shape}")
-        if count and (self.ids[0] < 0 or (np.diff(self.ids) <= 0).any()):
+        if not count:
+            raise ValueError("it is about no image")
+        if self.ids[0] < 0 or (np.diff(self.ids) <= 0).any():
             raise ValueError("ids do not ascend")
-        if count and self.fate.max() > BROKEN:
+        if self.fate.max() > BROKEN:
             raise ValueError(f"fate is {self.fate.max()}, expected at most {BROKEN}")
         if len(self.blocks) != -(-broken // BLOCK):
             raise ValueError(f"{len(self.blocks)} blocks of points for {broken} broken images")
-        for key in ("sha256", "shape", "name", "split"):
-            self.facts["images"][key]
-        for key in ("weights_sha256", "num_classes"):
-            self.facts["model"][key]
-        pass_size = self.facts["judge"]["pass_size"]
-        if not isinstance(pass_size, int) or not 1 <= pass_size <= 1 << 16:
-            raise ValueError(f"pass_size is {pass_size}")
+        self._check_facts()
         counts = claim_of(self.fate)
         if self.facts["claim"] != counts:
             raise ValueError(f"the claim is {self.facts['claim']}, but its images say {counts}")
         parse_epsilon(self.threat.epsilon)
+
+    def _check_facts(self) -> None:
+        """Check the type of every fact that verifying reads."""
+        texts = {"images": ("sha256", "name", "split"), "model": ("weights_sha256",),
+                 "attack": ("name",), "judge": ("device",)}  # fmt: skip
+        for group, keys in texts.items():
+            for key in keys:
+                text = self.facts[group][key]
+                _expect(f"{group}.{key}", text, isinstance(text, str))
+        shape, pass_size = self.facts["images"]["shape"], self.facts["judge"]["pass_size"]
+        three = isinstance(shape, list) and len(shape) == 3 and all(map(_is_count, shape))
+        _expect("images.shape", shape, three)
+        _expect("judge.pass_size", pass_size, _is_count(pass_size) and pass_size <= 1 << 16)
+        settings = self.facts["attack"]["settings"]
+        seed, num_images = settings["seed"], settings.get("num_images")
+        _expect("attack.settings.seed", seed, _is_count(seed, least=0))
+        _expect(
+            "attack.settings.num_images", num_images, num_images is None or _is_count(num_images)
+        )
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _expect(name: str, value: Any, fits: bool) -> None:
+    if not fits:
+        raise ValueError(f"{name} is {value!r}")
 
 
 def check_transcript_name(path: Path | None) -> None:

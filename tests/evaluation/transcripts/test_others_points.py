@@ -1,5 +1,6 @@
 """Adversarial images that others saved are verified like our own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyrobust.attacks import ThreatModel, pgd, pgd40
 from pyrobust.cli import app
 from pyrobust.errors import UserError
 from pyrobust.evaluation.model_under_test import Subject
+from pyrobust.evaluation.transcripts.verification import verify_points
 
 COUNT = 40
 
@@ -67,6 +69,26 @@ def test_saved_points_show_the_accuracy(
     assert f"was claimed, but the points show {robust:.2%}" in output
 
 
+@pytest.mark.parametrize(("margin", "status"), [(1e-6, 1), (-1e-6, 0)])
+def test_a_claim_holds_only_if_a_point_is_misclassified(
+    margin: float, status: int, subject: Subject
+) -> None:
+    x, labels = subject.load(range(1))
+
+    def logits(points: Tensor) -> Tensor:
+        right = torch.nn.functional.one_hot(labels.repeat(len(points)), 10).float()
+        clean = (points == x).flatten(1).all(1, keepdim=True)
+        return torch.where(clean, 5 * right, 5 + margin * right)
+
+    near = replace(subject, logits_fn=logits)
+    result = verify_points((x + 0.01).clamp(0, 1), near, 0.0, "p")
+    assert result.holds is (status == 0)
+    verdict = "holds" if status == 0 else "is open: it rests on images that are not decided"
+    assert list(result.lines())[-1] == f"the claim {verdict}"
+    # Rounding may also have been in favour of the author's model.
+    assert verify_points((x + 0.01).clamp(0, 1), near, 1.0, "p").holds
+
+
 def test_points_outside_the_ball_do_not_count(
     points: Tensor, subject: Subject, options: list[str], tmp_path: Path
 ) -> None:
@@ -82,6 +104,25 @@ def test_points_outside_the_ball_do_not_count(
     assert f"robust accuracy at most {robust:.2%}" not in output
 
 
+def huge(file: Path) -> None:
+    """Write an array whose header states more rows than the file has."""
+    with file.open("wb") as stream:
+        shape = {"descr": "<f4", "fortran_order": False, "shape": (10**13, 1, 8, 8)}
+        np.lib.format.write_array_header_1_0(stream, shape)
+        stream.write(bytes(64))
+
+
+def archive(points: Tensor, file: Path) -> None:
+    with file.open("wb") as stream:
+        np.savez(stream, points.numpy())
+
+
+def endless() -> list:
+    outer: list = []
+    outer += [outer, outer]
+    return outer
+
+
 class Bad:
     def __reduce__(self):
         return print, ("code of the file ran",)
@@ -94,6 +135,13 @@ class Bad:
         (lambda p, f: np.save(f.with_suffix(".npy"), p.long()), "holds torch.int64"),
         (lambda p, f: np.save(f.with_suffix(".npy"), np.array([Bad()])), "is no array of numbers"),
         (lambda p, f: f.with_suffix(".npy").write_bytes(b"\x93NUMPY"), "is no array of numbers"),
+        (lambda p, f: archive(p, f.with_suffix(".npy")), "is no array of numbers"),
+        (lambda p, f: huge(f.with_suffix(".npy")), "is no array of numbers"),
+        (lambda p, f: f.write_bytes(bytes.fromhex("80022e")), "cannot be read as tensors"),
+        (lambda p, f: f.write_bytes(bytes.fromhex("800268052e")), "cannot be read as tensors"),
+        (lambda p, f: torch.save(endless(), f), "holds 0 tensors"),
+        (lambda p, f: torch.save(p.to_sparse(), f), "without plain pixels"),
+        (lambda p, f: torch.save(p.double()[:1].expand(10**9, -1, -1, -1), f), "96 images"),
         (lambda p, f: torch.save(torch.cat([p] * 3), f), "there are 96 images"),
         (lambda p, f: torch.save([p, p], f), "holds 2 tensors of four dimensions"),
         (lambda p, f: torch.save({"a": 3}, f), "holds 0 tensors"),
