@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pyrobust.config import parse_epsilon
 from pyrobust.errors import UserError
 from pyrobust.evaluation.leaderboard import Publication, entry_of
 from pyrobust.evaluation.model_sources import ModelSource, open_model
@@ -159,6 +160,7 @@ def _check_transcript(submission: Submission, evaluation: dict[str, Any]) -> lis
             f"{submission.evaluation} {evaluation['worst']:.2%} of {evaluation['num_images']:,}; "
             "use the transcript of this evaluation"
         )
+    _check_same_evaluation(transcript, submission, evaluation)
     image = torch.full((1, 3, 32, 32), 0.5)
     model = open_model(ModelSource(str(submission.model)), image, None, evaluation["dataset"])
     stated = transcript.facts["model"]["weights_sha256"]
@@ -171,6 +173,26 @@ def _check_transcript(submission: Submission, evaluation: dict[str, Any]) -> lis
     with torch.no_grad():
         logits = model((places * _STRIDE % 256).float() / 255)
     return [[round(value, 6) for value in row] for row in logits.tolist()]
+
+
+def _check_same_evaluation(
+    transcript: Transcript, submission: Submission, evaluation: dict[str, Any]
+) -> None:
+    """Refuse a transcript of other images, another model or another perturbation set."""
+    subject, threat = evaluation["subject"], transcript.threat
+    model = {key: transcript.facts["model"].get(key) for key in subject["network"]}
+    both = {
+        "norm": (threat.norm, evaluation["norm"]),
+        "epsilon": (transcript.epsilon, parse_epsilon(evaluation["epsilon"])),
+        "images": (transcript.facts["images"]["sha256"], subject["images"]),
+        "model": (model, subject["network"]),
+    }
+    for name, (theirs, ours) in both.items():
+        if theirs != ours:
+            raise UserError(
+                f"{name} is {theirs} in {submission.transcript}, but {ours} in "
+                f"{submission.evaluation}; use the transcript of this evaluation"
+            )
 
 
 def _constructor(spec: ModelSpec) -> str:

@@ -22,6 +22,7 @@ from pyrobust.evaluation.leaderboard import Board, Publication
 from pyrobust.evaluation.model_sources import ModelSource
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.submission import Submission, write_submission
+from pyrobust.evaluation.transcripts.transcript import Transcript
 from pyrobust.files import read_json, write_json
 from pyrobust.models import ModelSpec, build_model, initialize, save_model
 
@@ -151,6 +152,25 @@ def other_evaluation(folder: Path, tmp_path: Path) -> Path:
     result = read_json(tmp_path / "out/evaluation.json", "")
     write_json(tmp_path / "out/evaluation.json", {**result, "worst": 0.5})
     return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "value"),
+    [
+        ("norm", "threat", {"norm": "l2", "epsilon": "8/255"}),
+        ("epsilon", "threat", {"norm": "linf", "epsilon": "16/255"}),
+        ("images", "images", {"sha256": "0" * 64}),
+        ("model", "model", {"sha256": ["0" * 64]}),
+    ],
+)
+def test_a_transcript_of_another_evaluation_is_refused_by_name(
+    name: str, group: str, value: dict[str, Any], submission: Submission, tmp_path: Path
+) -> None:
+    found = Transcript.read(submission.transcript)
+    other = replace(found, facts={**found.facts, group: {**found.facts[group], **value}})
+    other.write(tmp_path / "t.safetensors")
+    with pytest.raises(UserError, match=rf"^{name} is .*use the transcript of this evaluation"):
+        write_submission(replace(submission, transcript=tmp_path / "t.safetensors"), tmp_path / "k")
 
 
 @pytest.mark.parametrize(
