@@ -237,7 +237,7 @@ def evaluate(
             checks.
         trackers: tensorboard, wandb, mlflow or trackio; they need `output`.
         budget: duration such as "30m", or seconds. Images are attacked in random order until
-            then, and intervals are valid whenever one stops.
+            then, and intervals are valid whenever the evaluation stops.
         until_width: the same, until the interval of robust accuracy is this narrow, in
             percentage points.
         settings: any other field of `EvaluationSettings` (docs/evaluation.md).

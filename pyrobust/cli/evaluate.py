@@ -88,7 +88,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="Attack images in random order for this time, such as 30m. Intervals are valid "
-            "whenever one stops, also by a signal; the same command resumes."
+            "whenever the evaluation stops, including on a signal; the same command resumes."
         ),
     ] = None,
     until_width: Annotated[

@@ -170,7 +170,7 @@ def attack_until(
     if not outcomes:
         more = " with a larger --budget" if reason == "budget" else ""
         raise UserError(
-            f"no image was through all attacks when the {reason} ended the evaluation; run the "
+            f"the {reason} ended the evaluation before any image had passed all attacks; run the "
             f"same command{more}: it resumes"
         )
     joined = Outcome.joined(outcomes)

@@ -90,7 +90,7 @@ def check_model(logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatMo
             _equal("deterministic", "twice on the same images", logits, logits_fn(x)),
             _equal(
                 "independent_of_batch",
-                "with and without other images beside",
+                "alone and in a batch",
                 logits[:half],
                 logits_fn(x[:half]),
             ),
@@ -103,7 +103,10 @@ def check_model(logits_fn: LogitsFn, x: Tensor, labels: Tensor, threat: ThreatMo
 
 def _finite(logits: Tensor, of_moved: Tensor) -> Check:
     wrong, moved = (int((~values.isfinite()).any(1).sum()) for values in (logits, of_moved))
-    seen = f"{wrong} of {len(logits)} images without, {moved} when moved at random by epsilon"
+    seen = (
+        f"not finite on {wrong} of {len(logits)} images, and on {moved} after random perturbations "
+        "of size epsilon"
+    )
     return Check("finite_logits", wrong == moved == 0, seen)
 
 
@@ -142,14 +145,17 @@ def _input_range(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> Check:
     mean, std = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), correction=0, keepdim=True)
     others = {"in [0, 255]": 255 * x, "standardised": (x - mean) / std.clamp_min(1e-6)}
     ours = ~is_broken(logits_fn(x), labels)
-    seen, passed = f"of {len(x)} images right: {int(ours.sum())} with pixels in [0, 1]", True
+    seen, passed = (
+        f"correctly classified, of {len(x)}: {int(ours.sum())} with pixels in [0, 1]",
+        True,
+    )
     for name, pixels in others.items():
         theirs = ~is_broken(logits_fn(pixels), labels)
         gain = int(theirs.sum()) - int(ours.sum())
         seen += f", {int(theirs.sum())} with pixels {name}"
         passed &= gain <= _RANGE_GAIN * len(x) or _chance_of_more(theirs, ours) >= _CHANCE
     if not passed:
-        seen += "; state the normalisation of the model by --mean and --std"
+        seen += "; if the model expects other pixels, state its normalisation (mean, std)"
     return Check("pixels_in_0_1", passed, seen)
 
 

@@ -55,7 +55,7 @@ def anytime_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"sampling: with 95 % confidence, robust accuracy under this attack is between {low:.1f} "
         f"and {high:.1f} % on all {anytime['population']:,} images, whenever the run is stopped; "
-        f"{result['num_images']:,} were attacked (stopped by: {anytime['stopped_by']})"
+        f"{result['num_images']:,} were attacked (ended by: {anytime['stopped_by']})"
     )
     yield (
         "attack: this is an upper bound, whatever the interval; the last stage "

@@ -26,4 +26,4 @@ def row_words(row: Mapping[str, Any]) -> str:
     """Return what a row of the table is about."""
     if "threat" in row:
         return str(row["threat"])
-    return f"no attack succeeds under any of {', '.join(row['threats'])}"
+    return f"robust under all of {', '.join(row['threats'])}"

@@ -143,7 +143,9 @@ def test_a_width_that_is_reached_ends_the_evaluation(subject: Subject, tmp_path:
 def test_no_time_is_said_and_more_time_resumes(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="no image was through all attacks when the budget ended"):
+    with pytest.raises(
+        UserError, match="the budget ended the evaluation before any image had passed all"
+    ):
         evaluate(subject, tmp_path, SETTINGS, limits=Limits(budget=1e-9))
     assert not (tmp_path / "evaluation.json").exists()
     clock = [0.0]
@@ -251,5 +253,5 @@ def test_a_command_that_is_told_to_stop_writes_its_result(
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert "stopped by: signal" in output
+    assert "ended by: signal" in output
     assert read_json(tmp_path / "evaluation.json", "")["num_images"] >= 16

@@ -198,7 +198,7 @@ def _problems(transcript: Transcript, subject: Subject) -> Iterator[str]:
         )
     elif len(transcript.ids) and images.count <= transcript.ids[-1]:
         yield (
-            f"{_NO_IMAGES} are {images.count:,}, but the transcript is about image "
+            f"{_NO_IMAGES} are {images.count:,}, but the transcript refers to image "
             f"{transcript.ids[-1]:,}"
         )
 
@@ -220,7 +220,7 @@ def _verify_images(
         found.open[places] = wrong & near
         found.note("classified differently without an attack", places[wrong & ~near & ~other])
         moved = _moved(verdict, transcript.clean_margin[places])
-        found.note("another margin, of another model or code", places[moved & ~other])
+        found.note("the margin differs: another model or other code", places[moved & ~other])
 
 
 def _verify_points(
@@ -253,7 +253,7 @@ def _verify_points(
     found.note("points that are classified correctly", places[verdict.correct & ~near & same])
     first = int((transcript.fate[: places[0]] == BROKEN).sum())
     moved = _moved(verdict, transcript.margin[first : first + len(places)])
-    found.note("another margin, of another model or code", places[moved & same])
+    found.note("the margin differs: another model or other code", places[moved & same])
 
 
 def _is_open(verdict: Verdict) -> NDArray[np.bool_]:

@@ -88,7 +88,7 @@ def test_another_model_of_equal_accuracy_is_named(
     )
     assert status == 1
     assert "another model: its weights have SHA-256" in output
-    assert "another margin, of another model or code: 96 images" in output
+    assert "the margin differs: another model or other code: 96 images" in output
     assert "points that are classified correctly" not in output
 
 
@@ -109,7 +109,7 @@ def test_the_same_weights_in_another_code_are_named(
     result = verify_transcript(transcript, replace(subject, logits_fn=Code()))
     assert not result.problems
     assert not result.holds
-    assert "another margin, of another model or code" in result.differences
+    assert "the margin differs: another model or other code" in result.differences
 
 
 def with_images(
@@ -149,7 +149,7 @@ def test_too_few_images_or_others_of_another_shape_are_named(
 ) -> None:
     few = with_images(subject, lambda x, labels: (x[:30], labels[:30]))
     assert verify_transcript(transcript, few).problems == (
-        "the images are 30, but the transcript is about image 95",
+        "the images are 30, but the transcript refers to image 95",
     )
     wide = with_images(subject, lambda x, labels: (torch.cat([x, x], 3), labels))
     (problem,) = verify_transcript(transcript, wide).problems
