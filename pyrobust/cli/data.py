@@ -83,10 +83,19 @@ def info(
 
 def _facts_of(path: Path, verify: bool) -> Iterator[str]:
     from pyrobust.data.describe import describe
-    from pyrobust.evaluation.describe import RESULT, describe_evaluation
+    from pyrobust.evaluation import describe as evaluations
+    from pyrobust.evaluation import describe_certificates as certificates
+    from pyrobust.evaluation import describe_threats as threats
 
     folder = path.parent if path.is_file() else path
-    return describe_evaluation(folder) if (folder / RESULT).is_file() else describe(path, verify)
+    for result, verb, facts_of in (
+        (evaluations.RESULT, "evaluate", evaluations.facts_of_evaluation),
+        (threats.RESULT, "threats", threats.describe_threats),
+        (certificates.RESULT, "certify", certificates.describe_certificates),
+    ):
+        if (folder / result).is_file():
+            return evaluations.describe_file(folder / result, f"pyrobust {verb}", facts_of)
+    return describe(path, verify)
 
 
 def _machine() -> str:

@@ -27,7 +27,7 @@ from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import judge_and_search_passes
 from pyrobust.evaluation.attack_suites import main_cascade
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.describe_certificates import STATUSES
+from pyrobust.evaluation.describe_certificates import RESULT, STATUSES
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_under_test import Subject
@@ -44,7 +44,7 @@ from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
-RESULT, ROWS, STATE = "certificates.json", "certificates.parquet", "state"
+ROWS, STATE = "certificates.parquet", "state"
 # The graph's logits must be the model's up to this share of the largest.
 _EQUAL = 1e-3
 

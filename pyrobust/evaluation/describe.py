@@ -1,6 +1,6 @@
 """What an evaluation found, in lines that a person can read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,19 +85,24 @@ def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     yield from result["notes"]
 
 
-def describe_evaluation(folder: Path) -> Iterator[str]:
-    """Yield one line a fact about a folder that `pyrobust evaluate` wrote.
+def describe_file(
+    path: Path, made_by: str, facts_of: Callable[[Mapping[str, Any]], Iterator[str]]
+) -> Iterator[str]:
+    """Yield what `facts_of` says about a result file.
+
+    Args:
+        made_by: command that writes the file.
 
     Raises:
-        UserError: it holds no `evaluation.json`, or a damaged one.
+        UserError: the file is missing or damaged.
     """
-    made_by = "pyrobust evaluate"
-    result = read_json(folder / RESULT, made_by)
-    with described_by(folder / RESULT, made_by):
-        yield from _facts(result)
+    result = read_json(path, made_by)
+    with described_by(path, made_by):
+        yield from facts_of(result)
 
 
-def _facts(result: Mapping[str, Any]) -> Iterator[str]:
+def facts_of_evaluation(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the result, and what each attack left, a line each."""
     yield from describe_result(result)
     main = {**result, "autoattack": None}
     cascades = {attack_words(main): result, "AutoAttack, too": result["autoattack"]}

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# The file that `pyrobust certify` writes last.
+RESULT = "certificates.json"
 STATUSES = ("certified", "undecided", "broken")
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+# The file that `pyrobust threats` writes last.
+RESULT = "threats.json"
+
 
 def describe_threats(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the accuracy without an attack, under each threat and under unions, a line each."""
@@ -15,7 +18,7 @@ def describe_threats(result: Mapping[str, Any]) -> Iterator[str]:
             f"[{100 * low:.1f}, {100 * high:.1f}]: {row_words(row)}"
         )
     for check in result["checks"]:
-        if not check["passed"]:
+        if check["passed"] is False:
             yield f"check {check['name']} failed: {check['seen']}"
     for row in result["threats"]:
         if row["refused"]:

@@ -25,6 +25,7 @@ from pyrobust.cost import write_cost
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import Check, check_masking, check_model
+from pyrobust.evaluation.describe_threats import RESULT
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
@@ -41,7 +42,7 @@ from pyrobust.progress import counting
 
 logger = logging.getLogger(__name__)
 
-RESULT, ROWS, STATE = "threats.json", "threats.parquet", "state"
+ROWS, STATE = "threats.parquet", "state"
 _CHECKED_IMAGES = 64
 
 
@@ -118,7 +119,7 @@ def _checks(
         found = check_masking(logits_fn, x[right], labels[right], threat, seed)
         checks += [replace(check, name=f"{threat.norm}: {check.name}") for check in found]
     for check in checks:
-        if not check.passed:
+        if check.passed is False:
             logger.warning("warning: %s failed: %s", check.name, check.seen)
     return checks
 

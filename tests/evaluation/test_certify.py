@@ -57,6 +57,8 @@ def test_the_verb_resumes_prints_shares_and_writes_a_page(
     app([*options, "--output", str(whole)], standalone_mode=False)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[0] for line in lines] == ["clean", "certified", "undecided", "broken"]
+    app(["info", str(whole)], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == lines
     assert "<svg" in (whole / "certificates.html").read_text()
 
     bound, calls = certificates.certified_margins, []

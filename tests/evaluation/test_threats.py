@@ -140,6 +140,8 @@ def test_the_verb_prints_the_table_and_writes_a_page(
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[0] for line in lines[:4]] == ["clean", "spatial", "corruptions", "all"]
+    app(["info", str(tmp_path)], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == lines
     page = (tmp_path / "threats.html").read_text()
     assert "all together" in page and "all 75 transformations of a grid" in page
     assert page.count("<svg") == 1

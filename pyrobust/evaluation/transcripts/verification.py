@@ -1,5 +1,6 @@
 """Verify a transcript, or adversarial images of others, by one forward pass for each point."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -41,7 +42,8 @@ class Verification:
         clean_accuracy: recomputed.
         robust_accuracy: recomputed; images that are not decided count as robust.
         lowest_accuracy: the same, if all of them are broken.
-        num_agreeing: images of which everything agrees with the file.
+        num_agreeing: images of which everything agrees with the file; 0, and accuracies of NaN,
+            if the images are too few or of another shape, so that nothing could be recomputed.
         not_decided: ids of images whose margin is within rounding of zero, and which this model
             classifies otherwise than the file claims.
         differences: what differs → ids of the images.
@@ -72,9 +74,10 @@ class Verification:
     def lines(self) -> Iterator[str]:
         """Yield what was found, a line each; the verdict comes last."""
         yield self.title
-        yield f"clean accuracy {self.clean_accuracy:.2%}"
-        claimed = "" if self.claimed is None else f", claimed {self.claimed:.2%}"
-        yield f"robust accuracy at most {self.robust_accuracy:.2%}{claimed}"
+        if not math.isnan(self.clean_accuracy):
+            yield f"clean accuracy {self.clean_accuracy:.2%}"
+            claimed = "" if self.claimed is None else f", claimed {self.claimed:.2%}"
+            yield f"robust accuracy at most {self.robust_accuracy:.2%}{claimed}"
         yield f"agreement: {self.num_agreeing:,} of {self.num_images:,} images"
         if self.not_decided:
             yield (
@@ -156,7 +159,16 @@ def verify_transcript(transcript: Transcript, subject: Subject) -> Verification:
     )
     claimed = facts["claim"]["num_standing"] / len(transcript.ids)
     if any(problem.startswith(_NO_IMAGES) for problem in problems):
-        return found.result(title, claimed, tuple(problems))
+        return Verification(
+            title=title,
+            num_images=len(transcript.ids),
+            claimed=claimed,
+            clean_accuracy=math.nan,
+            robust_accuracy=math.nan,
+            lowest_accuracy=math.nan,
+            num_agreeing=0,
+            problems=tuple(problems),
+        )
     _verify_images(transcript, subject, passes, found)
     for places, block in transcript.broken_blocks():
         _verify_points(transcript, subject, passes, ball, places, block, found)

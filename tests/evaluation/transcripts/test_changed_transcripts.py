@@ -148,9 +148,10 @@ def test_too_few_images_or_others_of_another_shape_are_named(
     subject: Subject, transcript: Transcript
 ) -> None:
     few = with_images(subject, lambda x, labels: (x[:30], labels[:30]))
-    assert verify_transcript(transcript, few).problems == (
-        "the images are 30, but the transcript refers to image 95",
-    )
+    found = verify_transcript(transcript, few)
+    assert found.problems == ("the images are 30, but the transcript refers to image 95",)
+    assert found.num_agreeing == 0 and np.isnan(found.robust_accuracy)
+    assert not found.holds and not any("accuracy" in line for line in found.lines())
     wide = with_images(subject, lambda x, labels: (torch.cat([x, x], 3), labels))
     (problem,) = verify_transcript(transcript, wide).problems
     assert problem.startswith("the images have shape (8, 16, 1)")
