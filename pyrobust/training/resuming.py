@@ -32,6 +32,10 @@ class Interrupted(SystemExit):
     def __init__(self) -> None:
         super().__init__(EXIT_RESUMABLE)
 
+    def __str__(self) -> str:
+        """Say in a Python session what the exit status says to a scheduler."""
+        return "stopped by a signal; the state is saved, and the same call with output= resumes"
+
 
 @dataclass
 class Interruption:

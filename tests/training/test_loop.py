@@ -114,6 +114,7 @@ def test_a_signal_saves_and_exits_with_75(number: int, tmp_path: Path) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as stopped:
         train(tmp_path / "stopped", Walk(raise_signal))
+    assert "the same call" in str(stopped.value)
     assert stopped.value.code == 75
     task = Walk(kill_at(16))  # step 16 was saved, so it is not made again
     train(tmp_path / "stopped", task)
