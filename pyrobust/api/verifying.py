@@ -32,11 +32,11 @@ def verify(
     """Recompute what a transcript claims, by one forward pass for each image and each point.
 
     Args:
-        file: a transcript, or adversarial images of others: a .npy array (N, C, H, W), or a .pt
-            tensor as AutoAttack saves it.
+        file: a transcript, or adversarial images from other tools: a .npy array (N, C, H, W),
+            or a .pt tensor as AutoAttack saves it.
         model, images, labels: the verifier's own, as in `pyrobust.evaluate`.
-        norm, epsilon: required for images of others; a transcript must agree with them.
-        claimed: robust accuracy that images of others are said to show, in [0, 1].
+        norm, epsilon: required for images from other tools; a transcript must agree with them.
+        claimed: robust accuracy that images from other tools are said to show, in [0, 1].
         weights, mean, std: see `pyrobust.load`.
 
     Returns:

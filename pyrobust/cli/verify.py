@@ -29,8 +29,8 @@ def verify(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A transcript of 'pyrobust evaluate --transcript', or adversarial images of "
-            "others: a .npy array, or a .pt tensor as AutoAttack saves it."
+            help="A transcript of 'pyrobust evaluate --transcript', or adversarial images "
+            "from other tools: a .npy array, or a .pt tensor as AutoAttack saves it."
         ),
     ],
     model: Model,
@@ -39,16 +39,20 @@ def verify(
     split: Annotated[Split, typer.Option(help="Images that the points belong to.")] = "test",
     samples: Samples = None,
     norm: Annotated[
-        str | None, typer.Option(help="linf, l2 or l1; required for images of others.")
+        str | None, typer.Option(help="linf, l2 or l1; required for images from other tools.")
     ] = None,
     epsilon: Annotated[
         str | None,
-        typer.Option(help="Radius for pixels in [0, 1]: 8/255; required for images of others."),
+        typer.Option(
+            help="Radius for pixels in [0, 1]: 8/255; required for images from other tools."
+        ),
     ] = None,
     claimed: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Robust accuracy that images of others are said to show: 0.5612."
+            min=0,
+            max=1,
+            help="Robust accuracy that images from other tools are said to show: 0.5612.",
         ),
     ] = None,
     weights: Weights = None,

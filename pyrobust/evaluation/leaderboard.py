@@ -50,7 +50,7 @@ def entry_of(evaluation: dict[str, Any], publication: Publication) -> dict[str, 
     of the paper's own models do. A failed check makes the entry `unreliable`.
 
     Raises:
-        UserError: there is no such leaderboard, or the evaluation does not meet its requirements.
+        UserError: the leaderboard is unknown, or the evaluation does not meet its requirements.
     """
     board = _board_of(evaluation)
     autoattack = _autoattack_of(evaluation)

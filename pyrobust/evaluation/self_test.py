@@ -87,7 +87,7 @@ def find_planted(
     with torch.no_grad():
         _, margin = judge(judge_fn(x), labels)
         _, low = judge(judge_fn(lowest), labels)
-    # A margin of -inf, of logits that are not finite, is no place for a boundary.
+    # No boundary can be placed at a margin of -inf, which non-finite logits have.
     shift = torch.nan_to_num(low + _PLACE * (margin - low), 0.0, 0.0, 0.0)
 
     def moved(passes: FixedPasses) -> FixedPasses:

@@ -203,7 +203,7 @@ def _constructor(spec: ModelSpec) -> str:
     """
     if spec.imported or spec.image_shape != (32, 32, 3):
         raise UserError(
-            f"{spec.architecture} for images of shape {spec.image_shape} is no network of "
+            f"{spec.architecture} for images of shape {spec.image_shape} is not a network of "
             "RobustBench's dm_wide_resnet module; submit its code by a pull request instead"
         )
     kind, depth, *width = spec.architecture.split("-")

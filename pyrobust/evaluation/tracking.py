@@ -10,8 +10,8 @@ from pyrobust.trackers import TrackerName, open_trackers
 def track_result(result: Mapping[str, Any], folder: Path, trackers: Sequence[TrackerName]) -> None:
     """Send the accuracies of `evaluation.json` to trackers, as one new run.
 
-    Step 0 is the clean accuracy, step k the robust accuracy after attack k. AutoAttack's, where it
-    ran after AA+MT, have names of their own.
+    Step 0 is the clean accuracy, step k the robust accuracy after attack k. If AutoAttack
+    ran after AA+MT, its accuracies have separate names.
 
     Args:
         folder: names the run; TensorBoard writes to `tensorboard/` in it.

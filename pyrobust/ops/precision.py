@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import torch
 
@@ -30,6 +31,8 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def passes_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+def passes_in(
+    precision: Literal["float32", "bfloat16"], device: torch.device
+) -> AbstractContextManager[object]:
     """Return a context in which networks compute in float32 or bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -180,7 +180,7 @@ class _Planner:
             )
         network, steps = work.generator_work(self.generator), self.generator.training_steps
         kept = 2 * 4 * network.weights  # averaged and live
-        if self.generator.path is not None:  # weights of others are taken over
+        if self.generator.path is not None:  # pretrained weights are copied
             return self.stage("fit-generator", "disk", kept, 0, 1, 0, kept)
         flops = steps * self.generator.batch_size * network.training_passes * self.generator_pass
         images = steps * self.generator.images_per_step

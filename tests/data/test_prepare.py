@@ -1,7 +1,5 @@
 """The verb `dataset`: what it writes, what it refuses, and what a kill leaves."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,6 +11,7 @@ from pyrobust.data.prepare import channel_statistics, make_dataset
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, sha256_of
+from tests.kills import Killed, kill_at_rename
 
 
 def settings_of(**values) -> DatasetSettings:
@@ -207,17 +206,13 @@ def test_digits_need_a_test_size(tmp_path):
         make_dataset("digits", tmp_path, tmp_path / "out", settings_of())
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("kill", range(0, 24, 3))
 def test_a_killed_run_resumes_to_the_same_bytes(raw_files, tmp_path, monkeypatch, kill):
     monkeypatch.setattr("pyrobust.data.store._SHARD_BYTES", 4 * 4 * 3 * 7)
     raw_files.npz()
     make(raw_files, tmp_path / "straight")
     with monkeypatch.context() as patch:
-        _kill_at_rename(patch, kill)
+        kill_at_rename(patch, kill)
         with pytest.raises(Killed):
             make(raw_files, tmp_path / "out")
     make(raw_files, tmp_path / "out")
@@ -226,19 +221,6 @@ def test_a_killed_run_resumes_to_the_same_bytes(raw_files, tmp_path, monkeypatch
         for name in ("straight", "out")
     ]
     assert contents[0] == contents[1]
-
-
-def _kill_at_rename(patch, number):
-    left = [number]
-    rename = Path.replace
-
-    def replace(self, target):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return rename(self, target)
-
-    patch.setattr(Path, "replace", replace)
 
 
 def test_real_cifar10_is_read(cifar10_parquet, tmp_path):

@@ -1,4 +1,4 @@
-"""The generator and the data set of docs/extending.md, run as they are written there."""
+"""The generator and the data set of docs/extending.md, run as the page shows them."""
 
 import re
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -12,23 +11,7 @@ from pyrobust.generators.pseudo_labels import label_part
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
 from tests.generators.fits import COST, contents
-
-
-class Killed(BaseException):
-    pass
-
-
-def kill_at_rename(patch, number):
-    left = [number]
-    rename = Path.replace
-
-    def replace(self, target):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return rename(self, target)
-
-    patch.setattr(Path, "replace", replace)
+from tests.kills import Killed, kill_at_rename
 
 
 @pytest.mark.parametrize("kill", [0, 1, 3, 5, 8, 13, 17, 20, 23, 26])

@@ -58,7 +58,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """Return a site of its own."""
+    """Return a separate site."""
     return Site(tmp_path / "site", dict(os.environ))
 
 

@@ -1,4 +1,4 @@
-"""One entry for every file that holds the points of an attack: ours, and those of others."""
+"""One entry for every file of an attack's points: transcripts, and images from other tools."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,11 +27,12 @@ def verify_file(
 
     Args:
         open_subject: opens the model and the images of the verifier.
-        threat: required for images of others; a transcript must agree with it, if it is given.
-        claimed: robust accuracy that images of others are said to show, in [0, 1].
+        threat: required for images from other tools; a transcript must agree
+            with it, if it is given.
+        claimed: robust accuracy that images from other tools are said to show, in [0, 1].
 
     Raises:
-        TranscriptError: the file is no transcript, or has changed.
+        TranscriptError: the file is not a transcript, or has changed.
         UserError: a file is missing or of another kind, or an argument does not fit it.
     """
     if path.suffix in SUFFIXES:

@@ -57,7 +57,9 @@ def _array(path: Path) -> Tensor:
         # A copy has no byte order or strides that torch refuses.
         return torch.from_numpy(np.array(found, found.dtype.newbyteorder("="), order="C"))
     except (ValueError, TypeError, OSError, EOFError, OverflowError, MemoryError) as error:
-        raise UserError(f"{path} is no array of numbers ({error}); save it by np.save") from error
+        raise UserError(
+            f"{path} is not an array of numbers ({error}); save it by np.save"
+        ) from error
 
 
 def _tensor(path: Path) -> Tensor:

@@ -28,7 +28,7 @@ _POINTS = "points."
 
 
 class TranscriptError(UserError):
-    """A file that is no transcript, or not the one that was written."""
+    """A file that is not a transcript, or has changed since it was written."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Verify a transcript, or adversarial images of others, by one forward pass for each point."""
+"""Verify a transcript, or images from other tools, by one forward pass for each point."""
 
 import math
 from collections.abc import Iterator
@@ -297,11 +297,11 @@ def _reordered(transcript: Transcript, subject: Subject) -> bool:
 def verify_points(
     points: Tensor, subject: Subject, claimed: float | None, source: str
 ) -> Verification:
-    """Verify adversarial images of others.
+    """Verify adversarial images from other tools.
 
     Args:
         points: (N, C, H, W) float32, those of the first N images of `subject`; images that were
-            not broken may be left as they are.
+            not broken may be unchanged.
         claimed: the robust accuracy that they are said to show, in [0, 1].
         source: where they come from, for the title.
     """

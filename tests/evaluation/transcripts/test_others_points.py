@@ -133,10 +133,16 @@ class Bad:
     [
         (lambda p, f: np.save(f.with_suffix(".npy"), p.permute(0, 2, 3, 1)), "permute them"),
         (lambda p, f: np.save(f.with_suffix(".npy"), p.long()), "holds torch.int64"),
-        (lambda p, f: np.save(f.with_suffix(".npy"), np.array([Bad()])), "is no array of numbers"),
-        (lambda p, f: f.with_suffix(".npy").write_bytes(b"\x93NUMPY"), "is no array of numbers"),
-        (lambda p, f: archive(p, f.with_suffix(".npy")), "is no array of numbers"),
-        (lambda p, f: huge(f.with_suffix(".npy")), "is no array of numbers"),
+        (
+            lambda p, f: np.save(f.with_suffix(".npy"), np.array([Bad()])),
+            "not an array of numbers",
+        ),
+        (
+            lambda p, f: f.with_suffix(".npy").write_bytes(b"\x93NUMPY"),
+            "not an array of numbers",
+        ),
+        (lambda p, f: archive(p, f.with_suffix(".npy")), "not an array of numbers"),
+        (lambda p, f: huge(f.with_suffix(".npy")), "not an array of numbers"),
         (lambda p, f: f.write_bytes(bytes.fromhex("80022e")), "cannot be read as tensors"),
         (lambda p, f: f.write_bytes(bytes.fromhex("800268052e")), "cannot be read as tensors"),
         (lambda p, f: torch.save(endless(), f), "holds 0 tensors"),
