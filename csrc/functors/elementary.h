@@ -15,6 +15,7 @@ struct Ieee<float> {
   using Bits = int32_t;
   using Unsigned = uint32_t;
   static constexpr float kLargest = 3.40282347e38f;
+  static constexpr float kSmallestNormal = 1.17549435e-38f;
   static constexpr int kMantissa = 23;
   static constexpr int kBias = 127;
   static constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
@@ -32,6 +33,7 @@ struct Ieee<double> {
   using Bits = int64_t;
   using Unsigned = uint64_t;
   static constexpr double kLargest = 1.7976931348623157e308;
+  static constexpr double kSmallestNormal = 2.2250738585072014e-308;
   static constexpr int kMantissa = 52;
   static constexpr int kBias = 1023;
   static constexpr double kRounder = 6755399441055744.0; // 1.5 * 2^52

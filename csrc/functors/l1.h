@@ -90,9 +90,11 @@ PYROBUST_HD double aimed_norm(double epsilon) {
   return epsilon * (1.0 - (Ieee<T>::kMantissa < 52 ? 0x1p-22 : 0x1p-50));
 }
 
+// A subnormal perturbation becomes none: rounding may add more to it than the aim leaves room for.
 template <typename T>
 PYROBUST_HD T project_l1(T delta, T x, double threshold) {
-  const T size = static_cast<T>(shrunk(delta, x, threshold));
+  const double exact = shrunk(delta, x, threshold);
+  const T size = exact < double(Ieee<T>::kSmallestNormal) ? T(0) : static_cast<T>(exact);
   return add_towards(x, delta > T(0) ? size : -size);
 }
 

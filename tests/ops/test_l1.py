@@ -134,7 +134,7 @@ any_float = st.floats(width=32)
     count=st.integers(1, 6),
     epsilon=st.floats(0, 8),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_steps_end_in_the_ball_and_in_the_pixel_range(
     x: Any, x_adv: Any, grad: Any, size: float, count: int, epsilon: float
 ) -> None:
@@ -143,6 +143,15 @@ def test_steps_end_in_the_ball_and_in_the_pixel_range(
                 projected(point, clean, epsilon)):  # fmt: skip
         assert end.min() >= 0 and end.max() <= 1
         assert ((end.double() - clean.double()).abs().sum(1) <= epsilon).all()
+
+
+@pytest.mark.parametrize("epsilon", [7.109285614022302e-41, 1e-45, 1.2e-38, 5e-324])
+def test_subnormal_perturbations_stay_in_the_ball(
+    epsilon: float, dtype: torch.dtype, device: str
+) -> None:
+    x = torch.zeros(1, 6, dtype=dtype, device=device)
+    end = projected(x + 8 * epsilon, x, epsilon)
+    assert end.double().sum() <= epsilon
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
