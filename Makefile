@@ -2,6 +2,7 @@
 # make test   from nothing to all checks: format, types, unit tests, workflows, sanitizers
 # make docs   build the documentation site
 # make quick  the part of `make test` that takes minutes, for every commit
+# make fuzz   the property tests, with examples that no run has drawn before
 
 # CUDA=0   installs 1.2 GB less and builds the core for the CPU alone
 # CUDA=1   insists on the CUDA half of the core, which is otherwise built where a compiler is found
@@ -21,7 +22,7 @@ LEFT_OUT := $(if $(filter 0,$(CUDA)),^($(subst $() ,|,$(GPU_ONLY)))==,^$$)
 # Snakemake, rules and tests find the environment without activating it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test quick install core lint unit workflow sanitizers docs lock clean choice
+.PHONY: demo test quick fuzz install core lint unit workflow sanitizers docs lock clean choice
 
 demo: install
 	pyrobust demo --folder .
@@ -32,6 +33,9 @@ quick: lint unit
 
 unit: install
 	OMP_NUM_THREADS=1 pytest -m "not slow" -n 2
+
+fuzz: install
+	pytest --hypothesis-profile=new $$(git grep -l "^@given" tests)
 
 # Whole workflows and long trainings.
 workflow: install

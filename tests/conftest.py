@@ -4,11 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pyrobust.ops import choose_device
 
 # Real CIFAR-10 as Parquet, outside the project; tests that want it are skipped without it.
 TEST_DATA = Path(os.environ.get("PYROBUST_TEST_DATA", "../shared/data"))
+
+# Property tests draw the same examples each time, so that a red run can be repeated; `make fuzz`
+# draws new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("new", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -110,8 +110,8 @@ class Config(Settings):
 
     container: Annotated[str, Field(min_length=1)] | None = None
     """Image in which the jobs run with `--software-deployment-method apptainer`: a file such as
-    `pyrobust.sif`, or an address such as `docker://HOST/pyrobust:TAG` (docs/cluster.md). Default:
-    none; the project publishes no image."""
+    `pyrobust.sif`, or an address such as `docker://HOST/pyrobust:TAG` (docs/cluster.md). The
+    project publishes no image."""
 
     compared: tuple[Name, ...] = ()
     """Experiments that results/report.html compares."""

@@ -131,7 +131,7 @@ def test_features_of_real_width_agree_with_brute_force() -> None:
     assert_exact(points[:300], points)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**16),
     num_queries=st.integers(1, 40),

@@ -61,7 +61,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(drawn=contents(), is_legacy=st.booleans())
 def test_odd_checkpoints_are_their_plain_twin_or_refused(
     drawn: tuple[Any, bool], is_legacy: bool

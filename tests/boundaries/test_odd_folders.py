@@ -88,7 +88,7 @@ def as_colour(image: np.ndarray) -> bytes:
     return np.broadcast_to(image, (*image.shape[:2], 3)).tobytes()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25)
 @given(odd=odd_sets())
 def test_odd_files_are_their_plain_twin_or_refused(odd: OddSet) -> None:
     with tempfile.TemporaryDirectory() as name:

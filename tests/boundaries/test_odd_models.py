@@ -101,7 +101,7 @@ def evaluate(
     return None, [rows["clean_prediction"], rows["clean_correct"], rows["broken_by"]]
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, database=None)
+@settings(max_examples=12)
 @given(drawn=models(), pass_size=st.sampled_from([1, 2, 128]))
 def test_odd_models_are_their_plain_twin_or_refused(
     drawn: tuple[dict[str, str], bool], pass_size: int, folder: Path

@@ -14,7 +14,7 @@ VALUES = ("", " ", "0", "-1", "1", "3", "1e3", "0x10", "nan", "inf", "-inf", "tr
 OPTIONS = tuple(f"--{name.replace('_', '-')}" for name in DatasetSettings.model_fields)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     odd=st.lists(
         st.tuples(st.sampled_from(OPTIONS), st.sampled_from(VALUES)),

@@ -291,7 +291,7 @@ def test_a_damaged_shard_is_named_on_opening(tmp_path, damage):
         read(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     total=st.integers(0, 40),
     shard_size=st.integers(1, 12),

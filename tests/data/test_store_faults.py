@@ -172,4 +172,4 @@ class StoreUnderFire(RuleBasedStateMachine):
 
 
 TestStoreUnderFire = StoreUnderFire.TestCase
-TestStoreUnderFire.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestStoreUnderFire.settings = settings(max_examples=40, stateful_step_count=20)

@@ -144,7 +144,7 @@ any_logit = st.floats(width=32, allow_nan=False, min_value=-(2.0**99), max_value
 
 
 @given(z=arrays("float32", (3, 6), elements=any_logit), label=st.integers(0, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_losses_of_any_finite_logits_are_those_of_plain_pytorch(z: Any, label: int) -> None:
     logits, labels = torch.from_numpy(z), torch.full((3,), label)
     exact = logits.double()

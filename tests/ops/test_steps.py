@@ -143,7 +143,7 @@ any_float = st.floats(width=32)
     size=st.floats(0, 2),
     epsilon=st.floats(0, 1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_steps_end_in_the_ball_and_in_the_pixel_range(
     x: Any, x_adv: Any, grad: Any, size: float, epsilon: float
 ) -> None:
