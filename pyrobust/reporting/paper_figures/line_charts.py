@@ -100,7 +100,7 @@ def draw_curves(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(_AXIS_NAMES.get(settings.x, _in_words(settings.x)))
-    axes.set_ylabel(f"{_AXIS_NAMES[settings.y]}, {interval_words(rows)}")
+    axes.set_ylabel(f"{_AXIS_NAMES[settings.y]}\n{interval_words(rows)}")
     if settings.x == "mixing_factor":
         axes.plot([], [], "o", color=LIGHT["muted"], label="ring: chosen by validation", **_RING)
     percent_axis(axes)
