@@ -212,7 +212,8 @@ def train(
         flip: whether images are mirrored at random; default: yes. Switch it off for digits.
         seed: of weights, batches, augmentation and attack.
         device: auto, cpu or cuda.
-        output: folder for the result and for the state that a killed call resumes from.
+        output: folder for the result and for the state that a killed call resumes from. A finished
+            training of the same arguments is returned from it.
         trackers: tensorboard, wandb, mlflow or trackio; they need `output`.
         settings: any other field of `TrainSettings` (docs/training.md), such as `batch_size`,
             `learning_rate`, `validations` or `objective`, which can also be a class of your own.

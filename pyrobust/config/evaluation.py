@@ -1,8 +1,8 @@
 """Settings of the evaluation and of the loss landscapes."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pyrobust.config.attacks import ATTACKS
 from pyrobust.config.base import Settings
@@ -13,12 +13,11 @@ from pyrobust.config.fields import (
     Norm,
     PositiveFloat,
     PositiveInt,
+    Precision,
     choice_or_import,
 )
 from pyrobust.config.training import check_epsilon
 from pyrobust.errors import UserError
-
-Search = Literal["float32", "bfloat16"]
 
 
 class ThreatSettings(Settings):
@@ -87,12 +86,18 @@ class EvaluationSettings(Settings):
     the others. Changing it may change the last bits. On a GPU, larger passes are used where they
     give the same bits."""
 
-    search: Search = "float32"
+    search: Precision = "float32"
     """Precision of the attack's forward and backward passes. bfloat16 is faster; success is always
     judged in float32, and images that only bfloat16 misclassifies are attacked again."""
 
     seed: NonNegativeInt = 0
     """Random seed; the random starts of an image depend only on this and on its index."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the settings of AA+MT where another attack runs."""
+        unused = () if self.attack == "aa_mt" else _OF_AA_MT
+        return {key: value for key, value in serialize(self).items() if key not in unused}
 
 
 def check_evaluation(settings: EvaluationSettings, norm: str) -> None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 Norm = Literal["linf", "l2", "l1"]
 TrainingNorm = Literal["linf", "l2"]
+Precision = Literal["float32", "bfloat16"]
 
 NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
 _FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"

@@ -65,6 +65,17 @@ OWN_TYPE = GeneratorType(
     title="", summary="", implementation="", conditional=None, presets={"paper": {}}
 )
 
+# The preset tiny of ddpm and edm, which train the same network.
+_TINY_UNET = {
+    "training_steps": 3000,
+    "batch_size": 64,
+    "learning_rate": 2e-3,
+    "warmup_steps": 100,
+    "dropout": 0.0,
+    "averaging_decay": 0.998,
+    "precision": "float32",
+}
+
 TYPES: dict[str, GeneratorType] = {
     "gaussian": GeneratorType(
         title="class-conditional Gaussian",
@@ -110,17 +121,7 @@ TYPES: dict[str, GeneratorType] = {
                 "sampler": "dpm_solver",
                 "sampling_steps": 20,
             },
-            "tiny": {
-                "training_steps": 3000,
-                "batch_size": 64,
-                "learning_rate": 2e-3,
-                "warmup_steps": 100,
-                "dropout": 0.0,
-                "averaging_decay": 0.998,
-                "precision": "float32",
-                "sampler": "dpm_solver",
-                "sampling_steps": 20,
-            },
+            "tiny": {**_TINY_UNET, "sampler": "dpm_solver", "sampling_steps": 20},
         },
         work={
             "paper": GeneratorWork(12.1e9, 3, 35_746_307),
@@ -149,15 +150,7 @@ TYPES: dict[str, GeneratorType] = {
                 "conditional": True,
                 "sampling_steps": 18,
             },
-            "tiny": {
-                "training_steps": 3000,
-                "batch_size": 64,
-                "learning_rate": 2e-3,
-                "warmup_steps": 100,
-                "dropout": 0.0,
-                "averaging_decay": 0.998,
-                "precision": "float32",
-            },
+            "tiny": _TINY_UNET,
         },
         work={
             "paper": GeneratorWork(12.1e9, 3, 35_751_427),

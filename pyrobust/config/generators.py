@@ -11,6 +11,7 @@ from pyrobust.config.fields import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Precision,
     Share,
     choice_or_import,
 )
@@ -63,7 +64,7 @@ class GeneratorSettings(Settings):
         "Decay of the exponential moving average of the weights, which generates the samples; ramp "
         "min(decay, (1 + t) / (10 + t))."
     )
-    precision: Literal["float32", "bfloat16"] = _of_preset(
+    precision: Precision = _of_preset(
         "Precision of forward and backward passes in training and sampling; weights and losses are "
         "float32."
     )

@@ -14,6 +14,7 @@ from pyrobust.config.fields import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Precision,
     Share,
     TrainingNorm,
     parse_epsilon,
@@ -187,7 +188,7 @@ class TrainSettings(Settings):
     zero_logits: bool = True
     """Initialise the last layer to zero."""
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Precision of forward and backward passes up to the penultimate layer; weights, losses and
     attack state are float32."""
 
@@ -302,7 +303,7 @@ class LabellerSettings(Settings):
     label_smoothing: Share = 0.0
     """Probability mass spread uniformly over all classes in the targets."""
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Precision of forward and backward passes up to the penultimate layer; weights and losses are
     float32."""
 

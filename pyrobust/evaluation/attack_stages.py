@@ -18,7 +18,7 @@ from pyrobust.attacks import (
 )
 from pyrobust.attacks.network_passes import Loss, TargetedLoss
 from pyrobust.attacks.threat_model import is_broken
-from pyrobust.config.evaluation import Search
+from pyrobust.config.fields import Precision
 
 # (logits_fn, x, labels, sample_ids) -> x_adv: a point for each image, misclassified where found.
 Attack = Callable[[LogitsFn, Tensor, Tensor, Tensor], Tensor]
@@ -113,7 +113,7 @@ def _words(loss: str) -> str:
 
 
 def judge_and_search_passes(
-    network: LogitsFn, search: Search, pass_size: int, x: Tensor, most: int | None = None
+    network: LogitsFn, search: Precision, pass_size: int, x: Tensor, most: int | None = None
 ) -> tuple[FixedPasses, FixedPasses]:
     """Return the passes that judge points, and those that attacks search through.
 

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from pyrobust.config.fields import parse_wide
+from pyrobust.config.fields import Precision, parse_wide
 from pyrobust.models.imported import ImportedClassifier, build_imported
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.preact_resnet import PreActResNet
@@ -57,7 +56,7 @@ def initialize(model: nn.Module, generator: torch.Generator, zero_logits: bool) 
 LogitsFn = Callable[[Tensor], Tensor]
 
 
-def logits_in(precision: Literal["float32", "bfloat16"], model: ImageClassifier) -> LogitsFn:
+def logits_in(precision: Precision, model: ImageClassifier) -> LogitsFn:
     """Return x (N, C, H, W) in [0, 1] -> logits (N, K) in float32.
 
     Args:

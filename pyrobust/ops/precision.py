@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
 
 import torch
+
+from pyrobust.config.fields import Precision
 
 
 @contextmanager
@@ -31,8 +32,6 @@ def full_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def passes_in(
-    precision: Literal["float32", "bfloat16"], device: torch.device
-) -> AbstractContextManager[object]:
+def passes_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which networks compute in float32 or bfloat16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -108,7 +108,7 @@ class StateFolder:
             UserError: the file is damaged.
         """
         if not self._file.is_file():
-            self._tell_of_others()
+            self._log_others()
             return None
         return SavedState(*read_tensors(self._file, f"remove {self._all} to start from scratch"))
 
@@ -116,16 +116,16 @@ class StateFolder:
         """Remove the states of this folder, those of other settings included."""
         shutil.rmtree(self._all, ignore_errors=True)
 
-    def _tell_of_others(self) -> None:
+    def _log_others(self) -> None:
         for other in sorted(self._all.glob("*/identity.json")):
             identity = read_json(other, "pyrobust train")
-            told = ", ".join(_differences(identity, self._identity))
+            told = ", ".join(differences(identity, self._identity))
             logger.info(
                 "%s belongs to other settings and is not resumed: %s", other.parent.name, told
             )
 
 
-def _differences(theirs: Any, ours: Any) -> Iterator[str]:
+def differences(theirs: Any, ours: Any) -> Iterator[str]:
     """Yield "key: theirs -> ours" for every key in which two JSON values differ."""
     left, right = dict(_flatten(theirs)), dict(_flatten(ours))
     for key in sorted(left.keys() | right.keys()):

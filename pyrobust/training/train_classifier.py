@@ -1,16 +1,19 @@
 """Training of classifiers, robust or not: from settings to the files of a run."""
 
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from pyrobust.attacks.inner_attack import InnerAttack
+from pyrobust.config import parse_settings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
-from pyrobust.files import write_json
+from pyrobust.files import read_json, write_json
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models import ImageClassifier, logits_in, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
@@ -23,10 +26,13 @@ from pyrobust.training.data_parallel import Processes, joined_processes
 from pyrobust.training.loader import Loader
 from pyrobust.training.loop import Run, remove_state, run_loop
 from pyrobust.training.objectives import Objective, Passes
+from pyrobust.training.resuming import differences
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.schedules import Schedule, count_steps
 from pyrobust.training.step import TrainingStep
 from pyrobust.training.weight_averaging import AveragedSgd
+
+logger = logging.getLogger(__name__)
 
 ClassifierSettings = TrainSettings | LabellerSettings
 
@@ -45,6 +51,8 @@ def train_classifier(
 ) -> None:
     """Train a classifier and write its weights, its cost and, last, its record to `output`.
 
+    If `output` holds the finished run of the same settings and inputs, nothing is done.
+
     Args:
         description: of the training, for the progress line.
         result: name of the record, which exists only for a finished run.
@@ -53,7 +61,8 @@ def train_classifier(
         network: the caller's network that `make_task` trains, if any.
 
     Raises:
-        UserError: inputs that are missing or do not fit, or a loss that diverges.
+        UserError: inputs that are missing or do not fit, a loss that diverges, or `output` holds
+            the finished run of other settings or inputs.
         Interrupted: a scheduler asked the run to stop; the same call resumes.
     """
     spec = inputs.spec(settings.architecture, settings.activation)
@@ -71,9 +80,11 @@ def train_classifier(
         )
         if runtime.cuda_graph and processes.device.type != "cuda":
             raise UserError(f"--cuda-graph needs a GPU, but the device is {processes.device}")
+        if _is_finished(output / result, settings, {**facts, "inputs": inputs.identity()}):
+            if processes.is_main:
+                logger.info("%s holds the finished training", output)
+            return
         task = make_task(steps, processes)
-        if processes.is_main:
-            (output / result).unlink(missing_ok=True)  # it marks a finished run
         run = run_loop(
             task,
             runtime.loop_settings(steps, settings.batch_size, validations),
@@ -86,9 +97,42 @@ def train_classifier(
             save_model(output / "model.safetensors", task.result(), spec)
             rate = settings.batch_size * run.step / run.training_seconds
             write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
-            whole = {**facts, "spec": spec.to_json(), **record(task, run, processes)}
+            whole = {
+                **facts,
+                "inputs": inputs.identity(),
+                "spec": spec.to_json(),
+                **record(task, run, processes),
+            }
             write_json(output / result, whole)
             remove_state(output)
+
+
+def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str, Any]) -> bool:
+    """Return whether `path` is the record of a finished run with this identity.
+
+    Raises:
+        UserError: it is that of another run.
+    """
+    if not path.is_file():
+        return False
+    found = read_json(path, "pyrobust train")
+    advice = f"use another folder for the output, or delete {path} to train again"
+    if not isinstance(found, dict) or "settings" not in found:
+        raise UserError(f"{path} is not the record of a training: {advice}")
+    # Settings that an earlier version did not have had what is their default now.
+    before = parse_settings(type(settings), found["settings"]).model_dump(mode="json")
+    theirs = {key: found.get(key) for key in _IDENTITY} | {"settings": before}
+    ours = {key: identity.get(key) for key in _IDENTITY}
+    if theirs["inputs"] is None:  # of an earlier version
+        ours["inputs"] = None
+    different = ", ".join(differences(theirs, json.loads(json.dumps(ours))))
+    if different:
+        raise UserError(f"{path.parent} holds another finished training ({different}): {advice}")
+    return True
+
+
+# Keys of a record that decide its result.
+_IDENTITY = ("settings", "own_code", "network_sha256", "batch_norm_images", "inputs")
 
 
 def _own_code(settings: ClassifierSettings) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def test_the_result_is_what_the_points_show(
     assert low < result.robust_accuracy < high
     assert result.rows.num_rows == 24
     assert "AutoAttack's two APGD attacks" in repr(result)
+    used = {"attack", "num_images", "batch_size", "pass_size", "search", "seed"}
+    assert set(result.summary["settings"]) == used
 
 
 def test_the_model_of_the_caller_stays_as_it_is(classified: Classified) -> None:

@@ -225,7 +225,17 @@ def test_a_stopped_call_resumes_from_its_folder(
     resumed = pyrobust.train(make_net(), images, labels, **options)
     assert Stopping.calls == steps
     assert same(resumed.model, whole.model)
-    assert (tmp_path / "run/training.json").is_file()
+    monkeypatch.setattr(Stopping, "calls", 0)
+    again = pyrobust.train(make_net(), images, labels, **options)
+    assert Stopping.calls == 0
+    assert again.record == resumed.record
+    assert same(again.model, whole.model)
+    for changed in ({"seed": 3}, {"network": nn.Sequential(nn.Flatten(), nn.Linear(64, 2))}):
+        given = {"network": make_net(), "images": images, **options, **changed}
+        with pytest.raises(pyrobust.UserError, match=f"another finished.*{next(iter(changed))}"):
+            pyrobust.train(labels=labels, **given)
+    with pytest.raises(pyrobust.UserError, match=r"another finished .*inputs\.dataset"):
+        pyrobust.train(make_net(), 1 - images, labels, **options)
 
 
 @pytest.mark.parametrize(
