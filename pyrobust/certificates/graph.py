@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
 
 from pyrobust.errors import UserError
 from pyrobust.models.batch_norm import BatchNorm
@@ -129,8 +130,15 @@ def graph_of(network: nn.Module, image: Tensor, dtype: torch.dtype | None = torc
         dtype: of the graph; None keeps the network's own parameters, for training.
 
     Raises:
-        UserError: the network contains something else than what is listed above, or hooks.
+        UserError: the network contains something else than what is listed above, hooks, or was
+            loaded from a file of torch.export or TorchScript.
     """
+    if any(_keeps_no_layers(module) for module in network.modules()):
+        raise UserError(
+            "a file of torch.export or TorchScript contains operations instead of layers, so no "
+            "bounds are known; certify the network itself (--model MODULE:NAME --weights FILE), or "
+            "use --method smoothing"
+        )
     if hooked := layer_with_hooks(network):
         raise UserError(
             f"layer {hooked} has hooks, which may change what it computes, so no bounds are known; "
@@ -153,6 +161,13 @@ def graph_of(network: nn.Module, image: Tensor, dtype: torch.dtype | None = torc
     for node in traced.nodes:
         builder.take(node)
     return builder.graph()
+
+
+def _keeps_no_layers(module: nn.Module) -> bool:
+    """Return whether a module comes from torch.export or TorchScript."""
+    if not isinstance(module, fx.GraphModule):
+        return isinstance(module, torch.jit.ScriptModule)
+    return any(isinstance(node.target, OpOverload) for node in module.graph.nodes)
 
 
 class _Tracer(fx.Tracer):

@@ -55,4 +55,4 @@ def robustbench(
     if loaded:
         print(f"{output}: RobustBench loads the weights, and the logits agree")
     else:
-        print(f"{output}: install robustbench and run {output / LOADER_TEST}")
+        print(f"{output}: pip install --no-deps robustbench, and run {output / LOADER_TEST}")

@@ -29,22 +29,34 @@ _NAME = r"[A-Z][A-Za-z-]*[12][0-9]{3}[A-Z]\w*"
 # Images that the loader test classifies, and how their pixels follow from their place.
 _NUM_IMAGES, _STRIDE = 4, 37
 
-_TEST = '''"""Load the weights with RobustBench's own code, and compare logits with the author's.
+_TEST = '''"""Load the weights with RobustBench's own classes, and compare logits with the author's.
 
-    pip install robustbench; python test_loading.py
+    pip install torch; pip install --no-deps robustbench; python test_loading.py
 """
 
+import importlib.util
 from pathlib import Path
 
 import torch
-from robustbench.model_zoo.architectures.dm_wide_resnet import DMPreActResNet, DMWideResNet, Swish
 from torch import nn
 
 WEIGHTS = Path(__file__).parent / "{weights}"
 LOGITS = {logits}
 
 
+def robustbench_classes():
+    # Only this file of RobustBench. The package itself imports pkg_resources and autoattack, which
+    # current versions of its dependencies (setuptools, pyautoattack) no longer contain.
+    folder = Path(importlib.util.find_spec("robustbench").submodule_search_locations[0])
+    path = folder / "model_zoo/architectures/dm_wide_resnet.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.DMPreActResNet, module.DMWideResNet, module.Swish
+
+
 def test_the_weights_load_and_give_the_logits_of_the_author():
+    DMPreActResNet, DMWideResNet, Swish = robustbench_classes()
     model = {constructor}
     state = torch.load(WEIGHTS, map_location="cpu", weights_only=True)
     model.load_state_dict(state, strict=True)

@@ -262,6 +262,19 @@ def test_layers_with_hooks_are_refused(kind: str) -> None:
         graph_of(normed(kind), images(1, 0, (1, 4, 4)))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+@pytest.mark.parametrize("kind", ["export", "jit"])
+def test_networks_from_files_of_operations_are_refused(kind: str) -> None:
+    """An exported module guards its inputs by hooks, which nobody can remove."""
+    network, x = random_network(0), images(2, 0)
+    if kind == "export":
+        loaded = torch.export.export(network, (x,)).module()
+    else:
+        loaded = torch.jit.trace(network, x)
+    with pytest.raises(UserError, match=r"operations instead of layers.*--model MODULE:NAME"):
+        graph_of(nn.Sequential(loaded), x[:1])
+
+
 @pytest.mark.parametrize("kind", ["parametrized_spectral_norm", "parametrized_weight_norm"])
 def test_bounds_of_parametrized_layers_hold(kind: str) -> None:
     network, x = normed(kind).requires_grad_(False), torch.full((1, 1, 4, 4), 0.5)
