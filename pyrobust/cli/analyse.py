@@ -33,7 +33,7 @@ def features(
     store: Annotated[
         list[Path],
         stage_folder(
-            "Sample store; several are read as one. With --split, a data set.",
+            "Sample store, or data set with --split (several are read as one)",
             "manifest.json",
             "dataset.json",
         ),
@@ -72,7 +72,7 @@ def neighbours(
     settings: NeighbourSettings,
     search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
-    """Measure complementarity and coverage of generated images (Algorithm 1)."""
+    """Measure complementarity and coverage (Algorithm 1)."""
     from pyrobust.analysis.neighbours import measure_neighbours
     from pyrobust.data.feature_set import FeatureSet
 
@@ -91,7 +91,10 @@ def quality(
     output: Annotated[Path, _output("quality.json")],
     settings: QualitySettings,
 ) -> None:
-    """Measure FID, Inception score, precision, recall, density and coverage."""
+    """Measure FID, Inception score, precision and recall.
+
+    It also measures density and coverage.
+    """
     from pyrobust.analysis.quality import measure_quality
     from pyrobust.data.feature_set import FeatureSet
 
@@ -113,7 +116,10 @@ def augment(
     output: Annotated[Path, _output("manifest.json")],
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the augmentation.")] = 0,
 ) -> None:
-    """Augment training images, for an analysis in place of generated images (Table 5)."""
+    """Augment training images for an analysis (Table 5).
+
+    They take the place of generated images.
+    """
     from pyrobust.analysis.augmentations import augment_store
     from pyrobust.data.store import SampleStore
 

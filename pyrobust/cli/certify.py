@@ -43,7 +43,10 @@ def certify(
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Certify and attack images, and print which are certified, broken or undecided."""
+    """Count images that are certified, broken or undecided.
+
+    A bound certifies an image, an attack breaks it.
+    """
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
     check_certificate(settings, norm)
 

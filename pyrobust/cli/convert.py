@@ -42,7 +42,10 @@ def convert(
         "resources/checkpoints"
     ),
 ) -> None:
-    """Convert a checkpoint: published files to .safetensors, or a classifier's back to .pt."""
+    """Convert a checkpoint to .safetensors, or back to .pt.
+
+    It reads published files of classifiers, generators and LPIPS; only classifiers go back.
+    """
     from pyrobust.analysis.lpips_weights import SUFFIX, convert_lpips
     from pyrobust.generators.pretrained import SUFFIXES, convert_generator
     from pyrobust.models.convert import Statements, convert_checkpoint

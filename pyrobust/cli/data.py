@@ -24,7 +24,7 @@ def dataset(
         Path, typer.Option(help="Folder that contains the folder NAME of raw files.")
     ] = Path("resources/raw"),
 ) -> None:
-    """Read raw files into three sample stores: train, validation and test."""
+    """Read images into train, validation and test stores."""
     from pyrobust.data.prepare import make_dataset
 
     make_dataset(name, data_root, output, settings)
@@ -66,7 +66,7 @@ def info(
         typer.Option(help="For --plan: cluster profile whose wall times to compare with the jobs."),
     ] = None,
 ) -> None:
-    """Print the contents of a folder, or the estimated cost of an experiment."""
+    """Describe a folder, or estimate the cost of an experiment."""
     if (path is None) == (plan is None):
         raise UserError("info needs either a folder or --plan EXPERIMENT; give exactly one")
     if path is not None:
@@ -108,7 +108,10 @@ def export(
     store: Annotated[Path, typer.Argument(help="Folder of a labelled sample store.")],
     output: Annotated[Path, typer.Option(help="File to write, such as samples.npz.")],
 ) -> None:
-    """Write a store as one .npz file of `image` and `label`, as published samples are."""
+    """Write a store as one .npz file.
+
+    Its arrays are `image` and `label`, as in published samples.
+    """
     from pyrobust.data.npz import write_npz
     from pyrobust.data.store import SampleStore
 

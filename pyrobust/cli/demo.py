@@ -27,7 +27,10 @@ def demo(
         list[str] | None, typer.Argument(help="More options of snakemake, after '--'.")
     ] = None,
 ) -> None:
-    """Train robust classifiers of 8×8 digits with and without generated data, and compare them."""
+    """Run the whole workflow on 8×8 digits.
+
+    It trains robust classifiers with and without generated data, and compares them.
+    """
     if importlib.util.find_spec("snakemake") is None:
         raise UserError(
             "the demo needs Snakemake, which is not installed: "

@@ -99,7 +99,7 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Attack a model and print its clean and robust accuracy, stage by stage."""
+    """Attack a model and print its clean and robust accuracy."""
     names = parse_trackers(trackers)
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
     check_evaluation(settings, norm)
@@ -147,7 +147,10 @@ def landscape(
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Map the margin around test images along an adversarial and a random direction."""
+    """Map the margin around test images in two directions.
+
+    One direction is adversarial, the other is random.
+    """
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
 
     from pyrobust.evaluation import loss_landscape as landscapes

@@ -70,7 +70,7 @@ def label(
         stage_folder("Folder for features, computed while the images are read.", "features.json"),
     ] = None,
 ) -> None:
-    """Label each generated image with the class and confidence of the labeller."""
+    """Label generated images with class and confidence."""
     import torch
 
     from pyrobust.analysis.feature_extractors import make_extractor
@@ -93,7 +93,10 @@ def distances(
     output: Annotated[Path, _output("distances.json")],
     search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
-    """Measure the pixel distance of each generated image to the nearest training image."""
+    """Measure distances of samples to training images.
+
+    A distance is the root-mean-square pixel difference to the nearest training image.
+    """
     from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.data.store import SampleStore
@@ -123,7 +126,7 @@ def select(
     ] = None,
     search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
 ) -> None:
-    """Keep a class-balanced, shuffled set of the labelled images."""
+    """Select a class-balanced, shuffled set of samples."""
     from pyrobust.analysis.near_copies import TrainingDistances
     from pyrobust.data.dataset import Dataset
     from pyrobust.generators.selecting import select_parts
@@ -161,7 +164,7 @@ def mix(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the images.")] = 0,
 ) -> None:
-    """Mix two sets of selected samples, as section 6.1 of the paper does."""
+    """Mix two sets of selected samples (section 6.1)."""
     from pyrobust.data.mixing import mix_stores
 
     mix_stores(first, second, share, classes, num_samples, output, seed)

@@ -42,7 +42,10 @@ def robustbench(
     ] = None,
     footnote: Annotated[str, typer.Option(help="Footnote, such as the generated images.")] = "",
 ) -> None:
-    """Write the folder of a submission: entry, weights, transcript, loader test and issue."""
+    """Write the folder of a RobustBench submission.
+
+    It contains the entry, weights, transcript, a loader test and the text of the issue.
+    """
     from pyrobust.evaluation.leaderboard import Publication
     from pyrobust.evaluation.submission import LOADER_TEST, Submission, write_submission
 

@@ -95,15 +95,15 @@ def takes_settings(model: type[Settings]) -> Callable[[Verb], Verb]:
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     text = (field.description or "").replace("\n", " ")
-    has_default = not field.is_required() and field.default not in (None, ())
-    default = f"[default: {field.default}]" if has_default else ""
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[
             _plain_type(field.annotation) | None,  # type: ignore[valid-type]
-            typer.Option(help=" ".join(filter(None, [text, _choices(field), default]))),
+            typer.Option(
+                help=" ".join(filter(None, [text, _choices(field), _default(name, field)]))
+            ),
         ],
     )
 
@@ -122,3 +122,16 @@ def _choices(field: FieldInfo) -> str:
     if get_origin(field.annotation) is not Literal:
         return ""
     return "(" + ", ".join(str(choice) for choice in get_args(field.annotation)) + ")"
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        value = f"{'' if value else 'no-'}{name.replace('_', '-')}"
+    elif isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f"[default: {value}]"

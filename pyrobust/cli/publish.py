@@ -35,7 +35,10 @@ def publish(
         bool, typer.Option("--private", help="Create the repository as private.")
     ] = False,
 ) -> None:
-    """Write weights, configuration and a model card; load them by --model hf:FOLDER."""
+    """Write a folder for the Hugging Face Hub.
+
+    It contains weights, configuration and a model card; `--model hf:FOLDER` loads it.
+    """
     from pyrobust.reporting.model_card import push_model_folder, write_model_folder
 
     with exclusive(output):

@@ -58,7 +58,7 @@ def compare(
     ],
     output: Annotated[Path, typer.Option(help="Page to write, as HTML.")],
 ) -> None:
-    """Write one page that compares experiments, by data set and perturbation set."""
+    """Write one page that compares experiments."""
     from pyrobust.reporting.overview import write_overview
 
     write_overview(record, output)
@@ -70,7 +70,10 @@ def target(
     picture: Annotated[Path, typer.Option(help="Figure to write, as PNG.")],
     figure: Annotated[Path, typer.Option(help="Figure to write, as SVG.")],
 ) -> None:
-    """Write a table or figure over many experiments, with the paper's numbers next to ours."""
+    """Write a table or figure over many experiments.
+
+    The paper's numbers are next to ours.
+    """
     given = parse_settings(TargetInputs, read_json(inputs, f"snakemake {table}"))
 
     from pyrobust.reporting.paper_figures.make import Outputs, write_target

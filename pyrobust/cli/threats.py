@@ -38,7 +38,10 @@ def threats(
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Attack a model under several threats, and print the accuracy under each and under all."""
+    """Attack a model under several threats.
+
+    Print the accuracy under each and under all of them together.
+    """
     from pyrobust.evaluation.describe_threats import describe_threats
     from pyrobust.evaluation.threats import STATE, evaluate_threats
     from pyrobust.files import atomic_path

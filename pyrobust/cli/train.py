@@ -33,7 +33,7 @@ def train_labeller(
     settings: LabellerSettings,
     runtime: "Runtime",
 ) -> None:
-    """Train the non-robust classifier that labels generated images."""
+    """Train the non-robust classifier that labels samples."""
     from pyrobust.training.train_labeller import train_labeller as train
 
     train(dataset, output, settings, runtime)
@@ -51,7 +51,7 @@ def train(
     ] = None,
     cuda_graph: CudaGraph = False,
 ) -> None:
-    """Train a robust classifier on original and generated images."""
+    """Train a robust classifier, optionally on generated images."""
     from pyrobust.training.train_robust import train_robust
 
     runtime = replace(runtime, cuda_graph=cuda_graph)
@@ -61,11 +61,12 @@ def train(
 @writes_folder
 def choose(
     runs: Annotated[
-        list[Path], stage_folder("Folder of a run; repeat it for each run.", "training.json")
+        list[Path],
+        stage_folder("Folder of a run (repeat the option for each run)", "training.json"),
     ],
     output: Annotated[Path, stage_folder("Folder to write.", "choice.json")],
 ) -> None:
-    """Choose the run with the highest robust accuracy on the validation split."""
+    """Choose the run that is most robust on validation images."""
     from pyrobust.training.choose import choose_run
 
     choose_run(runs, output)

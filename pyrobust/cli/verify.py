@@ -59,7 +59,10 @@ def verify(
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Recompute what a transcript claims; exit with status 1 if the claim does not hold."""
+    """Verify the claim of a transcript or of images.
+
+    Exit with status 1 if the claim does not hold.
+    """
     threat = _threat(norm, epsilon)
 
     from pyrobust.evaluation.transcripts.files import verify_file

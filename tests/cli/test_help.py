@@ -1,6 +1,7 @@
 """The help fits a terminal of 80 columns."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -30,3 +31,20 @@ def test_the_terminal_decides_the_width() -> None:
     ).stdout  # fmt: skip
     assert max(map(len, said.splitlines())) <= 80
     assert "--multitargeted-restarts <int>" in said
+
+
+def test_the_list_of_verbs_is_not_cut_off() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "pyrobust", "--help"],
+        env={**os.environ, "COLUMNS": "80"}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    lines = said.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == list(VERBS)
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_defaults_read_as_a_user_types_them(verb: str) -> None:
+    context = VERBS[verb].make_context(verb, [], resilient_parsing=True, terminal_width=80)
+    text = " ".join(VERBS[verb].get_help(context).split())
+    assert not re.search(r"\[default: (True|False|None|\(|Pydantic)", text)
