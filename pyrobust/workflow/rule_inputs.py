@@ -1,9 +1,10 @@
 """Inputs and parameters of each rule, resolved from the experiments of the configuration."""
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pyrobust.config import parse_settings
 from pyrobust.config.analysis import ANALYSIS_VERBS
@@ -11,6 +12,7 @@ from pyrobust.config.data import SelectionSettings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.config.experiment import Config, ExperimentSettings, check_training, parse_config
 from pyrobust.config.sweeps import Sweeps, resolve_targets
+from pyrobust.errors import UserError
 from pyrobust.workflow import paths
 from pyrobust.workflow.flags import Inputs, flags, settings_flags
 from pyrobust.workflow.own_code import own_files
@@ -41,6 +43,7 @@ class RuleInputs:
 
     def __init__(self, values: Mapping[str, Any], sweeps: Path) -> None:
         config = parse_config(values)
+        self.tables = sweeps
         self.sweeps: Sweeps = resolve_targets(config.model_dump(mode="json"), sweeps)
         added = {
             name: parse_settings(ExperimentSettings, settings)
@@ -64,6 +67,25 @@ class RuleInputs:
         """Return a function to the flags of the entry of `section` that the wildcards name."""
         wildcard = section.removesuffix("s")
         return lambda wildcards: settings_flags(getattr(self.config, section)[wildcards[wildcard]])
+
+    def refuse_unknown(self, section: Literal["experiments", "targets"]) -> Callable[..., str]:
+        """Return a function that refuses a name that the configuration lacks.
+
+        Snakemake itself would say only that no rule produces the file.
+        """
+
+        def refuse(wildcards: Wildcards) -> str:
+            name = wildcards["unknown"]
+            table = self.tables / f"{name}.tsv"
+            near = get_close_matches(name, getattr(self.config, section), cutoff=0.7)
+            advice = f"add it under '{section}'" + (f", or use {' or '.join(near)}" * bool(near))
+            if section == "targets" and table.is_file():
+                advice = f"add it under 'targets', so that {table} becomes a table and a figure"
+            raise UserError(
+                f"the configuration has no {section.removesuffix('s')} '{name}': {advice}"
+            )
+
+        return refuse
 
     def of_experiment(self, path: str) -> Callable[[Wildcards], str]:
         """Return a function to `path` with the experiment's settings in place of its wildcards."""

@@ -178,6 +178,20 @@ def test_a_wrong_config_is_refused_before_anything_runs(
     assert all(word in run.stdout for word in words), run.stdout
 
 
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("results/digits_linff.json", "no experiment 'digits_linff': .* or use digits_linf"),
+        ("results/digits_linf_gaussia.html", "no experiment .*, or use digits_linf_gaussian"),
+        ("results/paper/figur5.svg", "no target 'figur5': .* or use figure5"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_advice(target: str, advice: str) -> None:
+    run = run_snakemake("--dry-run", target)
+    assert run.returncode != 0
+    assert re.search(advice, run.stdout), run.stdout
+
+
 def test_lint_finds_nothing() -> None:
     run = subprocess.run(
         ["snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -314,3 +314,12 @@ def test_own_code_is_an_input_of_the_rules_that_run_it(
     assert resolve.generator_files(TINY_SELECTION)[-1] == "own_generator_x.py"
     assert resolve.check_raw(str)({"dataset": "digits"}) == ["own_data_x.py"]
     assert own_files("torchvision.models:resnet18", "trades", "no_such_module:Own") == []
+
+
+def test_a_sweep_without_a_target_is_named(tmp_path: Path) -> None:
+    refuse = rule_inputs(tmp_path, "targets: {}").refuse_unknown("targets")
+    (table,) = sorted((ROOT / "tests/workflow/sweeps").glob("*.tsv"))[:1]
+    with pytest.raises(UserError, match=rf"no target '{table.stem}': .*/{table.name} becomes"):
+        refuse({"unknown": table.stem})
+    with pytest.raises(UserError, match=r"no target 'nothing': add it under 'targets'$"):
+        refuse({"unknown": "nothing"})

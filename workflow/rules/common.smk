@@ -46,6 +46,11 @@ def one_of(names):
     return "|".join(names) or "(?!)"
 
 
+def other_than(names):
+    """Return a pattern for the name of a file, apart from its ending, other than these."""
+    return rf"(?!({one_of(names)})\.)[^/.]+"
+
+
 wildcard_constraints:
     dataset=one_of(resolve.config.datasets),
     labeller=one_of(resolve.config.labellers),

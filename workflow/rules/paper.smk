@@ -136,3 +136,15 @@ rule make_target:
     shell:
         "python -m pyrobust --log {log:q} target {input.described:q} --table {output.table:q}"
         " --picture {output.picture:q} --figure {output.figure:q}"
+
+
+# A misspelt name, or a sweep without an entry.
+rule refuse_unknown_target:
+    input:
+        resolve.refuse_unknown("targets"),
+    output:
+        multiext("<results>/paper/{unknown}", ".csv", ".png", ".svg"),
+    log:
+        "<logs>/refuse_unknown_target/{unknown}.log",
+    wildcard_constraints:
+        unknown=other_than(resolve.config.targets),

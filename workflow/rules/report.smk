@@ -57,3 +57,16 @@ rule compare_experiments:
         "../../envs/pyrobust.yaml"
     shell:
         "python -m pyrobust --log {log:q} compare {input:q} --output {output:q}"
+
+
+# A misspelt name.
+rule refuse_unknown_experiment:
+    input:
+        resolve.refuse_unknown("experiments"),
+    output:
+        "<results>/{unknown}.json",
+        "<results>/{unknown}.html",
+    log:
+        "<logs>/refuse_unknown_experiment/{unknown}.log",
+    wildcard_constraints:
+        unknown=other_than([*resolve.config.experiments, "report"]),
