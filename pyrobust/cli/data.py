@@ -11,7 +11,8 @@ from pyrobust.cli.options import stage_folder, takes_settings
 from pyrobust.config.data import DatasetSettings
 from pyrobust.errors import UserError
 
-_CONFIG = Path("config/config.yaml")
+# What the workflow reads.
+_CONFIGS = [Path("config/config.yaml"), Path("config/targets.yaml")]
 
 
 @takes_settings(DatasetSettings)
@@ -39,14 +40,14 @@ def info(
     plan: Annotated[
         str | None,
         typer.Option(
-            help="Experiment whose hours, disk space and jobs to estimate, instead of a folder."
+            help="Experiment whose hours, disk space and jobs to estimate, or table or figure."
         ),
     ] = None,
     config: Annotated[
         list[Path] | None,
         typer.Option(
             help="For --plan: the configuration; later files override earlier ones. "
-            "[default: config/config.yaml]"
+            "[default: config/config.yaml and config/targets.yaml]"
         ),
     ] = None,
     machine: Annotated[
@@ -74,9 +75,8 @@ def info(
     else:
         from pyrobust.planning.table import describe_plan
 
-        facts = describe_plan(
-            str(plan), config or [_CONFIG], machine or _machine(), devices, rates, profile
-        )
+        paths = config or [path for path in _CONFIGS if path == _CONFIGS[0] or path.exists()]
+        facts = describe_plan(str(plan), paths, machine or _machine(), devices, rates, profile)
     for fact in facts:
         print(fact)
 

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 from pyrobust.config import parse_settings
 from pyrobust.config.experiment import Config, read_config
-from pyrobust.config.sweeps import resolve_targets
+from pyrobust.config.sweeps import Sweeps, resolve_targets
 from pyrobust.planning.plan import Plan, plan_experiment
 from pyrobust.planning.rates import Machine, read_machines
 from pyrobust.planning.sizes import count_images
-from pyrobust.planning.table import hours
 
 Json = dict[str, Any]
 
@@ -37,24 +36,31 @@ def target_costs(folder: Path, machine: Machine) -> Iterator[tuple[str, TargetCo
     config = read_configuration(folder)
     values = config.model_dump(mode="json")
     sweeps = resolve_targets(values, folder / "sweeps")
-    values["experiments"] |= sweeps.experiments
     for target, settings in config.targets.items():
-        if settings.paper is None:
-            continue
-        points = sweeps.points[target] if settings.needs_training else []
-        points = [point for point in points if not point["augmentation"]]
-        models = {point["experiment"] for point in points}
-        attacks = {(p["experiment"], p["evaluation"], p["tested_on"]) for p in points}
-        if settings.show in ("landscapes", "overfitting"):
-            attacks = set()
-        yield (
-            target,
-            TargetCost(
-                len(models),
-                sum(_seconds(plan_point(values, name, None, machine), "train") for name in models),
-                sum(_seconds(plan_point(values, *key[:2], machine), "evaluate") for key in attacks),
-            ),
-        )
+        if settings.paper is not None:
+            yield target, cost_of_target(config, sweeps, target, machine)
+
+
+def cost_of_target(config: Config, sweeps: Sweeps, target: str, machine: Machine) -> TargetCost:
+    """Return the cost of a table or figure.
+
+    Args:
+        sweeps: the points of the targets of `config`.
+    """
+    values = config.model_dump(mode="json")
+    values["experiments"] |= sweeps.experiments
+    settings = config.targets[target]
+    points = sweeps.points[target] if settings.needs_training else []
+    points = [point for point in points if not point["augmentation"]]
+    models = {point["experiment"] for point in points}
+    attacks = {(p["experiment"], p["evaluation"], p["tested_on"]) for p in points}
+    if settings.show in ("landscapes", "overfitting"):
+        attacks = set()
+    return TargetCost(
+        len(models),
+        sum(_seconds(plan_point(values, name, None, machine), "train") for name in models),
+        sum(_seconds(plan_point(values, *key[:2], machine), "evaluate") for key in attacks),
+    )
 
 
 def read_configuration(folder: Path) -> Config:
@@ -84,5 +90,7 @@ def _seconds(plan: Plan, stage: str) -> float:
 
 
 if __name__ == "__main__":
+    from pyrobust.planning.table import hours
+
     for target, cost in target_costs(Path("config"), read_machines()["h100"]):
         print(target, cost.num_models, f"{hours(cost.training)} + {hours(cost.attacks)}", sep="\t")

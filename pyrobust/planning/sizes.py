@@ -64,7 +64,7 @@ def count_images(name: str, settings: DatasetSettings, datasets: Path) -> ImageC
     if known is None:
         raise UserError(
             f"the size of the data set '{name}' is unknown until it is prepared; run "
-            f"'snakemake --cores all {path}' first"
+            f"'snakemake --cores all {path}' first (with your --configfile, if it is defined there)"
         )
     train, test, (height, width, channels), classes = known
     side = settings.image_size

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pyrobust.config.experiment import read_config
+from pyrobust.config.experiment import Config, read_config
+from pyrobust.config.sweeps import resolve_targets
 from pyrobust.errors import UserError
 from pyrobust.planning.memory import device_memory
+from pyrobust.planning.paper import cost_of_target
 from pyrobust.planning.plan import Plan, plan_experiment
-from pyrobust.planning.rates import RATES, Rate, read_machines
+from pyrobust.planning.rates import RATES, Machine, Rate, read_machines
 from pyrobust.planning.sizes import count_images
 from pyrobust.room import free_space, size_text
 from pyrobust.workflow.scheduling import allowance, read_profile
@@ -44,10 +46,11 @@ def describe_plan(
     rates: Path | None = None,
     profile: Path | None = None,
 ) -> Iterator[str]:
-    """Yield the lines of the plan of one experiment.
+    """Yield the lines of the plan of one experiment, or of a table or figure.
 
     Args:
-        config_paths: files of the configuration, each laid over those before it.
+        config_paths: files of the configuration, each laid over those before it; `sweeps/` is next
+            to the first.
         devices: equal devices that a cluster works with at a time.
         rates: file of rates; that of the package where none is given.
         profile: folder of a workflow profile, whose wall times the jobs are compared with.
@@ -57,14 +60,16 @@ def describe_plan(
             not known.
     """
     config = read_config(config_paths)
-    if name not in config.experiments:
-        raise UserError(
-            f"experiment is '{name}', expected one of {', '.join(config.experiments)} as "
-            f"{', '.join(map(str, config_paths))} has them"
-        )
     machines = read_machines(rates or RATES)
     if machine_name not in machines:
         raise UserError(f"machine is '{machine_name}', expected one of {', '.join(machines)}")
+    if name in config.targets:
+        yield target_line(config, name, config_paths[0].parent / "sweeps", machines[machine_name])
+        return
+    if name not in config.experiments:
+        files = " and ".join(map(str, config_paths))
+        names = ", ".join([*config.experiments, *config.targets])
+        raise UserError(f"unknown experiment '{name}'; choose one from {files}: {names}")
     dataset = config.experiments[name].dataset
     images = count_images(dataset, config.datasets[dataset], _DATASETS)
     plan = plan_experiment(config, name, images, machines[machine_name])
@@ -74,6 +79,26 @@ def describe_plan(
     if profile is not None:
         whole_sets = config.analyses[config.experiments[name].analysis].whole_sets
         yield from wall_time_lines(plan, profile, whole_sets)
+
+
+def target_line(config: Config, name: str, sweeps: Path, machine: Machine) -> str:
+    """Return what a table or figure costs.
+
+    Args:
+        sweeps: folder of the tables of points.
+
+    Raises:
+        UserError: the table of its points is wrong.
+    """
+    resolved = resolve_targets(config.model_dump(mode="json"), sweeps)
+    if name in resolved.refused:
+        raise UserError(resolved.refused[name])
+    cost = cost_of_target(config, resolved, name, machine)
+    return (
+        f"{name} on {machine.device}: {cost.num_models} models, {hours(cost.training)} h of "
+        f"training and {hours(cost.attacks)} h of attacks. Generators and samples are additional: "
+        "plan an experiment that uses them."
+    )
 
 
 def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:

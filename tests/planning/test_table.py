@@ -50,6 +50,22 @@ def test_a_plan_states_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) 
     assert any("1e+14 FLOP/s, not measured: assumed" in line for line in lines)
 
 
+def test_a_table_or_figure_has_a_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.yaml"
+    grid = "{experiment: [cifar10_linf], training.trades_beta: [5, 6, 7]}"
+    overlay.write_text(f"targets: {{mine: {{title: Mine, show: accuracies, grid: {grid}}}}}")
+    options = ("--machine", "h100", "--config", str(overlay))
+    alone = run_info(capsys, *options, "--plan", "cifar10_linf").splitlines()
+    (train,) = (line.split() for line in alone if line.startswith("train "))
+    (line,) = run_info(capsys, *options, "--plan", "mine").splitlines()
+    assert line.startswith("mine on one NVIDIA H100 (80 GB) beside 2 cores: 3 models, ")
+    training = float(line.split("3 models, ")[1].split(" h of training")[0])
+    assert training == pytest.approx(3 * float(train[3]), rel=0.01)
+    overlay.write_text("targets: {mine: {title: Mine, show: accuracies, sweep: nowhere}}")
+    with pytest.raises(UserError, match="nowhere"):
+        run_info(capsys, *options, "--plan", "mine")
+
+
 @pytest.mark.parametrize(("free", "is_told"), [(10**9, True), (10**15, False)])
 def test_a_disk_that_is_too_small_for_all_stages_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, free: int, is_told: bool
@@ -72,7 +88,7 @@ def test_own_rates_take_the_place_of_the_shipped_ones(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--plan", "nothing"], "experiment is 'nothing', expected one of digits_linf"),
+        (["--plan", "nothing"], "unknown experiment 'nothing'; choose one from .*: digits_linf"),
         (["--plan", "digits_linf", "--machine", "abacus"], "machine is 'abacus', expected one of"),
         (["--plan", "digits_linf", "--rates", "none.toml"], "none.toml is not a valid rates file"),
         (["--plan", "digits_linf", "--config", "none.yaml"], "cannot read none.yaml"),
