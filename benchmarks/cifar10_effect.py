@@ -9,7 +9,8 @@ of every arm comes before the second of any, and the result is written after eac
 fewer runs than `--seeds` was not finished, and the table says so. Interrupt it at any time; the
 same command resumes, and finished runs are not repeated.
 
-Writes `benchmarks/results/cifar10-effect.json` and `.md`.
+Writes `benchmarks/results/cifar10-effect.json`, `.md` and `.svg` (accuracy on training and
+validation images over the steps).
 """
 
 import argparse
@@ -27,6 +28,8 @@ from pyrobust.cost import device_name
 from pyrobust.data.dataset import Dataset
 from pyrobust.files import atomic_path, read_json, write_json, write_text
 from pyrobust.reporting.effects import arm_of, effect_of
+from pyrobust.reporting.figure_style import as_svg, drawing, standalone
+from pyrobust.reporting.overfitting import Y_LABEL, draw_overfitting, overfitting_of
 
 RESULTS = Path(__file__).parent / "results"
 MADE_BY = "python benchmarks/cifar10_effect.py"
@@ -96,11 +99,11 @@ class Study:
     def robust_accuracy(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
         """Train and attack one network; return what its record and its history say."""
         options = self._options
-        run = self._work / "train" / name.replace(" ", "_") / f"seed{seed}"
+        run = self.run_folder(name, seed)
         flags = ["--dataset", self._dataset, "--mixing-factor", arm.mixing_factor, "--seed", seed]
         if arm.generator:
             flags += ["--samples", self.samples(name, arm)]
-        for key in ("architecture", "epochs", "batch_size", "validations"):
+        for key in ("architecture", "epochs", "batch_size", "validations", "gap_images"):
             flags += [f"--{key.replace('_', '-')}", getattr(options, key)]
         self._run(run, "training.json", "train", *THREAT, "--precision", "bfloat16", *flags)
         model = ("--model", run / "model.safetensors", "--dataset", self._dataset)
@@ -118,6 +121,28 @@ class Study:
             "history": training["history"],
             "minutes": round(read_json(run / "cost.json", MADE_BY)["seconds"] / 60, 1),
         }
+
+    def run_folder(self, name: str, seed: int) -> Path:
+        """Return the folder of one training run."""
+        return self._work / "train" / name.replace(" ", "_") / f"seed{seed}"
+
+    def curves(self, runs: dict[str, int]) -> str:
+        """Draw accuracy on training and validation images over the steps, mean over runs, as SVG.
+
+        Args:
+            runs: the number of finished runs of each arm.
+        """
+        finished = {name: count for name, count in runs.items() if count}
+        with drawing(3.4 * len(finished), 3.2, [1.0] * len(finished)) as (figure, panels):
+            for axes, (name, count) in zip(panels, finished.items(), strict=True):
+                files = [self.run_folder(name, seed) / "training.json" for seed in range(count)]
+                found = overfitting_of([read_json(file, MADE_BY) for file in files])
+                if found:  # not with --gap-images 0
+                    draw_overfitting(axes, found)
+                axes.set_title(name, fontsize=8)
+            panels[0].set_ylabel(Y_LABEL)
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
+            return standalone(as_svg(figure, "Robust accuracy on training and validation images"))
 
     def _run(self, folder: Path, result: str, verb: str, *arguments: object) -> None:
         """Run a verb of the command line unless its result is there."""
@@ -198,6 +223,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=8.0, help="of 50,000 images each")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--validations", type=int, default=8)
+    parser.add_argument("--gap-images", type=int, default=256, help="training images attacked")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
@@ -211,6 +237,8 @@ def main() -> None:
             result = summary(options, runs)
             write_json(options.results / "cifar10-effect.json", result)
             write_text(options.results / "cifar10-effect.md", table(result))
+            counts = {arm: len(of_arm) for arm, of_arm in runs.items()}
+            write_text(options.results / "cifar10-effect.svg", study.curves(counts))
 
 
 if __name__ == "__main__":
