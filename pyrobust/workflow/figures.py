@@ -105,24 +105,22 @@ class Figures:
         return measured | (trained if target.trained and not point["augmentation"] else {})
 
     def _evaluations(self, point: Point) -> list[str]:
-        """Return the evaluations that a point shows: one, or one for each seed."""
+        """Return the evaluations that a point shows: of the chosen run, or of each seed."""
         name, evaluation = point["experiment"], point["evaluation"]
+        own = {"experiment": name, "evaluation": evaluation}
         if point["tested_on"]:
-            return [
-                fill(
-                    paths.EVALUATION_ON_SAMPLES,
-                    point["settings"],
-                    experiment=name,
-                    evaluation=evaluation,
-                    generator=point["tested_on"],
-                    selection=point["test_selection"],
-                    num_samples=point["test_samples"],
-                )
-            ]
-        if evaluation != self._config.experiments[name].evaluation:
-            return [fill(paths.EVALUATION_AGAIN, experiment=name, evaluation=evaluation)]
+            path = paths.EVALUATION_ON_SAMPLES
+            own |= {
+                "generator": point["tested_on"],
+                "selection": point["test_selection"],
+                "num_samples": point["test_samples"],
+            }
+        elif evaluation == self._config.experiments[name].evaluation:
+            path = paths.EVALUATION
+        else:
+            path = paths.EVALUATION_AGAIN
         runs = self._rules.evaluated_runs(name, point["settings"]["test_runs"])
-        return [fill(paths.EVALUATION, experiment=name, run=run) for run in runs]
+        return [fill(path, point["settings"], own, run=run) for run in runs]
 
     def _kind(self, generator: str) -> str:
         """Return a generator's type; of imported samples and mixtures the name."""

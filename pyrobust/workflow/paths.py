@@ -29,10 +29,10 @@ TRAINING = "<results>/train/{experiment}/{run}/training.json"
 CHOICE = "<results>/train/{experiment}/choice.json"
 
 EVALUATION = "<results>/evaluate/{experiment}/{run}/evaluation.json"
-EVALUATION_AGAIN = "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json"
+EVALUATION_AGAIN = "<results>/evaluate/{experiment}/again/{evaluation}/{run}/evaluation.json"
 EVALUATION_ON_SAMPLES = (
     "<results>/evaluate/{experiment}/on/{dataset}/{generator}/{labeller}/{selection}"
-    "/{num_samples}/{evaluation}/evaluation.json"
+    "/{num_samples}/{evaluation}/{run}/evaluation.json"
 )
 LABELLER_EVALUATION = (
     "<results>/evaluate/labellers/{dataset}/{labeller}/{norm}_{radius}/{evaluation}/evaluation.json"

@@ -68,7 +68,7 @@ def _trained(point: Json, kind: str, folder: Path) -> dict[str, str]:
     left = {"apgd_ce": robust + 0.028, "apgd_dlr": robust + 0.004, "multitargeted": robust}
     also = {"apgd-ce": robust + 0.028, "apgd-t": robust, "fab-t": robust, "square": robust}
     write_json(
-        folder / "evaluation.json",
+        folder / "chosen/evaluation.json",
         {"norm": settings["norm"], "epsilon": settings["epsilon"], "num_images": 10_000,
          "clean_accuracy": min(robust + 0.25, 0.99), "worst": robust, "curve": [], "checks": [],
          "notes": [],
@@ -80,10 +80,8 @@ def _trained(point: Json, kind: str, folder: Path) -> dict[str, str]:
     write_json(folder / "choice.json", {"chosen_seed": 0, "runs": runs})
     write_json(folder / "labeller.json", {"test_accuracy": labeller})
     write_json(folder / "dataset.json", {"counts": {"test": 10_000}})
-    return {
-        name: str(folder / f"{name}.json")
-        for name in ("evaluation", "choice", "labeller", "dataset")
-    }
+    files = {name: str(folder / f"{name}.json") for name in ("choice", "labeller", "dataset")}
+    return {**files, "evaluation": str(folder / "chosen/evaluation.json")}
 
 
 def _cascade(left: dict[str, float]) -> Json:

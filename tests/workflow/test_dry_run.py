@@ -152,7 +152,7 @@ def test_what_is_missing_is_refused_before_anything_runs(
 
 def test_values_on_the_command_line_are_checked_once_and_used() -> None:
     value = 'evaluations={"tiny": {"num_images": 7, "batch_size": 7}}'
-    target = "results/evaluate/digits_linf/again/tiny/evaluation.json"
+    target = "results/evaluate/digits_linf/again/tiny/seed1/evaluation.json"
     run = run_snakemake("--dry-run", "--printshellcmds", "--config", value, "--", target)
     assert run.returncode == 0, run.stdout[-2000:]
     assert "--num-images 7" in run.stdout
@@ -217,7 +217,7 @@ def test_all_smoke_twins_together_train_no_model_twice() -> None:
 
 
 def test_another_evaluation_is_shared_by_as_many_jobs_as_the_first() -> None:
-    target = "results/evaluate/cifar10_linf/again/autoattack/evaluation.json"
+    target = "results/evaluate/cifar10_linf/again/autoattack/chosen/evaluation.json"
     run = run_snakemake("--dry-run", "--config", "evaluation_jobs=3", "--", target)
     assert run.returncode == 0, run.stdout
     counts = job_counts(run.stdout)

@@ -265,7 +265,7 @@ def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
     text = (ROOT / "tests/workflow/targets.yaml").read_text()
     figures = Figures(rule_inputs(tmp_path, text))
     stages = figures.inputs({"target": "tiny_stages"})
-    assert stages["evaluation_0"] == ["<results>/evaluate/tiny/again/other/evaluation.json"]
+    assert stages["evaluation_0"] == ["<results>/evaluate/tiny/again/other/chosen/evaluation.json"]
     curve = figures.inputs({"target": "tiny_curve"})
     assert "/on/digits/tiny_blurred/tiny/tiny_unseen/" in curve["evaluation_0"][0]
     neighbours = figures.inputs({"target": "tiny_neighbours"})
@@ -273,6 +273,20 @@ def test_a_target_reads_what_it_shows(tmp_path: Path) -> None:
     assert "/mixup/" in str(neighbours["quality_0"])
     described = figures.describe({"target": "tiny_curve"}, str)
     assert described["points"][0]["kind"] == "tiny_mixed"
+
+
+def test_another_attack_and_unseen_samples_meet_every_seed(tmp_path: Path) -> None:
+    text = (ROOT / "tests/workflow/targets.yaml").read_text()
+    everything = "experiments: {tiny: {test_runs: all, seeds: [0, 1, 4], baseline: null}}"
+    resolve = rule_inputs(tmp_path, text + everything)
+    figures = Figures(resolve)
+    # The sweep of the curve names one seed.
+    for target, seeds in (("tiny_stages", (0, 1, 4)), ("tiny_curve", (0,))):
+        files = figures.inputs({"target": target})["evaluation_0"]
+        assert [Path(file).parent.name for file in files] == [f"seed{seed}" for seed in seeds]
+    assert resolve.model_of_run({"experiment": "tiny", "evaluation": "other", "run": "seed4"}) == (
+        "<results>/train/tiny/seed4/training.json"
+    )
 
 
 def test_training_without_generated_images_has_no_neighbours_in_a_table() -> None:

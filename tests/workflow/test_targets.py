@@ -18,7 +18,7 @@ def test_another_evaluation_of_the_chosen_run_is_in_a_table(with_tables: Project
     (row,) = rows_of(with_tables, "tiny_stages")
     assert row["experiment"] == "tiny"
     assert 0 <= float(row["after_aa_mt_multitargeted"]) <= float(row["after_clean"]) <= 1
-    assert (with_tables / "results/evaluate/tiny/again/other/evaluation.json").is_file()
+    assert (with_tables / "results/evaluate/tiny/again/other/chosen/evaluation.json").is_file()
 
 
 def test_a_classifier_of_a_mixture_is_attacked_on_unseen_samples(with_tables: Project) -> None:

@@ -43,17 +43,17 @@ rule augment_images:
         " --output {output:q}"
 
 
-# The chosen run under a different evaluation from its experiment's, such as AutoAttack for Table 2.
+# A run under a different evaluation from its experiment's, such as AutoAttack for Table 2.
 use rule evaluate_run as evaluate_again with:
     input:
         core=ancient("<resources>/core.built"),
         model=resolve.model_of_run,
         dataset=resolve.of_experiment(paths.DATASET),
-        shares="<results>/evaluate/{experiment}/again/{evaluation}/shares/all.done",
+        shares="<results>/evaluate/{experiment}/again/{evaluation}/{run}/shares/all.done",
     output:
-        "<results>/evaluate/{experiment}/again/{evaluation}/evaluation.json",
+        "<results>/evaluate/{experiment}/again/{evaluation}/{run}/evaluation.json",
     log:
-        "<logs>/evaluate_again/{experiment}/{evaluation}.log",
+        "<logs>/evaluate_again/{experiment}/{evaluation}/{run}.log",
     params:
         more="",
 
@@ -61,28 +61,31 @@ use rule evaluate_run as evaluate_again with:
 use rule gather_shares as gather_shares_again with:
     input:
         resolve.shares(
-            "<results>/evaluate/{experiment}/again/{evaluation}/shares", expand_paths
+            "<results>/evaluate/{experiment}/again/{evaluation}/{run}/shares",
+            expand_paths,
         ),
     output:
         temp(
-            touch("<results>/evaluate/{experiment}/again/{evaluation}/shares/all.done")
+            touch(
+                "<results>/evaluate/{experiment}/again/{evaluation}/{run}/shares/all.done"
+            )
         ),
     log:
-        "<logs>/gather_shares_again/{experiment}/{evaluation}.log",
+        "<logs>/gather_shares_again/{experiment}/{evaluation}/{run}.log",
 
 
 use rule attack_share as attack_share_again with:
     output:
         temp(
             touch(
-                "<results>/evaluate/{experiment}/again/{evaluation}/shares/{share}-{of}.done"
+                "<results>/evaluate/{experiment}/again/{evaluation}/{run}/shares/{share}-{of}.done"
             )
         ),
     log:
-        "<logs>/attack_share_again/{experiment}/{evaluation}/{share}-{of}.log",
+        "<logs>/attack_share_again/{experiment}/{evaluation}/{run}/{share}-{of}.log",
 
 
-# The chosen run on unseen generated images (section 6.1, Figure 6).
+# A run on unseen generated images (section 6.1, Figure 6).
 use rule evaluate_run as evaluate_on_samples with:
     input:
         core=ancient("<resources>/core.built"),
@@ -90,9 +93,9 @@ use rule evaluate_run as evaluate_on_samples with:
         dataset="<resources>/datasets/{dataset}/dataset.json",
         samples="<results>/samples/{dataset}/{generator}/selected/{labeller}/{selection}/{num_samples}/manifest.json",
     output:
-        "<results>/evaluate/{experiment}/on/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}/evaluation.json",
+        "<results>/evaluate/{experiment}/on/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}/{run}/evaluation.json",
     log:
-        "<logs>/evaluate_on_samples/{experiment}/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}.log",
+        "<logs>/evaluate_on_samples/{experiment}/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{evaluation}/{run}.log",
     params:
         more=input_flags("samples"),
 

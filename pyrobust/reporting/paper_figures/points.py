@@ -14,7 +14,7 @@ from pyrobust.files import read_json
 from pyrobust.reporting.accuracies import interval_of, scores_of
 from pyrobust.reporting.departures import attack_departures, training_departures
 from pyrobust.reporting.effects import arm_of
-from pyrobust.reporting.stage_results import Arm, read_arm, read_evaluation
+from pyrobust.reporting.stage_results import Arm, read_arm
 
 Row = dict[str, Any]
 
@@ -132,13 +132,8 @@ def tested_runs(point: Point) -> Arm:
         UserError: a file is missing.
     """
     listed = point.files["evaluation"]
-    indexes = [Path(file) for file in ([listed] if isinstance(listed, str) else listed)]
-    choice = Path(str(point.files["choice"]))
-    if len(indexes) == 1 and not indexes[0].parent.name.startswith("seed"):
-        # Evaluations by another attack or on generated samples are of the chosen run.
-        chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
-        return Arm(chosen, {chosen: read_evaluation(indexes[0])})
-    return read_arm(choice, indexes)
+    indexes = [listed] if isinstance(listed, str) else listed
+    return read_arm(Path(str(point.files["choice"])), [Path(index) for index in indexes])
 
 
 def statistics_of(arm: Arm) -> Row:
