@@ -48,9 +48,6 @@ COMPONENTS, SEED, MEMORY_BYTES = 100, 0, 2 << 30
 UNSEEN = "other training images"
 _BLOCK = 1024  # images whose features are held at once: 500 MB
 
-# Rows of Table 4: nearest in train, test, self; train and test covered (%).
-PAPER = {point.split("=")[1]: row[:5] for point, row in TABLE_4.items()}
-
 
 def drawn(store: SampleStore, count: int, taken: np.ndarray | None = None) -> np.ndarray:
     """Return the rows of `count` images, as many of each class, none of them in `taken`."""
@@ -148,7 +145,7 @@ def measure(options: argparse.Namespace, extractor: Extractor) -> dict[str, Any]
 
 
 def measures(train: np.ndarray, test: np.ndarray, points: np.ndarray) -> dict[str, float]:
-    """Return complementarity and coverage as percentages, in the order of PAPER."""
+    """Return complementarity and coverage as percentages, in the order of TABLE_4."""
     found = find_neighbours(train, test, points, MEMORY_BYTES)
     shares = complementarity(found.closest)
     covered = {name: coverage(found.by_set[name], len(train)) for name in ("train", "test")}
@@ -172,8 +169,8 @@ def table(result: dict[str, Any]) -> str:
         f"| set | source | {' | '.join(columns)} |",
         "| --- | --- |" + " --- |" * len(columns),
     ]
-    for name in [*result["sets"], *(name for name in PAPER if name not in result["sets"])]:
-        for source, rows in (("ours", result["sets"]), ("paper", PAPER)):
+    for name in [*result["sets"], *(name for name in TABLE_4 if name not in result["sets"])]:
+        for source, rows in (("ours", result["sets"]), ("paper", TABLE_4)):
             if name in rows:
                 values = rows[name].values() if source == "ours" else rows[name]
                 cells = " | ".join(f"{value:.2f}" for value in values)

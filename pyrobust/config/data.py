@@ -58,17 +58,18 @@ class DatasetSettings(Settings):
 class SelectionSettings(Settings):
     """How labelled samples become a training set (appendix D)."""
 
-    protocol: Literal["until_full", "top_k"] = "until_full"
+    protocol: Literal["until_full", "top_k", "first"] = "until_full"
     """until_full keeps the first samples of each class by id (DDPM, Gaussian); top_k keeps those
-    with the highest scores in each class (BigGAN, VDVAE)."""
+    with the highest scores in each class (BigGAN, VDVAE); first keeps the first samples, whatever
+    their class."""
 
     oversampling: Annotated[float, Field(ge=1)] = 1.25
     """Candidates as a multiple of num_samples. top_k ranks exactly these; until_full draws more if
-    a class is still short."""
+    a class is still short, and first if too few have the least score or distance."""
 
     max_oversampling: Annotated[float, Field(ge=1)] = 20.0
-    """until_full stops drawing at this multiple of num_samples and reports the class that is still
-    short."""
+    """until_full and first stop drawing at this multiple of num_samples; until_full reports the
+    class that is still short."""
 
     label_source: Literal["labeller", "condition"] = "labeller"
     """Source of the labels: the labeller's prediction, or the class that the generator was

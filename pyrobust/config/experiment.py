@@ -257,7 +257,7 @@ def _check_baseline(name: str, experiment: ExperimentSettings, config: Config) -
 
 
 # Settings of an evaluation that change no outcome of AA+MT.
-_NOT_OF_THE_ATTACK = {"autoattack", "curve", "batch_size"}
+NOT_OF_THE_ATTACK = frozenset({"autoattack", "curve", "batch_size"})
 
 Compared = tuple[str, ExperimentSettings, EvaluationSettings]
 
@@ -286,7 +286,7 @@ def check_comparable(first: Compared, second: Compared) -> None:
     values += [
         (f"{key} of the evaluation", getattr(attack, key), getattr(their_attack, key))
         for key in EvaluationSettings.model_fields
-        if key not in _NOT_OF_THE_ATTACK
+        if key not in NOT_OF_THE_ATTACK
     ]
     for key, ours, other_value in values:
         if ours != other_value:

@@ -17,6 +17,7 @@ from pyrobust.data.selection import (
     class_counts,
     class_quotas,
     first_of_each_class,
+    true_ids,
 )
 from pyrobust.data.shuffling import ShuffledRows, block_of_shards
 from pyrobust.data.store import MANIFEST, SampleStore, StoreWriter
@@ -118,7 +119,7 @@ def _select(
     started = time.monotonic()
     spec = pool.generator.spec
     quotas = class_quotas(num_samples, len(spec.class_names))
-    choose = _until_full if settings.protocol == "until_full" else _top_k
+    choose = {"until_full": _until_full, "top_k": _top_k, "first": _first}[settings.protocol]
     kept, num_sampled = choose(pool, quotas, settings)
     labels, scores, is_copy = pool.labels, pool.scores, pool.is_copy
     provenance = {
@@ -178,6 +179,24 @@ def _until_full(
         if pool.count >= limit:
             raise _short(pool, counts, quotas, settings, "max_oversampling")
         logger.info("%s", _shortest(pool, counts, quotas))
+        pool.grow(min(pool.generator.spec.settings.part_size, limit - pool.count))
+
+
+def _first(
+    pool: SamplePool, quotas: np.ndarray, settings: SelectionSettings
+) -> tuple[np.ndarray, int]:
+    """Return the first rows of all classes, and how many samples it took."""
+    wanted = int(quotas.sum())
+    limit = _limit(pool, quotas, settings, settings.max_oversampling)
+    while True:
+        kept = true_ids(_eligible(pool, limit, settings))[:wanted]
+        if len(kept) == wanted:
+            return kept, int(kept[-1]) + 1
+        if pool.count >= limit:
+            raise UserError(
+                f"{len(kept):,} of the first {limit:,} samples have the least score or distance, "
+                f"but num_samples is {wanted:,}; lower it, min_score or min_distance"
+            )
         pool.grow(min(pool.generator.spec.settings.part_size, limit - pool.count))
 
 

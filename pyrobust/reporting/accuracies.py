@@ -1,5 +1,6 @@
 """Accuracies of an evaluation with their intervals, and what became of each test image."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,6 +54,22 @@ def _with_intervals(results: list[dict[str, Any]], num_images: int) -> list[dict
 
 Cascade = Literal["aa_mt", "worst"]
 """Which robust accuracy: that of AA+MT, or the lower of AA+MT and AutoAttack (Table 2)."""
+
+
+def cascade_of(records: Iterable[dict[str, Any]]) -> Cascade:
+    """Return the strongest cascade that all evaluations, `scores_of` or `evaluation.json`, ran."""
+    return "worst" if all(record["autoattack"] for record in records) else "aa_mt"
+
+
+def robust_scores(scores: dict[str, Any], cascade: Cascade) -> dict[str, Any]:
+    """Return `robust_accuracy` and `robust_interval` under `cascade` of what `scores_of` returns.
+
+    Under `worst` those of the result, which is AA+MT's where AutoAttack did not run.
+    """
+    accuracy = (scores["aa_mt"] if cascade == "aa_mt" else scores)["robust_accuracy"]
+    interval = interval_of(accuracy, scores["num_images"])
+    return {"robust_accuracy": accuracy, "robust_interval": interval}
+
 
 _ACCURACY = {"aa_mt": "robust_accuracy", "worst": "worst"}
 

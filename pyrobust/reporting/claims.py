@@ -6,6 +6,7 @@ from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.reporting.effects import MIN_RUNS
 from pyrobust.reporting.wording import (
     architecture_name,
+    cascade_name,
     generator_kind,
     generator_name,
     interval,
@@ -27,6 +28,7 @@ _LABELS = {
 _PROTOCOLS = {
     "until_full": "the first of each class, until all classes were full",
     "top_k": "those of each class that the labeller was surest of",
+    "first": "the first, whatever their class",
 }
 
 
@@ -53,7 +55,7 @@ def effect(record: Record) -> str:
         ""
         if clean is None
         else (
-            f" Clean accuracy changes by {points(clean['difference'], n)} points "
+            f" Difference in clean accuracy: {points(clean['difference'], n)} points "
             f"(95% CI {points(clean['interval'][0], n)} to {points(clean['interval'][1], n)})."
         )
     )
@@ -83,7 +85,7 @@ def effect(record: Record) -> str:
 def effect_basis(record: Record) -> str:
     """Return what the interval of the effect covers, or what an effect would take."""
     baseline = record["baseline"]
-    attack = "AA+MT" if baseline["attack"] == "aa_mt" else "the lower of AA+MT and AutoAttack"
+    attack = cascade_name(baseline["attack"])
     if baseline["effect"] is None:
         return (
             "Training noise alone can produce such a difference, so it is no evidence about "
@@ -91,11 +93,13 @@ def effect_basis(record: Record) -> str:
             f"of both experiments and evaluate all of them (seeds, test_runs: all); {attack} on "
             "both sides."
         )
+    fixed = "the choice of these images"
+    if record["generator"] is not None:
+        fixed += ", nor another training of the generator or other samples of it"
     return (
         "Difference of means over seeds with Welch's interval, which covers the randomness of "
         f"training. All runs were attacked by {attack} on the same "
-        f"{baseline['num_images']:,} test images; the interval does not cover the choice of these "
-        "images."
+        f"{baseline['num_images']:,} test images; the interval does not cover {fixed}."
     )
 
 
@@ -165,16 +169,31 @@ def memory(record: Record) -> str:
     low, high = wilson_interval(
         round(shares["train"] * n), max(round(near), round(shares["train"] * n))
     )
-    if low > expected:
-        return (
-            f"Yes, in part: {found[0].lower()}{found[1:]}. Without memorising, training images "
-            f"would be {percent(expected)} of both; they are {interval([low, high])} (95% "
-            f"interval).{exact}"
+    of_both = (
+        f"Training images are {interval([low, high])} of both (95% interval); without memorising, "
+        f"{percent(expected)} is expected.{exact}"
+    )
+    if low <= expected:
+        return f"No sign of it: {found[0].lower()}{found[1:]}. {of_both}"
+    if neighbours["extractor"] == "labeller":
+        of_both += (
+            " The labeller was trained on the training images, which can have this effect in its "
+            "features even without memorising."
         )
+    return f"There are signs of it: {found[0].lower()}{found[1:]}. {of_both}"
+
+
+def paper(record: Record) -> str:
+    """Return the paper's robust accuracy, and in what its model differs from this one."""
+    found = record["paper"]
+    beside = found["beside"]
+    differs = "; ".join(beside["differs"])
+    alike = "Mixing factor, epochs and recipe are the same."
     return (
-        f"No sign of it: {found[0].lower()}{found[1:]}. Training images are "
-        f"{interval([low, high])} of both (95% interval); without memorising, {percent(expected)} "
-        f"is expected.{exact}"
+        f"The paper's {architecture_name(found['architecture'])} ({found['source']}): "
+        f"{percent(beside['robust_accuracy'], 10_000)} robust accuracy under "
+        f"{cascade_name(beside['attack'])}. "
+        + (f"What differs here: {differs}." if differs else alike)
     )
 
 
@@ -186,7 +205,7 @@ def choice(record: Record) -> str:
         f"The chosen run (seed {run['seed']}) reaches "
         f"{percent(validation['robust_accuracy'], validation['num_images'])} there and "
         f"{percent(record['robust_accuracy'], n)} on the test images. The first is the maximum "
-        "over steps and runs under a weaker attack, so it is optimistic; the second is not."
+        "over steps and runs, so it is optimistic; the second is not."
     )
 
 
@@ -290,8 +309,7 @@ def steps_in_words(record: Record) -> list[str]:
         f"and the best run is chosen, by PGD-40 on the validation images alone "
         f"(seed {record['chosen_seed']})."
     )
-    steps.append(
-        f"AA+MT attacked the chosen run on {record['num_images']:,} test images"
-        + (", and AutoAttack as well." if record["autoattack"] else ".")
-    )
+    attacked = "every run" if all(run["test"] for run in runs) else "the chosen run"
+    attack = "AA+MT and AutoAttack" if record["autoattack"] else "AA+MT"
+    steps.append(f"{attack} attacked {attacked} on {record['num_images']:,} test images.")
     return steps

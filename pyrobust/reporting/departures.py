@@ -16,6 +16,7 @@ from pyrobust.reporting.protocols import (
     VALIDATION_IMAGES,
     paper_epochs,
 )
+from pyrobust.reporting.published_results import DDPM_OF_TINYIMAGENET
 from pyrobust.reporting.stage_results import Experiment
 from pyrobust.reporting.wording import generator_kind, generator_name, stage_name
 
@@ -126,49 +127,55 @@ def _of_generated(
     generator = experiment.sections["generator"]
     kind = generator_kind(experiment.as_json()["generator"])
     imported = generator["type"] == "imported"
-    all_images = counts["train"] + counts["validation"]
+    # Class-conditional samples of a model of ImageNet, which need no labeller (footnotes 9, 12).
+    conditional = settings.dataset == "tinyimagenet"
+    # The passages on the labels of Gaussian samples disagree (section 3.2, appendix D).
+    labels = None if kind == "gaussian" else "the labeller's"
+    by_code = (settings.dataset, settings.norm, kind) == ("cifar10", "linf", "ddpm")
     protocol = SELECTION.get(kind)
-    ours = (selection["protocol"], selection["oversampling"])
+    stated_protocol = protocol and _selection(*protocol)
     rows = [
-        _row("generator", "one of five", "DDPM", generator_name(kind), "section 5")
+        _row("generator", DDPM_OF_TINYIMAGENET, None, generator_name(kind), "section 6.2")
+        if conditional
+        else _row("generator", "one of five", "DDPM", generator_name(kind), "section 5")
         if kind not in GENERATORS
         else None,
         _row(
             "mixing factor",
             MIXING_FACTOR.get(kind),
-            AUTHORS_MIXING_FACTOR if kind == "ddpm" else None,
+            AUTHORS_MIXING_FACTOR if by_code else None,
             settings.mixing_factor,
             "section 3.2 for Gaussian samples; else the authors' code, for the DDPM",
         ),
         _row(
             "generated images",
-            max(ONE_MILLION, settings.num_samples if settings.num_samples in _AMOUNTS else 0),
+            settings.num_samples if settings.num_samples in _AMOUNTS else ONE_MILLION,
             ONE_MILLION,
             settings.num_samples,
             "appendix D; 100M in one row of Table 2",
         ),
         _row(
             "selection of generated images",
-            protocol and _selection(*protocol),
-            protocol and _selection(*protocol),
-            _selection(*ours),
+            stated_protocol,
+            stated_protocol,
+            _selection(selection["protocol"], selection["oversampling"]),
             "appendix D",
         ),
         _row(
             "labels of generated images",
-            "the labeller's",
-            "the labeller's",
+            "the drawn class" if conditional else labels,
+            None if conditional else labels,
             "the labeller's" if selection["label_source"] == "labeller" else "the drawn class",
-            "appendix D",
+            "footnotes 9 and 12" if conditional else "appendix D",
         ),
         _row(
             "images that the generator was trained on",
-            f"all {all_images:,}, those of validation included",
-            f"all {all_images:,}",
+            "those of ImageNet" if conditional else "all for training, with those of validation",
+            None,
             "those of its publisher, presumably with the validation images"
             if imported
             else f"{counts['train']:,}, without those of validation",
-            "appendix D; validation leaks into published samples",
+            "section 6.2" if conditional else "appendix D",
         ),
     ]
     stated = LABELLER_ACCURACY.get(settings.dataset)
@@ -186,6 +193,8 @@ _SAME_ACCURACY = 0.001
 def _selection(protocol: str, oversampling: float) -> str:
     if protocol == "until_full":
         return "all, until each class is full"
+    if protocol == "first":
+        return "all, whatever their class"
     return f"the most confident 1 of {oversampling:g} of each class"
 
 

@@ -5,12 +5,12 @@ import csv
 from io import StringIO
 from typing import Any
 
+from pyrobust.reporting.accuracies import cascade_of, robust_scores
 from pyrobust.reporting.figure_style import standalone
 from pyrobust.reporting.wording import percent
 
 Record = dict[str, Any]
 
-_COLUMNS = ("experiment", "runs", "clean", "robust")
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"−": "$-$", "±": r"$\pm$"})
 
 
@@ -18,39 +18,34 @@ def result_table(record: Record) -> list[dict[str, str]]:
     """Return the result as rows of text: means with standard deviations, or the chosen runs."""
     n, baseline = record["num_images"], record["baseline"]
     effect = baseline and baseline["effect"]
-    if not effect or not effect["clean_accuracy"]:
-        clean, robust = (percent(record[f"{key}_accuracy"], n) for key in ("clean", "robust"))
-        rows = [_row(record["experiment"], 1, clean, robust)]
-        if baseline:
-            clean, robust = (
-                percent(baseline[f"{key}_accuracy"]["baseline"], n) for key in ("clean", "robust")
-            )
-            rows.append(_row(baseline["experiment"], 1, clean, robust))
-        return rows
+    if effect and effect["clean_accuracy"]:
+        arms = [{key: effect[f"{key}_accuracy"][arm] for key in ("clean", "robust")}
+                for arm in ("experiment", "baseline")]  # fmt: skip
+        return [
+            {"experiment": name, "runs": str(arm["robust"]["num_runs"])}
+            | {
+                f"{key} (mean ± sd)": f"{percent(of['mean'], n)} ± {percent(of['std'], n)}"
+                for key, of in arm.items()
+            }
+            for name, arm in zip((record["experiment"], baseline["experiment"]), arms, strict=True)
+        ]
+    cascade = baseline["attack"] if baseline else cascade_of([record])
+    chosen = [(record["experiment"], record | robust_scores(record, cascade))]
+    if baseline:
+        theirs = {f"{key}_accuracy": baseline[f"{key}_accuracy"]["baseline"]
+                  for key in ("clean", "robust")}  # fmt: skip
+        chosen.append((baseline["experiment"], theirs))
     return [
-        _row(
-            name,
-            effect["robust_accuracy"][key]["num_runs"],
-            *(
-                f"{percent(arm['mean'], n)} ± {percent(arm['std'], n)}"
-                for arm in (effect["clean_accuracy"][key], effect["robust_accuracy"][key])
-            ),
-        )
-        for name, key in (
-            (record["experiment"], "experiment"),
-            (baseline["experiment"], "baseline"),
-        )
+        {"experiment": name, "runs": "1 (chosen)"}
+        | {key: percent(scores[f"{key}_accuracy"], n) for key in ("clean", "robust")}
+        for name, scores in chosen
     ]
-
-
-def _row(name: str, runs: int, clean: str, robust: str) -> dict[str, str]:
-    return dict(zip(_COLUMNS, (name, str(runs), clean, robust), strict=True))
 
 
 def as_csv(rows: list[dict[str, str]]) -> str:
     """Return rows as CSV with a head."""
     text = StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -58,13 +53,10 @@ def as_csv(rows: list[dict[str, str]]) -> str:
 
 def as_latex(rows: list[dict[str, str]]) -> str:
     """Return rows as a LaTeX table of the package booktabs."""
-    lines = [" & ".join(row[key].translate(_ESCAPED) for key in _COLUMNS) for row in rows]
-    head = " & ".join(key.capitalize() for key in _COLUMNS)
-    body = "\n".join(f"{line} \\\\" for line in lines)
-    return (
-        "\\begin{tabular}{lrrr}\n\\toprule\n"
-        f"{head} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-    )
+    cells = [[key.capitalize() for key in rows[0]], *(list(row.values()) for row in rows)]
+    head, *body = (" & ".join(row).translate(_ESCAPED) + r" \\" for row in cells)
+    lines = [r"\begin{tabular}{lrrr}", r"\toprule", head, r"\midrule"]
+    return "\n".join([*lines, *body, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def data_uri(text: str, kind: str) -> str:

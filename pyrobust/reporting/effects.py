@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from pyrobust.config.experiment import check_comparable
 from pyrobust.errors import UserError
 from pyrobust.evaluation.intervals import mean_interval, paired_difference, welch_interval
-from pyrobust.reporting.accuracies import Cascade, read_rows, robust_accuracy, scores_of
+from pyrobust.reporting.accuracies import (
+    Cascade,
+    cascade_of,
+    read_rows,
+    robust_accuracy,
+    scores_of,
+)
 from pyrobust.reporting.stage_results import Arm, Experiment
 
 Json = dict[str, Any]
@@ -40,7 +46,7 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
         _check_all_tested(side, runs)
     _check_threat(experiment, arm, baseline, other)
     evaluations = (*arm.evaluations.values(), *other.evaluations.values())
-    cascade: Cascade = "worst" if all(e.summary["autoattack"] for e in evaluations) else "aa_mt"
+    cascade = cascade_of(evaluation.summary for evaluation in evaluations)
     ours, theirs = (
         {seed: read_rows(evaluation, cascade) for seed, evaluation in runs.evaluations.items()}
         for runs in (arm, other)

@@ -7,9 +7,12 @@ from typing import Any
 
 from pyrobust import __version__
 from pyrobust.config import parse_epsilon
+from pyrobust.config.experiment import NOT_OF_THE_ATTACK
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_text
+from pyrobust.reporting.accuracies import Cascade, cascade_of, robust_scores
 from pyrobust.reporting.charts import accuracy_chart
+from pyrobust.reporting.effects import arm_of
 from pyrobust.reporting.page import css, environment
 from pyrobust.reporting.published_results import SNAPSHOT, leaders_on, results_on
 from pyrobust.reporting.tables import generated_data
@@ -46,11 +49,11 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
         experiments: path, record and cost of each.
         folder: where the page will lie; links to the experiments' pages start there.
     """
-    by_task: dict[tuple[str, str, str], list[Record]] = {}
+    by_task: dict[tuple[str, str, str], list[tuple[Path, Record, Record]]] = {}
     for path, record, cost in experiments:
         settings = record["settings"]
         task = (settings["dataset"], settings["norm"], settings["epsilon"])
-        by_task.setdefault(task, []).append(_row(path, record, cost, folder))
+        by_task.setdefault(task, []).append((path, record, cost))
     ordered = sorted(by_task, key=lambda task: (task[0], task[1], parse_epsilon(task[2])))
     return (
         environment()
@@ -58,7 +61,9 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
         .render(
             css=css(),
             version=__version__,
-            tasks=[_task(number, task, by_task[task]) for number, task in enumerate(ordered)],
+            tasks=[
+                _task(number, task, by_task[task], folder) for number, task in enumerate(ordered)
+            ],
             num_experiments=len(experiments),
             sortings=SORTINGS,
             snapshot=SNAPSHOT,
@@ -75,8 +80,8 @@ def _read(path: Path) -> tuple[Path, Record, Record]:
     return path, record, read_json(path.with_suffix(".cost.json"), f"snakemake {path}")
 
 
-def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
-    """Return one line of the table."""
+def _row(path: Path, record: Record, cost: Record, folder: Path, cascade: Cascade) -> Record:
+    """Return one line of the table, its robust accuracy under `cascade`."""
     settings = record["settings"]
     uses_generated = record["generator"] is not None
     kind = generator_kind(settings["generator"]) if uses_generated else None
@@ -90,9 +95,8 @@ def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
         "num_images": record["num_images"],
         "clean_accuracy": record["clean_accuracy"],
         "clean_interval": record["clean_interval"],
-        "robust_accuracy": record["robust_accuracy"],
-        "robust_interval": record["robust_interval"],
-        "bounds": _bounds(record),
+        **robust_scores(record, cascade),
+        "bounds": _bounds(record, cascade),
         "baseline": record["baseline"],
         "paper": record["paper"],
         "departures": record["attack_departures"],
@@ -103,13 +107,28 @@ def _row(path: Path, record: Record, cost: Record, folder: Path) -> Record:
     }
 
 
-def _bounds(record: Record) -> tuple[float, float]:
-    """Return between what the robust accuracy lies: images and, where known, seeds considered."""
-    intervals = [record["robust_interval"]]
-    spread = record["spread"]
-    if spread and spread["robust_accuracy"].get("interval"):
-        intervals.append(spread["robust_accuracy"]["interval"])
+def _bounds(record: Record, cascade: Cascade) -> tuple[float, float]:
+    """Return between what the robust accuracy lies: images and, if known, seeds considered."""
+    intervals = [robust_scores(record, cascade)["robust_interval"]]
+    tests = [run["test"] for run in record["runs"]]
+    if tests and all(tests):
+        over_seeds = arm_of([robust_scores(test, cascade)["robust_accuracy"] for test in tests])
+        intervals += [over_seeds["interval"]] if over_seeds["interval"] else []
     return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _attacked_alike(records: Sequence[Record]) -> bool:
+    """Return whether all were attacked on the same images with the same settings of AA+MT."""
+    ignored = {"name", *NOT_OF_THE_ATTACK}
+    attacks = [
+        {
+            key: value
+            for key, value in record["settings"]["evaluation"].items()
+            if key not in ignored
+        }
+        for record in records
+    ]
+    return all(attack == attacks[0] for attack in attacks)
 
 
 def _tied_with_first(rows: list[Record]) -> list[Record]:
@@ -118,8 +137,20 @@ def _tied_with_first(rows: list[Record]) -> list[Record]:
     return [row for row in rows[1:] if row["bounds"][1] >= low]
 
 
-def _task(number: int, task: tuple[str, str, str], rows: list[Record]) -> Record:
-    """Return one data set with its perturbation set: rows, best first, with their ranks."""
+def _task(
+    number: int,
+    task: tuple[str, str, str],
+    experiments: Sequence[tuple[Path, Record, Record]],
+    folder: Path,
+) -> Record:
+    """Return one data set with its perturbation set: rows, best first, with their ranks.
+
+    All are compared under one attack: the lower of AA+MT and AutoAttack if all ran both, else
+    AA+MT.
+    """
+    records = [record for _, record, _ in experiments]
+    cascade = cascade_of(records)
+    rows = [_row(path, record, cost, folder, cascade) for path, record, cost in experiments]
     rows = sorted(rows, key=lambda row: (-float(row["robust_accuracy"]), row["name"]))
     for _, key, descending in SORTINGS:
         ranked = sorted(rows, key=lambda row: row[key], reverse=descending)
@@ -130,9 +161,11 @@ def _task(number: int, task: tuple[str, str, str], rows: list[Record]) -> Record
         "id": f"task-{number}",
         "title": f"{dataset}, {norm_name(norm)}, ε = {epsilon}",
         "rows": rows,
+        "attack": cascade,
+        "alike": _attacked_alike(records),
         "tied": _tied_with_first(rows),
         "chart": accuracy_chart(rows, f"Clean and robust accuracy on {dataset}, {norm} {epsilon}"),
-        "paper": results_on(*task)[-1:],
+        "paper": [(result, result.robust_under(cascade)) for result in results_on(*task)[-1:]],
         "leaders": leaders_on(*task)[:1],
         "departs": [row["name"] for row in rows if row["departures"]],
         "fails": [row["name"] for row in rows if not row["attack_works"]],

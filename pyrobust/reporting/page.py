@@ -23,7 +23,7 @@ from pyrobust.reporting.charts import (
 from pyrobust.reporting.images import class_grid, nearest_originals
 from pyrobust.reporting.landscapes import landscape
 from pyrobust.reporting.overfitting import overfitting_chart
-from pyrobust.reporting.published_results import QUALITY
+from pyrobust.reporting.published_results import quality_of
 from pyrobust.reporting.stage_results import Stages
 from pyrobust.reporting.training_curves import (
     accuracy_curves,
@@ -72,6 +72,7 @@ def environment() -> Environment:
         data_uri=downloads.data_uri,
         duration=wording.duration,
         norm_name=wording.norm_name,
+        cascade_name=wording.cascade_name,
     )
     return templates
 
@@ -166,8 +167,8 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
         ),
         "class_neighbours": stages.generated.neighbours["per_class"],
         "generator_curves": _generator_curves(inputs.generator.parent),
-        "paper_quality": QUALITY.get(
-            (settings["dataset"], wording.generator_kind(settings["generator"]))
+        "paper_quality": quality_of(
+            settings["dataset"], wording.generator_kind(settings["generator"])
         )
         if quality["comparable_with_published"]
         else None,

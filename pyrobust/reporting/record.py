@@ -9,7 +9,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.training import LATER, TrainSettings
 from pyrobust.errors import UserError
-from pyrobust.reporting.accuracies import interval_of, scores_of
+from pyrobust.reporting.accuracies import cascade_of, interval_of, scores_of
 from pyrobust.reporting.departures import (
     attack_departures,
     departures,
@@ -17,7 +17,7 @@ from pyrobust.reporting.departures import (
 )
 from pyrobust.reporting.effects import arm_of, compare
 from pyrobust.reporting.overfitting import overfitting_of
-from pyrobust.reporting.published_results import PaperResult, result_of, unlike
+from pyrobust.reporting.published_results import PaperResult, result_of
 from pyrobust.reporting.stage_results import Evaluation, Experiment, Stages
 from pyrobust.reporting.wording import generator_kind
 
@@ -156,11 +156,9 @@ def _beside_paper(
     paper: PaperResult, experiment: Experiment, training: Mapping[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the paper's model, its accuracy to compare with ours, and how the two differ."""
-    accuracy, attack = paper.robust_under("worst" if scores["autoattack"] else "aa_mt")
     settings = experiment.settings
-    differs = unlike(paper, settings.mixing_factor, training["epochs"], settings.recipe)
-    beside = {"robust_accuracy": accuracy, "attack": attack, "differs": differs}
-    return {**asdict(paper), "beside": beside}
+    own = (settings.mixing_factor, training["epochs"], settings.recipe)
+    return {**asdict(paper), "beside": paper.beside(cascade_of([scores]), *own)}
 
 
 def _run(stages: Stages, seed: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from pyrobust.evaluation.intervals import wilson_interval
-from pyrobust.reporting.accuracies import Rows, interval_of
+from pyrobust.reporting.accuracies import Cascade, Rows, cascade_of, interval_of, robust_scores
 from pyrobust.reporting.published_results import SNAPSHOT, PaperResult, leaders_on, results_on
 from pyrobust.reporting.wording import (
     amount,
@@ -19,28 +19,27 @@ Record = dict[str, Any]
 
 
 def headline_rows(record: Record) -> list[Row]:
-    """Return what to compare the result with: labeller, baseline and the paper's model."""
-    n = record["num_images"]
-    ours, name = record, "this classifier"
-    if record["baseline"] and record["baseline"]["attack"] == "aa_mt" and record["autoattack"]:
-        # The baseline ran AA+MT alone, so both are shown under it.
-        robust = record["aa_mt"]["robust_accuracy"]
-        ours = {**record, "robust_accuracy": robust, "robust_interval": interval_of(robust, n)}
-        name = "this classifier, AA+MT"
+    """Return what to compare the result with, all under one attack: that of the comparison."""
+    baseline, paper = record["baseline"], record["paper"]
+    cascade = baseline["attack"] if baseline else cascade_of([record])
+    labeller = record["labeller"]["attack_check"]
+    under = ", AA+MT" if cascade == "aa_mt" and record["autoattack"] else ""
     rows = [
-        _accuracies("labeller (not robust)", record["labeller"]["attack_check"]),
-        _accuracies(name, ours),
+        _accuracies("labeller (not robust)", labeller | robust_scores(labeller, cascade)),
+        _accuracies(f"this classifier{under}", record | robust_scores(record, cascade)),
     ]
-    if record["baseline"]:
-        clean, robust = (
-            record["baseline"][f"{key}_accuracy"]["baseline"] for key in ("clean", "robust")
-        )
-        scores = {"clean_accuracy": clean, "robust_accuracy": robust}
-        scores["robust_interval"] = interval_of(robust, n)
-        rows.insert(1, _accuracies(record["baseline"]["experiment"], scores))
-    if record["paper"]:
-        paper = {**record["paper"], **record["paper"]["beside"], "robust_interval": None}
-        rows.append(_accuracies("the paper", paper))
+    if baseline:
+        robust = baseline["robust_accuracy"]["baseline"]
+        scores = {
+            "clean_accuracy": baseline["clean_accuracy"]["baseline"],
+            "robust_accuracy": robust,
+            "robust_interval": interval_of(robust, baseline["num_images"]),
+        }
+        rows.insert(1, _accuracies(baseline["experiment"], scores))
+    if paper:
+        accuracy = (cascade == "aa_mt" and paper["aa_mt"]) or paper["robust_accuracy"]
+        stated = {"robust_accuracy": accuracy, "robust_interval": None}
+        rows.append(_accuracies("the paper", paper | stated))
     return rows
 
 
@@ -118,7 +117,7 @@ def published_rows(record: Record) -> list[Row]:
     """Return this result among those of the paper and of RobustBench, best first."""
     settings = record["settings"]
     task = (settings["dataset"], settings["norm"], settings["epsilon"])
-    cascade = "worst" if record["autoattack"] else "aa_mt"
+    cascade = cascade_of([record])
     rows = [_paper_row(result, cascade) for result in results_on(*task)]
     rows += [
         {
@@ -140,11 +139,11 @@ def published_rows(record: Record) -> list[Row]:
 _ATTACKS = {"aa_mt": "AA+MT", "worst": "AA+MT, AutoAttack"}
 
 
-def _paper_row(result: PaperResult, cascade: str) -> Row:
+def _paper_row(result: PaperResult, cascade: Cascade) -> Row:
     robust, attack = result.robust_under(cascade)
     return {
         "model": architecture_name(result.architecture),
-        "data": generated_data(result.generator, result.num_samples),
+        "data": result.external_data or generated_data(result.generator, result.num_samples),
         "clean": result.clean_accuracy,
         "robust": robust,
         "attack": _ATTACKS[attack],
@@ -161,7 +160,7 @@ def _own_row(record: Record) -> Row:
         "data": generated_data(kind, settings["num_samples"]),
         "clean": record["clean_accuracy"],
         "robust": record["robust_accuracy"],
-        "attack": _ATTACKS["worst" if record["autoattack"] else "aa_mt"],
+        "attack": _ATTACKS[cascade_of([record])],
         "source": "this experiment, smaller attack"
         if record["attack_departures"]
         else "this experiment",

@@ -18,6 +18,11 @@ def stage_name(name: str) -> str:
     return attack.title if attack else name
 
 
+def cascade_name(cascade: str) -> str:
+    """Return the attack that a robust accuracy is under: that of `aa_mt`, or `worst` of both."""
+    return "AA+MT" if cascade == "aa_mt" else "the lower of AA+MT and AutoAttack"
+
+
 def norm_name(norm: str) -> str:
     """Return the norm's symbol."""
     return _NORMS[norm]

@@ -6,6 +6,7 @@ import pytest
 from pyrobust.data.distances import DistanceStore
 from pyrobust.data.labels import LabelStore
 from pyrobust.data.store import SampleStore
+from pyrobust.errors import UserError
 from pyrobust.generators.registry import load_generator
 from tests.generators.fits import contents
 
@@ -16,8 +17,9 @@ PROTOCOLS = [
     {"protocol": "top_k", "oversampling": 8, "label_source": "condition"},
     {"protocol": "until_full", "min_distance": 0.07, "min_score": 0.4, "oversampling": 2},
     {"protocol": "top_k", "oversampling": 8, "min_distance": 0.07},
+    {"protocol": "first", "min_score": 0.5, "oversampling": 1},
 ]
-PROTOCOL_NAMES = ["until_full", "min_score", "top_k", "condition", "far", "best_far"]
+PROTOCOL_NAMES = ["until_full", "min_score", "top_k", "condition", "far", "best_far", "first"]
 
 
 @pytest.mark.parametrize("values", PROTOCOLS, ids=PROTOCOL_NAMES)
@@ -56,10 +58,13 @@ def test_selection_agrees_with_a_plain_loop(make_parts, select, gaussian, values
     if values["protocol"] == "top_k":
         order = sorted(range(91 * 8), key=lambda k: (-scores[k], k))
     kept, left = [], {0: 31, 1: 30, 2: 30}
+    groups = labels
+    if values["protocol"] == "first":
+        groups, left = np.zeros(900, int), {0: 91}
     for k in order:
         is_far = distances[k] >= values.get("min_distance", 0)
-        if left[labels[k]] and scores[k] >= values.get("min_score", 0) and is_far:
-            left[labels[k]] -= 1
+        if left[groups[k]] and scores[k] >= values.get("min_score", 0) and is_far:
+            left[groups[k]] -= 1
             kept.append(k)
     images = load_generator(gaussian).sample(np.array(kept), 0).images
     expected = sorted(
@@ -110,6 +115,11 @@ def test_without_a_least_distance_none_is_asked_for(make_parts, select):
     store = SampleStore.open(select(make_parts(1, 900), 1, 90))
     assert store.provenance["near_copies"] is None
     assert store.provenance["distances"] is None
+
+
+def test_too_few_samples_of_the_least_score_are_refused(make_parts, select):
+    with pytest.raises(UserError, match=r"of the first 180 samples have the least score"):
+        select(make_parts(1, 900), 1, 90, protocol="first", min_score=1.0, max_oversampling=2)
 
 
 def test_a_selection_that_skips_parts_shares_no_image_with_one_that_does_not(

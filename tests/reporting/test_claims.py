@@ -1,5 +1,6 @@
 """The page claims what the intervals allow, and no more."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from pyrobust.reporting.claims import (
     fid_caveat,
     labeller_under_attack,
     memory,
+    paper,
 )
+from pyrobust.reporting.published_results import result_of
 from pyrobust.reporting.wording import duration, interval, percent, points
 
 
@@ -33,7 +36,7 @@ def record_with(low: float, difference: float, high: float, **baseline: Any) -> 
         "robust_accuracy": {**bounds, "only_this": 20, "only_baseline": 7},
         "effect": {"robust_accuracy": {**bounds, **arms}, "clean_accuracy": {**clean, **arms}},
     }
-    return {"baseline": facts | baseline}
+    return {"baseline": facts | baseline, "generator": {}}
 
 
 @pytest.mark.parametrize(
@@ -68,12 +71,36 @@ def test_generated_data_get_no_credit_for_other_differences() -> None:
     assert effect_name(record) == "Difference from baseline"
 
 
+def test_the_interval_of_an_effect_says_what_it_leaves_out() -> None:
+    record = record_with(0.01, 0.05, 0.09)
+    assert "nor another training of the generator" in effect_basis(record)
+    assert "generator" not in effect_basis({**record, "generator": None})
+
+
+def test_the_papers_number_comes_with_what_differs() -> None:
+    result = result_of("cifar10", "linf", "8/255", "wrn-28-10", None, 0, 1.0)
+    assert result is not None
+    beside = result.beside("aa_mt", 1.0, 80, "gowal21")
+    text = paper({"paper": {**asdict(result), "beside": beside}})
+    assert "54.44% robust accuracy under AA+MT. What differs here: 80 epochs (paper: 400); " in text
+    assert text.endswith("mean of 10 runs (ours: the run that validation chose).")
+    ddpm = result_of("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000, 0.3)
+    assert ddpm is not None
+    beside = ddpm.beside("aa_mt", 0.3, 400, "gowal21")
+    text = paper({"paper": {**asdict(ddpm), "beside": beside}})
+    assert text.endswith("Mixing factor, epochs and recipe are the same.")
+
+
 @pytest.mark.parametrize(
     ("train", "test", "says"),
-    [(0.44, 0.23, "Yes, in part: of 1,000"), (0.30, 0.28, "No sign of it"), (0, 0, "too few")],
+    [(0.44, 0.23, "There are signs of it: of"), (0.30, 0.28, "No sign of it"), (0, 0, "too few")],
 )
-def test_memory_is_judged_by_the_interval(train: float, test: float, says: str) -> None:
+@pytest.mark.parametrize("extractor", ["inception", "labeller"])
+def test_memory_is_judged_by_the_interval(
+    train: float, test: float, says: str, extractor: str
+) -> None:
     neighbours = {
+        "extractor": extractor,
         "complementarity": {"train": train, "test": test, "self": 1 - train - test},
         "num_samples": 1000,
         "set_sizes": {"train": 500, "test": 500, "self": 500},
@@ -82,6 +109,8 @@ def test_memory_is_judged_by_the_interval(train: float, test: float, says: str) 
     text = memory({"generator": {"neighbours": neighbours}})
     assert says in text
     assert "1% equal a training image exactly" in text or "1.0% equal" in text
+    # The labeller has seen the training images, so its features are no clean witness.
+    assert ("even without memorising" in text) == (extractor == "labeller" and train > 0.4)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pyrobust.config.experiment import check_training
 from pyrobust.config.training import TrainSettings
 from pyrobust.reporting.departures import departures, training_departures
 from pyrobust.reporting.protocols import TRAINING
-from pyrobust.reporting.published_results import result_of, unlike
+from pyrobust.reporting.published_results import RESULTS, result_of, unlike
 from pyrobust.reporting.stage_results import parse_experiment
 from tests.reporting.fixtures import experiment_values
 
@@ -94,6 +94,47 @@ def test_the_papers_model_at_another_mixing_factor_says_so() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("task", "generator"),
+    [(("cifar10", "l2", "128/255"), "ddpm"), (("cifar100", "linf", "8/255"), "ddpm"),
+     (("cifar10", "linf", "8/255"), "stylegan2")],
+)  # fmt: skip
+def test_the_mixing_factor_of_the_authors_code_is_of_its_one_task(
+    task: tuple[str, str, str], generator: str
+) -> None:
+    result = result_of(*task, "wrn-28-10", generator, 1_000_000)
+    assert result is not None
+    expected = ["mixing factor 0.3 (paper: its best, not stated)"]
+    assert unlike(result, 0.3, 400, "gowal21") == expected
+
+
+def test_tinyimagenet_is_held_against_class_conditional_samples() -> None:
+    rows = found(
+        dataset="tinyimagenet",
+        generator={"name": "edm", "type": "edm"},
+        selection={"name": "as_conditioned", "label_source": "condition"},
+    )
+    assert rows["generator"]["paper"] == "a DDPM of ImageNet's images"
+    assert "labels of generated images" not in rows
+    labelled = found(dataset="tinyimagenet")["labels of generated images"]
+    assert labelled["paper"] == "the drawn class"
+
+
+def test_either_label_of_gaussian_samples_is_the_papers() -> None:
+    generator = {"name": "gaussian", "type": "gaussian"}
+    for source in ("labeller", "condition"):
+        rows = found(generator=generator, selection={"name": "s", "label_source": source})
+        assert "labels of generated images" not in rows
+
+
+def test_a_model_trained_on_external_data_is_beside_no_run_of_ours() -> None:
+    (external,) = (result for result in RESULTS if result.external_data)
+    assert (external.robust_accuracy, external.architecture) == (0.6587, "wrn-70-16")
+    ours = result_of("cifar10", "linf", "8/255", "wrn-70-16", None, 0, 1.0)
+    assert ours is not None
+    assert ours.robust_accuracy == 0.5714
+
+
 def test_aa_mt_is_beside_aa_mt() -> None:
     result = result_of("cifar100", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
     assert result is not None
@@ -102,3 +143,5 @@ def test_aa_mt_is_beside_aa_mt() -> None:
     svhn = result_of("svhn", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000)
     assert svhn is not None
     assert svhn.robust_under("aa_mt") == (0.609, "worst")
+    differs = svhn.beside("aa_mt", 0.3, 400, "gowal21")["differs"]
+    assert differs[-1] == "the lower of AA+MT and AutoAttack (ours: AA+MT)"

@@ -11,8 +11,10 @@ from scipy import stats
 from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.reporting.downloads import result_table
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stage_results import load_stages, parse_experiment
+from pyrobust.reporting.tables import headline_rows
 from tests.reporting.fixtures import add_seeds, experiment_values
 
 SEEDS = {"seeds": [0, 1, 2, 3]}
@@ -127,3 +129,15 @@ def test_where_all_ran_autoattack_the_worst_of_both_is_compared(inputs: ReportIn
     assert baseline["robust_accuracy"]["baseline"] == 0.3
     assert baseline["robust_accuracy"]["difference"] == pytest.approx(0.2)
     assert record["robust_accuracy"] == 0.5
+
+
+def test_where_this_one_alone_ran_autoattack_all_that_is_compared_is_under_aa_mt(
+    inputs: ReportInputs,
+) -> None:
+    for index in (*inputs.evaluations, inputs.labeller_evaluation):
+        with_autoattack(index, 0.02 if "labeller" in str(index) else 0.4)
+    record = record_of(inputs, _autoattack(), {})
+    assert (record["robust_accuracy"], record["baseline"]["attack"]) == (0.4, "aa_mt")
+    shown = {row["name"]: row["robust_accuracy"] for row in headline_rows(record)}
+    assert shown == {"labeller (not robust)": 0.0, "without": 0.46, "this classifier, AA+MT": 0.62}
+    assert [row["robust"] for row in result_table(record)] == ["62.0%", "46.0%"]

@@ -15,15 +15,22 @@ def experiment(name: str, robust: float, clean: float = 0.9, **settings: Any) ->
     """Return path, record and cost of an experiment, with what the page reads."""
     given = {"dataset": "cifar10", "norm": "linf", "epsilon": "8/255",
              "architecture": "wrn-28-10", "num_samples": 1_000_000, "mixing_factor": 0.3,
-             "generator": {"name": "ddpm", "type": "ddpm"}, **settings}  # fmt: skip
+             "generator": {"name": "ddpm", "type": "ddpm"},
+             "evaluation": {"name": "aa_mt", "multitargeted_steps": 200}, **settings}  # fmt: skip
     record = {
         "experiment": name, "settings": given, "generator": {}, "num_images": 1000,
         "clean_accuracy": clean, "clean_interval": [0.88, 0.92], "robust_accuracy": robust,
-        "robust_interval": [robust - 0.03, robust + 0.03], "baseline": None, "paper": None,
-        "attack_departures": [], "labeller": {"attack_check": {"passed": True}}, "runs": [{}],
-        "spread": None,
+        "aa_mt": {"robust_accuracy": robust}, "autoattack": None,
+        "baseline": None, "paper": None, "attack_departures": [],
+        "labeller": {"attack_check": {"passed": True}}, "runs": [{"test": None}],
     }  # fmt: skip
     return Path(f"results/{name}.json"), record, {"seconds": 3600.0}
+
+
+def with_autoattack(experiment: Any, robust: float) -> Any:
+    """Add AutoAttack, which leaves `robust` of the images."""
+    experiment[1].update(autoattack={"robust_accuracy": robust}, robust_accuracy=robust)
+    return experiment
 
 
 def ranks(page: str, key: str) -> dict[str, int]:
@@ -65,27 +72,54 @@ def test_each_task_has_its_own_table_and_the_best_published_models() -> None:
         Path("results"),
     )
     assert page.count("<table") == 2
-    assert "66.10% robust" in page
+    assert "66.10% robust under AA+MT" in page
     assert "Bartoldson2024" in page
     assert "<fieldset" not in page  # one row needs no sorting
 
 
 def test_nobody_is_the_most_robust_whose_interval_overlaps_with_the_next() -> None:
     clear = build_overview([experiment("a", 0.5), experiment("b", 0.6)], Path("results"))
-    assert "b is the most robust of 2" in clear
+    assert "the model of b is the most robust of 2: 60.0%" in clear
     assert clear.count('class="best"') == 1
     tied = [experiment("a", 0.55), experiment("b", 0.6), experiment("c", 0.3)]
     page = build_overview(tied, Path("results"))
-    assert "no experiment is clearly the most robust: b has 60.0%" in page
+    assert "no model is clearly the most robust: that of b has 60.0%" in page
     assert "overlaps with that of a." in page
     assert 'class="best"' not in page
 
 
 def test_the_spread_over_seeds_counts_in_the_comparison() -> None:
     path, record, cost = experiment("b", 0.6)
-    record["spread"] = {"robust_accuracy": {"interval": [0.5, 0.7]}}
+    levels = [0.5, 0.6, 0.7]
+    record["runs"] = [
+        {"test": {"num_images": 1000, "robust_accuracy": x, "aa_mt": {"robust_accuracy": x}}}
+        for x in levels
+    ]
     page = build_overview([experiment("a", 0.5), (path, record, cost)], Path("results"))
-    assert "no experiment is clearly the most robust" in page
+    assert "no model is clearly the most robust" in page
+    record["runs"] = record["runs"][:2]  # too few for an interval
+    page = build_overview([experiment("a", 0.5), (path, record, cost)], Path("results"))
+    assert "the model of b is the most robust of 2" in page
+
+
+def test_where_only_one_ran_autoattack_all_are_compared_by_aa_mt() -> None:
+    strict = with_autoattack(experiment("a", 0.6), 0.4)
+    page = build_overview([strict, experiment("b", 0.5)], Path("results"))
+    assert "the model of a is the most robust of 2: 60.0%" in page
+    assert "robust accuracy is under AA+MT." in page
+    assert "The paper's best: 66.10% robust under AA+MT" in page
+    both = [strict, with_autoattack(experiment("b", 0.5), 0.5)]
+    page = build_overview(both, Path("results"))
+    assert "the model of b is the most robust of 2: 50.0%" in page
+    assert "robust accuracy is under the lower of AA+MT and AutoAttack." in page
+
+
+@pytest.mark.parametrize("setting", ["multitargeted_steps", "num_images"])
+def test_nobody_is_the_most_robust_under_different_attacks(setting: str) -> None:
+    weaker = experiment("b", 0.9, evaluation={"name": "weak", setting: 20})
+    page = build_overview([experiment("a", 0.5), weaker], Path("results"))
+    assert "attacked differently or on different images" in page
+    assert 'class="best"' not in page
 
 
 def test_one_pair_of_models_is_shown_as_such() -> None:

@@ -36,7 +36,7 @@ def number(value: float) -> str:
 def test_the_configuration_has_each_table_and_figure_and_refuses_none() -> None:
     assert not SWEEPS.refused
     names = {f"table{number}" for number in range(1, 6)}
-    names |= {"baseline_ten", "figure3a", "figure4a", "figure4b", "figure4c"}
+    names |= {"baseline_ten", "raw_samples", "figure3a", "figure4a", "figure4b", "figure4c"}
     names |= {f"figure{number}" for number in range(5, 13)}
     assert set(PAPER) == names
     small = {

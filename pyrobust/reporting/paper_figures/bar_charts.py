@@ -40,7 +40,8 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
             markersize=4.5,
             label=key,
         )
-        hollow |= _draw_hollow(axes, rows, f"paper_{key}_accuracy", marker, LIGHT[key])
+        for paper in (f"paper_{key}_accuracy", f"paper_{key}_mean"):
+            hollow |= _draw_hollow(axes, rows, paper, marker, LIGHT[key])
     if hollow:
         name_hollow_marks(axes)
     _name_rows(axes, [_model_name(row) for row in rows])

@@ -9,10 +9,12 @@ from pyrobust.reporting.paper_figures.points import Point
 from pyrobust.reporting.protocols import ONE_MILLION
 from pyrobust.reporting.published_results import (
     DDPM_OF_TINYIMAGENET,
+    RAW_QUALITY,
+    SELECTED_QUALITY,
+    PaperQuality,
     PaperResult,
     fraction,
     result_of,
-    unlike,
 )
 
 
@@ -50,29 +52,36 @@ def _about(
 
 
 def _neighbours(
-    target: str, point: str, source: str, measures: dict[str, float]
+    target: str, conditions: str, source: str, measures: dict[str, float]
 ) -> list[Statement]:
-    """Return what one row of Table 1 or 4 states; shares are given in percent."""
-    key, value = point.split("=")
+    """Return what one row of a table of neighbours states; shares are given in percent."""
+    holds_for = dict(condition.split("=") for condition in conditions.split())
     return [
         Statement(
             target,
             measure,
-            number if measure.endswith(("fid", "inception_score")) else fraction(number),
+            number if measure.startswith(("fid", "inception_score")) else fraction(number),
             source,
-            {key: value},
+            holds_for,
         )
         for measure, number in measures.items()
     ]
 
 
-# Complementarity and coverage (%), Inception score and FID, in the order of `_OF_TABLE_4`.
+def _inception(quality: PaperQuality) -> dict[str, float]:
+    metrics = {"inception_score": quality.inception_score, "fid": quality.fid}
+    if quality.inception_score_std is not None:
+        metrics["inception_score_std"] = quality.inception_score_std
+    return metrics
+
+
+# Complementarity and coverage (%), in the order of `_OF_TABLE_4`.
 TABLE_4: dict[str, tuple[float, ...]] = {
-    "augmentation=mixup": (96.33, 0.17, 3.50, 98.34, 41.93, 9.33, 7.71),
-    "kind=gaussian": (0.80, 0.72, 98.48, 15.80, 16.39, 3.64, 117.62),
-    "kind=vdvae": (6.52, 5.71, 87.77, 23.20, 23.69, 6.88, 26.44),
-    "kind=biggan": (11.69, 9.55, 78.76, 39.29, 38.89, 9.73, 13.78),
-    "kind=ddpm": (31.20, 26.39, 42.41, 44.08, 43.80, 9.50, 3.15),
+    "mixup": (96.33, 0.17, 3.50, 98.34, 41.93),
+    "gaussian": (0.80, 0.72, 98.48, 15.80, 16.39),
+    "vdvae": (6.52, 5.71, 87.77, 23.20, 23.69),
+    "biggan": (11.69, 9.55, 78.76, 39.29, 38.89),
+    "ddpm": (31.20, 26.39, 42.41, 44.08, 43.80),
 }
 _OF_TABLE_4 = (
     "complementarity_train",
@@ -80,57 +89,56 @@ _OF_TABLE_4 = (
     "complementarity_self",
     "coverage_train",
     "coverage_test",
-    "inception_score",
-    "fid",
 )
-_INCEPTION_METRICS = {
-    **{point: dict(zip(_OF_TABLE_4[5:], row[5:], strict=True)) for point, row in TABLE_4.items()},
-    "kind=stylegan2": {"inception_score": 10.07, "fid": 2.57},
-}
 
-# Appendix D: FID and Inception score of each model's samples before any is selected.
-_RAW_SAMPLES = {
-    "kind=gaussian": (117.62, 3.64),
-    "kind=biggan": (11.07, 9.71),
-    "kind=vdvae": (36.88, 6.03),
-    "kind=stylegan2": (2.57, 10.04),
-    "kind=ddpm": (3.15, 9.50),
-}
+
+def _row_of(kind: str) -> str:
+    return f"augmentation={kind}" if kind == "mixup" else f"kind={kind}"
+
+
+_REAL_IMAGES = {"reference_train_covers_test": 52.27, "reference_test_covers_train": 52.08}
 
 # What the text states of its tables and figures. Tables 2 and 3 are in RESULTS; the body of
 # Tables 1 and 5 and the curves are printed as images, which this project does not measure out.
 STATEMENTS: tuple[Statement, ...] = (
-    *_about("baseline_ten", "robust_accuracy", {"": 54.44}, "section 6, mean of ten runs"),
+    *_about("baseline_ten", "robust_mean", {"": 54.44}, "section 6, mean of ten runs"),
     *_about("baseline_ten", "robust_sd", {"": 0.39}, "section 6, mean of ten runs"),
     *(
         statement
-        for point, metrics in _INCEPTION_METRICS.items()
-        for statement in _neighbours("table1", point, "Table 4 and section 5", metrics)
+        for (_, kind), quality in SELECTED_QUALITY.items()
+        for statement in _neighbours("table1", _row_of(kind), quality.source, _inception(quality))
     ),
     *(
         statement
-        for point, row in TABLE_4.items()
+        for kind, shares in TABLE_4.items()
         for statement in _neighbours(
-            "table4", point, "Table 4", dict(zip(_OF_TABLE_4, row, strict=True))
+            "table4",
+            _row_of(kind),
+            "Table 4",
+            dict(zip(_OF_TABLE_4, shares, strict=True))
+            | _inception(SELECTED_QUALITY["cifar10", kind]),
         )
     ),
     *(
         statement
-        for point, metrics in _RAW_SAMPLES.items()
+        for (dataset, kind), quality in RAW_QUALITY.items()
         for statement in _neighbours(
-            "table1",
-            point,
-            "appendix D",
-            dict(zip(("raw_fid", "raw_inception_score"), metrics, strict=True)),
+            "raw_samples", f"kind={kind} dataset={dataset}", quality.source, _inception(quality)
         )
     ),
-    *_about("table1", "reference_train_covers_test", {"": 52.27}, "footnote 16"),
-    *_about("table1", "reference_test_covers_train", {"": 52.08}, "footnote 16"),
+    *(
+        statement
+        for target in ("table1", "table5")
+        for statement in _neighbours(target, "", "footnote 16", _REAL_IMAGES)
+    ),
     *_neighbours(
-        "table5", "augmentation=mixup", "Table 4", _INCEPTION_METRICS["augmentation=mixup"]
+        "table5",
+        "augmentation=mixup",
+        "Table 4",
+        _inception(SELECTED_QUALITY["cifar10", "mixup"]),
     ),
     *_about("figure3a", "robust_accuracy", {"kind=gaussian": 55.37}, "section 3.2", 0.8),
-    *_about("figure3a", "robust_accuracy", {"": 54.44}, "section 6", 1.0),
+    *_about("figure3a", "robust_accuracy", {"": 54.44}, "section 6, mean of ten runs", 1.0),
     *_about(
         "figure4a",
         "robust_accuracy",
@@ -145,7 +153,7 @@ STATEMENTS: tuple[Statement, ...] = (
         {"name=StyleGAN2": 58.17, "name=DDPM": 60.73},
         "section 6.2, at best",
     ),
-    *_about("figure5", "robust_accuracy", {"": 54.44}, "section 6", 1.0),
+    *_about("figure5", "robust_accuracy", {"": 54.44}, "section 6, mean of ten runs", 1.0),
     *_about(
         "figure10", "clean_accuracy", {"name=DDPM": 85.97}, "Table 2, where robust accuracy is best"
     ),
@@ -219,11 +227,10 @@ def published(
     result = _model(target, point)
     differs: list[str] = []
     if result is not None:
-        accuracy, under = result.robust_under(cascade)
-        values["robust_accuracy"] = accuracy
-        differs = _unlike(result, point)
-        if under != cascade:
-            differs.append("the lower of AA+MT and AutoAttack (ours: AA+MT)")
+        epochs = float(point.value("training.epochs"))
+        recipe = point.settings.get("recipe", "gowal21")
+        beside = result.beside(cascade, point.settings["mixing_factor"], epochs, recipe)
+        values["robust_accuracy"], differs = beside["robust_accuracy"], beside["differs"]
         if result.clean_accuracy is not None:
             values["clean_accuracy"] = result.clean_accuracy
         sources.append(result.source)
@@ -288,9 +295,3 @@ def _model(target: str | None, point: Point) -> PaperResult | None:
         settings["num_samples"] if uses_generated else 0,
         settings["mixing_factor"],
     )
-
-
-def _unlike(result: PaperResult, point: Point) -> list[str]:
-    epochs = float(point.value("training.epochs"))
-    recipe = point.settings.get("recipe", "gowal21")
-    return unlike(result, point.settings["mixing_factor"], epochs, recipe)
