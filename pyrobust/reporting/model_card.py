@@ -61,7 +61,7 @@ def write_model_folder(
             f"(sha256 {digest}): evaluate this file, or name the one that was evaluated"
         )
     settings = _training_settings(training, digest) if training else None
-    card = _card(result, spec.to_json(), digest, name, license_name, settings)
+    card = _card(result, spec.to_json(), digest, name, license_name, settings, network)
     output.mkdir(parents=True, exist_ok=True)
     (output / CARD).unlink(missing_ok=True)
     for source, target in ((model, WEIGHTS), (evaluation / ROWS, ROWS)):
@@ -125,10 +125,6 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
         ) from error
 
 
-def _is_given(spec: Mapping[str, Any]) -> bool:
-    return str(spec["architecture"]).startswith(GIVEN)
-
-
 def _card(
     result: Mapping[str, Any],
     spec: Mapping[str, Any],
@@ -136,6 +132,7 @@ def _card(
     name: str,
     license_name: str | None,
     training: Mapping[str, Any] | None,
+    network: nn.Module | None,
 ) -> str:
     count = result["num_images"]
     accuracies = {"clean": result["clean_accuracy"], "robust": result["worst"]}
@@ -164,7 +161,10 @@ def _card(
         departures=attack_departures(result["settings"], count, count) if is_aa_mt else [],
         failed=[check for check in result["checks"] if check["passed"] is False],
         training=training,
-        given=spec["architecture"].removeprefix(GIVEN) if _is_given(spec) else None,
+        # `load_model` has required the network if the weights are of one given in Python.
+        given=type(network).__name__ if spec["architecture"].startswith(GIVEN) else None,
+        unnamed=type(network).__module__.startswith("torch."),
+        layers=str(network),
         version=__version__,
     )
     return card

@@ -117,6 +117,8 @@ def test_a_network_of_the_user_learns_to_withstand_the_attack(tmp_path: Path) ->
     folder = trained.publish(tmp_path / "hub", result, name="Stripes", license_name="mit")
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert 'pyrobust.load(network, weights="model.safetensors"' in card
+    assert "weights of a `Net`, not its code. Construct the class that was trained" in card
+    assert str(Net()) in card
     assert sha256_of(folder / "model.safetensors") == sha256_of(weights)
     with pytest.raises(pyrobust.UserError, match="evaluated other weights"):
         trained.publish(tmp_path / "other", untrained, name="Stripes")

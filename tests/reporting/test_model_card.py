@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch import nn
 
 import pyrobust
 from pyrobust.cli import app
@@ -73,6 +74,24 @@ def test_the_folder_is_loaded_back_and_the_card_is_read(trained: Path, tmp_path:
     assert metrics[1]["value"] == pytest.approx(100 * summary["worst"], abs=0.01)
     assert "PGD-40" in body
     assert "95% interval" in body
+
+
+def test_a_card_of_unnamed_layers_says_how_to_rebuild_them(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"norm": "linf", "epsilon": "8/255", "batch_size": 3}
+    options |= {"epochs": 1, "validation": 2, "crop_padding": 0, "device": "cpu"}
+    trained = pyrobust.train(network, images, torch.arange(6) % 2, **options)
+    result = trained.evaluate(images, torch.arange(6) % 2, attack="pgd40")
+    folder = trained.publish(tmp_path / "out", result, name="Layers")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "weights of a `Sequential`, not its code. Construct these layers" in card
+    assert f"```\n{network}\n```" in card
+    code = card.split("```python\n")[1].split("```")[0].replace("network = ...", "")
+    given = {"network": network, "images": images}
+    exec(code.replace("model.safetensors", str(folder / "model.safetensors")), given)
+    with torch.no_grad():
+        assert torch.equal(given["logits"], trained.model(images))
 
 
 def test_an_evaluation_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:
