@@ -27,8 +27,12 @@ from pyrobust.evaluation.self_test import find_planted
 
 # Logits that differ by less than this share of the largest one are called equal.
 _EQUAL = 1e-5
-# Pixels in another range must win by more than this for the range to be called wrong.
+# For the range to be called wrong, pixels in another one must win by more than this share of the
+# images, and leave at most this share of the errors. By the first alone, and chance, 66 of 800
+# honest networks for digits fail, all of them weak (below 70 % correct); by both, 4. Of networks
+# for standardised pixels that are at least 88 % correct on these, both find the same ones.
 _RANGE_GAIN = 0.1
+_RANGE_ERRORS = 0.5
 _RANDOM_POINTS = 20
 _FEW_QUERIES = 200
 # Any pixel can become grey at this radius, so no image keeps any evidence of its class.
@@ -153,7 +157,11 @@ def _input_range(logits_fn: LogitsFn, x: Tensor, labels: Tensor) -> Check:
         theirs = ~is_broken(logits_fn(pixels), labels)
         gain = int(theirs.sum()) - int(ours.sum())
         seen += f", {int(theirs.sum())} with pixels {name}"
-        passed &= gain <= _RANGE_GAIN * len(x) or _chance_of_more(theirs, ours) >= _CHANCE
+        passed &= (
+            gain <= _RANGE_GAIN * len(x)
+            or _chance_of_more(theirs, ours) >= _CHANCE
+            or int((~theirs).sum()) > _RANGE_ERRORS * int((~ours).sum())
+        )
     if not passed:
         seen += "; if the model expects other pixels, state its normalisation (mean, std)"
     return Check("pixels_in_0_1", passed, seen)

@@ -12,7 +12,14 @@ from pyrobust.attacks.threat_model import is_broken
 from pyrobust.evaluation.attack_stages import Cascade, apgd_stage
 from pyrobust.evaluation.autoattack import square_stage
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, at_least, check_masking, check_model, check_square
+from pyrobust.evaluation.checks import (
+    Check,
+    _input_range,
+    at_least,
+    check_masking,
+    check_model,
+    check_square,
+)
 from pyrobust.evaluation.model_under_test import Subject
 
 THREAT = ThreatModel("linf", 16 / 255)
@@ -57,6 +64,20 @@ def test_normalisation_outside_the_network_is_caught(subject: Subject) -> None:
         return subject.logits_fn(x * 0.37 + 0.3)
 
     assert "pixels_in_0_1" in failures(standardised, subject)
+
+
+@pytest.mark.parametrize(("standardised", "caught"), [(22, False), (24, True)])
+def test_a_weak_network_that_gains_by_contrast_passes(
+    standardised: int, caught: bool, subject: Subject
+) -> None:
+    labels = subject.load(range(32))[1]
+
+    def weak(x: Tensor) -> Tensor:
+        right = torch.arange(32) < (standardised if x.min() < 0 else 14)
+        return 1.0 * nn.functional.one_hot(torch.where(right, labels, (labels + 1) % 10), 10)
+
+    check = _input_range(weak, subject.load(range(32))[0], labels)
+    assert check.passed is not caught, check.seen
 
 
 def test_batch_norm_in_training_mode_is_caught(subject: Subject) -> None:
