@@ -7,7 +7,6 @@ import yaml
 from pyrobust.cli import app
 from pyrobust.errors import UserError
 from pyrobust.planning.rates import RATES, read_machines
-from pyrobust.planning.scale import scale_text
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config/config.yaml"
@@ -16,12 +15,6 @@ CONFIG = ROOT / "config/config.yaml"
 def run_info(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     app(["info", "--config", str(CONFIG), *options], standalone_mode=False)
     return capsys.readouterr().out
-
-
-def test_the_page_on_scale_is_what_the_rates_say() -> None:
-    assert (ROOT / "docs/scale.md").read_text() == scale_text(), (
-        "run: python -m pyrobust.planning.scale > docs/scale.md"
-    )
 
 
 def test_every_rate_says_when_it_was_measured_or_that_it_was_not() -> None:
