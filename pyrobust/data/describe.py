@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,12 +19,51 @@ from pyrobust.files import read_json, sha256_of
 
 Part = SampleStore | LabelStore | DistanceStore | FeatureSet
 
-# What a part may be: the file that is written last -> (in the plural, what opens it).
-_KINDS: dict[str, tuple[str, Callable[[Path], Part]]] = {
-    MANIFEST: ("sample stores", SampleStore.open),
-    LABELS: ("pseudo-labels", LabelStore.open),
-    DISTANCES: ("distances to training images", DistanceStore.open),
-    FEATURES: ("features", FeatureSet.open),
+
+def _facts_of_store(store: SampleStore) -> Iterator[str]:
+    yield f"sample store: {store.count:,} images of {_shape(store.image_shape)}, uint8"
+    last_id = store.first_id + store.count - 1
+    yield f"ids: {'one with each image' if store.identified else f'{store.first_id} to {last_id}'}"
+    yield f"classes: {_classes(store.class_names)}"
+    if store.labelled:
+        yield f"labels: {_counts(store.labels(), store.class_names)}"
+    if (scores := store.scores()) is not None:
+        yield f"scores: mean {scores.mean(dtype=np.float64):.4f}, least {scores.min():.4f}"
+    yield from _lines(store.provenance)
+
+
+def _facts_of_labels(labels: LabelStore) -> Iterator[str]:
+    yield f"pseudo-labels of {labels.count:,} samples from id {labels.first_id} on"
+    yield f"labels: {_counts(labels.labels(), labels.class_names)}"
+    yield f"scores: mean {labels.scores().mean(dtype=np.float64):.4f}"
+
+
+def _facts_of_distances(store: DistanceStore) -> Iterator[str]:
+    yield f"distances to training images of {store.count:,} samples from id {store.first_id} on"
+    least, median = np.quantile(store.distances(), [0, 0.5])
+    yield f"distances: least {least:.4f}, median {median:.4f}"
+    yield from _lines(store.provenance)
+
+
+def _facts_of_features(features: FeatureSet) -> Iterator[str]:
+    yield f"features of {features.count:,} images: {features.dimensions:,} values, {features.dtype}"
+    yield f"logits: {features.num_logits or 'none'}"
+    yield f"classes: {_classes(features.class_names)}"
+    yield from _lines(features.extractor, "extractor ")
+
+
+class _Kind(NamedTuple):
+    plural: str
+    open: Callable[[Path], Part]
+    facts: Callable[[Any], Iterator[str]]
+
+
+# What a folder or a part may be, by the file that is written last.
+_KINDS: dict[str, _Kind] = {
+    MANIFEST: _Kind("sample stores", SampleStore.open, _facts_of_store),
+    LABELS: _Kind("pseudo-labels", LabelStore.open, _facts_of_labels),
+    DISTANCES: _Kind("distances to training images", DistanceStore.open, _facts_of_distances),
+    FEATURES: _Kind("features", FeatureSet.open, _facts_of_features),
 }
 
 
@@ -43,7 +82,7 @@ def describe_parts(folder: Path, index: str, verify: bool) -> Iterator[str]:
     Raises:
         UserError: a part is damaged, or not of one making with the first; the message names it.
     """
-    what, open_part = _KINDS[index]
+    what, open_part, _ = _KINDS[index]
     numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
     finished = [number for number in numbers if (folder / str(number) / index).is_file()]
     first = open_part(folder / str(finished[0]))
@@ -63,8 +102,7 @@ def describe_parts(folder: Path, index: str, verify: bool) -> Iterator[str]:
     yield "ids: " + ", ".join(f"{run.start} to {run.stop - 1}" for run in _joined(ranges))
     if unfinished := sorted(set(numbers) - set(finished)):
         yield f"not finished (no {index}): {', '.join(map(str, unfinished))}"
-    for key, value in _made_of(first).items():
-        yield f"{key}: {value}"
+    yield from _lines(_made_of(first))
     if verify:
         yield "every file of every part matches its SHA-256"
 
@@ -109,14 +147,8 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
     path = path.parent if path.is_file() else path
     if (path / DATASET).is_file():
         yield from _describe_dataset(Dataset.open(path), verify)
-    elif (path / MANIFEST).is_file():
-        yield from _describe_store(SampleStore.open(path), verify)
-    elif (path / LABELS).is_file():
-        yield from _describe_labels(LabelStore.open(path), verify)
-    elif (path / DISTANCES).is_file():
-        yield from _describe_distances(DistanceStore.open(path), verify)
-    elif (path / FEATURES).is_file():
-        yield from _describe_features(FeatureSet.open(path), verify)
+    elif index := next((name for name in _KINDS if (path / name).is_file()), None):
+        yield from _describe_part(path, _KINDS[index], verify)
     elif (path / GENERATOR).is_file():
         yield from _describe_generator(path, verify)
     elif (path / MODEL).is_file():
@@ -124,7 +156,7 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
     elif index := kind_of_parts(path):
         yield from describe_parts(path, index, verify)
     else:
-        known = ", ".join((DATASET, MANIFEST, LABELS, DISTANCES, FEATURES, GENERATOR, MODEL))
+        known = ", ".join((DATASET, *_KINDS, GENERATOR, MODEL))
         raise UserError(
             f"{path} contains none of {known} and no numbered parts; is this a folder that "
             "pyrobust wrote?"
@@ -145,53 +177,11 @@ def _describe_dataset(dataset: Dataset, verify: bool) -> Iterator[str]:
         yield _VERIFIED
 
 
-def _describe_store(store: SampleStore, verify: bool) -> Iterator[str]:
+def _describe_part(path: Path, kind: _Kind, verify: bool) -> Iterator[str]:
+    part = kind.open(path)
     if verify:
-        store.verify()
-    yield f"sample store: {store.count:,} images of {_shape(store.image_shape)}, uint8"
-    last_id = store.first_id + store.count - 1
-    yield f"ids: {'one with each image' if store.identified else f'{store.first_id} to {last_id}'}"
-    yield f"classes: {_classes(store.class_names)}"
-    if store.labelled:
-        yield f"labels: {_counts(store.labels(), store.class_names)}"
-    if (scores := store.scores()) is not None:
-        yield f"scores: mean {scores.mean(dtype=np.float64):.4f}, least {scores.min():.4f}"
-    for key, value in store.provenance.items():
-        yield f"{key}: {value}"
-    if verify:
-        yield _VERIFIED
-
-
-def _describe_labels(labels: LabelStore, verify: bool) -> Iterator[str]:
-    if verify:
-        labels.verify()
-    yield f"pseudo-labels of {labels.count:,} samples from id {labels.first_id} on"
-    yield f"labels: {_counts(labels.labels(), labels.class_names)}"
-    yield f"scores: mean {labels.scores().mean(dtype=np.float64):.4f}"
-    if verify:
-        yield _VERIFIED
-
-
-def _describe_distances(store: DistanceStore, verify: bool) -> Iterator[str]:
-    if verify:
-        store.verify()
-    yield f"distances to training images of {store.count:,} samples from id {store.first_id} on"
-    least, median = np.quantile(store.distances(), [0, 0.5])
-    yield f"distances: least {least:.4f}, median {median:.4f}"
-    for key, value in store.provenance.items():
-        yield f"{key}: {value}"
-    if verify:
-        yield _VERIFIED
-
-
-def _describe_features(features: FeatureSet, verify: bool) -> Iterator[str]:
-    if verify:
-        features.verify()
-    yield f"features of {features.count:,} images: {features.dimensions:,} values, {features.dtype}"
-    yield f"logits: {features.num_logits or 'none'}"
-    yield f"classes: {_classes(features.class_names)}"
-    for key, value in features.extractor.items():
-        yield f"extractor {key}: {value}"
+        part.verify()
+    yield from kind.facts(part)
     if verify:
         yield _VERIFIED
 
@@ -201,10 +191,9 @@ def _describe_generator(path: Path, verify: bool) -> Iterator[str]:
     facts = read_json(path / GENERATOR, made_by)
     yield f"generator of type {facts['settings']['type']}, fitted on {facts['dataset']}"
     yield f"classes: {_classes(tuple(facts['class_names']))}"
-    for name, value in facts["settings"].items():
-        yield f"{name}: {value}"
+    yield from _lines(facts["settings"])
     if verify and (path / "samples").is_dir():
-        yield from _describe_store(SampleStore.open(path / "samples"), verify)
+        yield from _describe_part(path / "samples", _KINDS[MANIFEST], verify)
     elif verify:
         weights = path / "weights.safetensors"
         if not weights.is_file() or sha256_of(weights) != facts["weights_sha256"]:
@@ -223,10 +212,13 @@ def _describe_model(path: Path, verify: bool) -> Iterator[str]:
     except SafetensorError as error:
         raise UserError(f"{path} is not a complete safetensors file ({error})") from error
     yield f"model: {sum(math.prod(shape) for shape in shapes):,} numbers in {len(shapes)} tensors"
-    for name, value in metadata.get("spec", {}).items():
-        yield f"{name}: {value}"
+    yield from _lines(metadata.get("spec", {}))
     if verify:
         yield f"SHA-256: {sha256_of(path)} (no other file holds it to compare with)"
+
+
+def _lines(facts: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    return (f"{prefix}{key}: {value}" for key, value in facts.items())
 
 
 def _classes(names: tuple[str, ...]) -> str:
