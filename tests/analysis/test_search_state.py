@@ -8,14 +8,11 @@ import pytest
 
 from pyrobust.analysis import exact_search
 from pyrobust.analysis.exact_search import SearchState, nearest_neighbours
+from tests.kills import Killed
 
 SMALL_BLOCKS = 1  # bytes: blocks of 1,024 rows
 POINTS = np.random.default_rng(0).standard_normal((3000, 4)).astype(np.float32)
 OWN = np.arange(3000)
-
-
-class Killed(BaseException):
-    pass
 
 
 def search(state: SearchState | None) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from pyrobust.data.shard_writer import ShardWriter
 from pyrobust.data.shards import Column, ShardReader, read_index, shard_path
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from tests.kills import Killed
 
 COLUMNS = {"images": Column("uint8", (2, 1)), "labels": Column("int64")}
 IDENTITY = {"seed": 0}
@@ -50,10 +51,6 @@ def read(folder: Path) -> ShardReader:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-class Killed(BaseException):
-    """Stands in for SIGKILL: no handler of the writer catches it."""
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,11 @@ import pytest
 from pyrobust.data.permutation import permute
 from pyrobust.data.shuffling import ShuffledRows
 from pyrobust.errors import UserError
+from tests.kills import Killed
 
 COUNT, SEED = 1000, 3
 ROWS = np.random.default_rng(0).integers(0, 256, (COUNT, 2, 3), np.uint8)
 SHUFFLED = ROWS[permute(np.arange(COUNT), COUNT, SEED)]
-
-
-class Killed(BaseException):
-    pass
 
 
 def shuffled(folder: Path, block_size: int, read=ROWS.__getitem__, name: str = "a") -> ShuffledRows:

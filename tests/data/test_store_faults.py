@@ -19,16 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pyrobust.data.store import SampleStore, StoreWriter
 from pyrobust.errors import UserError
+from tests.kills import Killed
 
 COUNT, SHARD_SIZE = 23, 5
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (COUNT, 3, 2, 1), dtype=np.uint8)
 LABELS = RANDOM.integers(0, 2, COUNT)
 SCORES = RANDOM.random(COUNT, dtype=np.float32)
-
-
-class Killed(BaseException):
-    """Stands in for SIGKILL: no handler of the writer catches it."""
 
 
 def write(folder: Path, step: int, seed: int = 0) -> None:

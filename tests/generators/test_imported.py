@@ -19,6 +19,7 @@ from pyrobust.generators.registry import load_generator
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
 from tests.generators.fits import RUNTIME
+from tests.kills import Killed
 from tests.memory import peak_bytes
 
 
@@ -134,10 +135,6 @@ files = [folder / "part.npz"]
     work = 'importing.import_npz(files, (64, 64, 3), ("a",), folder / "out", 0, "a test")'
     # The images have 147 MB, a shard 4 MB, and 100 MB are not three of the larger blocks.
     assert peak_bytes(setup, work) < most
-
-
-class Killed(BaseException):
-    pass
 
 
 def test_an_import_reads_no_image_at_random(animals, samples, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.models import ModelSpec, build_model, save_model
 from tests.generators.fits import RUNTIME
 from tests.generators.test_network_training import SMALL, settings_of
+from tests.kills import Killed
 
 FIDS = [5.0, 3.0, 3.0, 4.0]  # measured after 2, 4, 6 and 8 updates
 
@@ -79,10 +80,6 @@ def test_measuring_changes_no_bit_of_the_training(bars: Dataset, tmp_path: Path)
     assert any(not kept[name].equal(last[name]) for name in kept)
 
 
-class KilledError(BaseException):
-    """Stands for SIGKILL."""
-
-
 @pytest.mark.parametrize("kind", ["biggan", "vdvae"])
 def test_a_killed_fit_keeps_the_same_bytes(
     kind: str, bars: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -92,11 +89,11 @@ def test_a_killed_fit_keeps_the_same_bytes(
 
     def dying(self: NetworkTraining, number: int) -> torch.Tensor:
         if number == 7:  # the state was saved after five updates, when the best was of four
-            raise KilledError
+            raise Killed
         return step(self, number)
 
     ListedFid.measured.clear()
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(NetworkTraining, "step", dying)
         fit_generator(bars.path, tmp_path / "killed", measured(kind), RUNTIME, ListedFid)
     del ListedFid.measured[2:]

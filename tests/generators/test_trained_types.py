@@ -21,6 +21,7 @@ from pyrobust.generators.vdvae.mixture import log_likelihood
 from tests.generators import test_network_training
 from tests.generators.fits import RUNTIME, fit_of
 from tests.generators.test_network_training import SMALL
+from tests.kills import Killed
 
 QUICK = {
     "ddpm": {"sampler": "ddim", "sampling_steps": 2},
@@ -48,10 +49,6 @@ def same_weights(first: Generator, second: Generator) -> bool:
     return mine.keys() == theirs.keys() and all((mine[n] == theirs[n]).all() for n in mine)
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL."""
-
-
 def test_a_killed_fit_ends_with_the_same_bytes(
     fitted: Path, bars: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,11 +59,11 @@ def test_a_killed_fit_ends_with_the_same_bytes(
 
         def dying(self, step: int, killed_at: int = killed_at):
             if step == killed_at:
-                raise KilledError
+                raise Killed
             return update(self, step)
 
         monkeypatch.setattr(training, "update", dying)
-        with pytest.raises(KilledError):
+        with pytest.raises(Killed):
             fit_generator(bars.path, tmp_path, settings_of(kind), RUNTIME)
     made = []
 

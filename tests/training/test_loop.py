@@ -17,6 +17,7 @@ from pyrobust.errors import UserError
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import SKIPPED, LoopSettings, Metrics, Run, remove_state, run_loop
 from pyrobust.training.resuming import Interrupted
+from tests.kills import Killed
 
 ONE = Processes(torch.device("cpu"))
 
@@ -61,14 +62,10 @@ def train(
     return run_loop(task, settings, folder, {"settings": {"epsilon": identity}}, "walk", ONE)
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL: nothing of ours may catch it and tidy up."""
-
-
 def kill_at(when: int) -> Callable[[int], None]:
     def before_step(step: int) -> None:
         if step == when:
-            raise KilledError
+            raise Killed
 
     return before_step
 
@@ -81,7 +78,7 @@ def test_a_killed_run_ends_with_the_same_bits_log_and_history(
     history = train(tmp_path / "whole", whole).history
     folder = tmp_path / "killed"
     for step in steps:
-        with pytest.raises(KilledError):
+        with pytest.raises(Killed):
             train(folder, Walk(kill_at(step)))
     task = Walk()
     run = train(folder, task)
@@ -169,7 +166,7 @@ def test_weights_that_are_not_finite_are_never_saved(step: int, tmp_path: Path) 
 def test_a_state_of_other_settings_is_refused_and_the_difference_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         train(tmp_path, Walk(kill_at(20)), identity="8/255")
     with caplog.at_level(logging.INFO):
         run = train(tmp_path, Walk(), identity="4/255")
@@ -209,7 +206,7 @@ def test_a_line_of_the_log_is_the_mean_of_its_steps(tmp_path: Path) -> None:
 
 def test_the_curves_of_a_killed_run_are_the_lines_of_its_log(tmp_path: Path) -> None:
     settings = LoopSettings(total_steps=50, batch_size=4, validations=5, save_steps=5)
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         train(tmp_path, Walk(kill_at(34)), settings)
     train(tmp_path, Walk(), settings)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -255,7 +252,7 @@ def test_skipped_updates_are_counted_and_the_others_averaged(tmp_path: Path) -> 
 
 def test_a_long_row_of_skipped_updates_ends_the_run_though_it_was_resumed(tmp_path: Path) -> None:
     settings = replace(SETTINGS, total_steps=300)
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         train(tmp_path / "row", Skipping(range(150, 250), kill_at(235)), settings)
     with pytest.raises(UserError, match="100 consecutive updates were skipped, up to step 24"):
         train(tmp_path / "row", Skipping(range(150, 250)), settings)

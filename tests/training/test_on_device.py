@@ -20,6 +20,7 @@ from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import LoopSettings, run_loop
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_robust import plan_batches, robust_task
+from tests.kills import Killed
 
 CLASSES = tuple("abcde")
 STEPS = 7
@@ -76,10 +77,6 @@ def make_task(
     return robust_task(inputs, plan, settings, STEPS, runtime, processes)
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL."""
-
-
 def run(task: ClassifierTask, folder: Path, processes: Processes) -> dict[str, Tensor]:
     settings = LoopSettings(STEPS, batch_size=8, validations=2, save_steps=1, trackers=())
     run_loop(task, settings, folder, {"settings": {}}, "train", processes)
@@ -101,11 +98,11 @@ def test_a_killed_training_ends_with_the_same_bits(
 
         def kill(number: int, step: Any = step, last: int = last) -> Tensor:
             if number == last:
-                raise KilledError
+                raise Killed
             return step(number)
 
         monkeypatch.setattr(task, "step", kill)
-        with pytest.raises(KilledError):
+        with pytest.raises(Killed):
             run(task, tmp_path / "killed", processes)
     resumed = run(make_task(inputs, processes, precision=precision), tmp_path / "killed", processes)
     assert resumed.keys() == whole.keys()

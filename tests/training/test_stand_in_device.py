@@ -24,6 +24,7 @@ from pyrobust.training.loop import LoopSettings, Task, run_loop
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_labeller import labeller_task
 from pyrobust.training.train_robust import plan_batches, robust_task
+from tests.kills import Killed
 from tests.stand_in_device import MixedDevicesError, OnDevice, reads, stand_in_device
 
 STEPS, BATCH = 4, 8
@@ -85,10 +86,6 @@ def maker(name: str, dataset: Path, folder: Path) -> MakeTask:
     return robust if name in ROBUST else labeller if name == "labeller" else generator
 
 
-class KilledError(Exception):
-    """Stands for SIGKILL."""
-
-
 def train(make_task: MakeTask, folder: Path, validations: int, kills: bool) -> dict[str, Tensor]:
     """Train on the device, killed in every step but the first if asked; return the state."""
     settings = LoopSettings(STEPS, BATCH, validations, log_steps=3, save_steps=1, trackers=())
@@ -99,13 +96,13 @@ def train(make_task: MakeTask, folder: Path, validations: int, kills: bool) -> d
 
             def step(number: int, last: int = last, make_step: Any = make_step) -> Tensor:
                 if number == last:
-                    raise KilledError
+                    raise Killed
                 return make_step(number)  # type: ignore[no-any-return]
 
             task.step = step  # type: ignore[method-assign]
             try:
                 run_loop(task, settings, folder, {"settings": {}}, "train", Processes(device))
-            except KilledError:
+            except Killed:
                 continue
         return {name: value.cpu() for name, value in task.state().items()}
 

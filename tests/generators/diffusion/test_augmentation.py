@@ -22,6 +22,7 @@ from pyrobust.generators.registry import load_generator
 from pyrobust.generators.resampling import symlet_taps
 from tests.generators.diffusion.conftest import quick
 from tests.generators.fits import RUNTIME, fit_of
+from tests.kills import Killed
 
 TAPS = symlet_taps()
 
@@ -179,10 +180,6 @@ def test_the_network_sees_augmented_images_with_their_labels(
     assert condition[:, 3:].ne(0).any(0).sum() >= 5
 
 
-class KilledError(BaseException):
-    """Stands for SIGKILL."""
-
-
 def test_a_killed_fit_on_augmented_images_ends_with_the_same_bytes(
     shades: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,10 +189,10 @@ def test_a_killed_fit_on_augmented_images_ends_with_the_same_bytes(
 
     def dying(self: EdmTraining, step: int) -> Tensor:
         if step == 7:
-            raise KilledError
+            raise Killed
         return update(self, step)
 
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(EdmTraining, "update", dying)
         fit_generator(shades.path, tmp_path / "killed", settings, RUNTIME)
     fit_generator(shades.path, tmp_path / "killed", settings, RUNTIME)

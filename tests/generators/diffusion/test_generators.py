@@ -24,10 +24,7 @@ from pyrobust.generators.sampling import SamplingWatch, sample_part
 from pyrobust.generators.trained import TrainedGenerator
 from tests.generators.diffusion.conftest import quick
 from tests.generators.fits import RUNTIME, fit_of
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL."""
+from tests.kills import Killed
 
 
 def kill_at(patch: pytest.MonkeyPatch, when: int) -> None:
@@ -35,7 +32,7 @@ def kill_at(patch: pytest.MonkeyPatch, when: int) -> None:
 
     def killed(self: DiffusionTraining, step: int) -> torch.Tensor:
         if step == when:
-            raise KilledError
+            raise Killed
         return update(self, step)
 
     patch.setattr(DiffusionTraining, "update", killed)
@@ -49,12 +46,12 @@ def test_a_killed_part_loses_no_more_than_four_blocks(
 
     def dying(self: TrainedGenerator, block: int, seed: int) -> Samples:
         if block == 11 and len(computed) == 5:
-            raise KilledError
+            raise Killed
         computed.append(block)
         return sample_block(self, block, seed)
 
     monkeypatch.setattr(TrainedGenerator, "sample_block", dying)
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         sample_part(fitted, 1, 130, tmp_path / "killed")
     assert computed == [6, 7, 8, 9, 10]
     sample_part(fitted, 1, 130, tmp_path / "killed")
@@ -153,7 +150,7 @@ def test_a_fit_killed_over_another_one_leaves_that_one_whole(
 ) -> None:
     fit_generator(shades.path, tmp_path, quick("ddpm"), RUNTIME)
     before = load_generator(tmp_path).provenance()
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(patch, 7)
         fit_generator(shades.path, tmp_path, quick("ddpm", seed=1), RUNTIME)
     assert load_generator(tmp_path).provenance() == before
@@ -269,7 +266,7 @@ def test_a_network_is_measured_while_it_learns_and_a_killed_run_measures_on(
         def measure(network: torch.nn.Module, stopping: Callable[[], bool]) -> dict[str, float]:
             calls.append(len(calls))
             if len(calls) == killed_at:
-                raise KilledError
+                raise Killed
             return {"norm": sum(float(value.norm()) for value in network.parameters())}
 
         task.measure = measure
@@ -278,7 +275,7 @@ def test_a_network_is_measured_while_it_learns_and_a_killed_run_measures_on(
     whole = run(tmp_path / "whole")
     assert [entry["step"] for entry in whole] == [4, 8, 12]
     assert len({entry["norm"] for entry in whole}) == 3
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         run(tmp_path / "killed", killed_at=3)
     assert run(tmp_path / "killed") == whole
 
