@@ -1,4 +1,4 @@
-"""A data set: three sample stores and what is known about them, read from dataset.json."""
+"""A data set: three sample stores, described by dataset.json."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Dataset:
         """Open a folder that `pyrobust dataset` wrote.
 
         Raises:
-            UserError: dataset.json is missing or is none.
+            UserError: dataset.json is missing or invalid.
         """
         path = Path(path)
         facts = read_json(path / DATASET, "pyrobust dataset")

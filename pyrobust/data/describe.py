@@ -1,4 +1,4 @@
-"""What a folder holds, in lines that a person can read, and whether its bytes are unchanged."""
+"""Describe a folder in readable lines, and verify its files."""
 
 import json
 import math
@@ -68,19 +68,19 @@ _KINDS: dict[str, _Kind] = {
 
 
 def kind_of_parts(folder: Path) -> str | None:
-    """Return the file that a part ends with, or None where `folder` holds no numbered parts."""
+    """Return the index file of the numbered parts in `folder`; None if there are none."""
     return next((index for index in _KINDS if any(folder.glob(f"[0-9]*/{index}"))), None)
 
 
 def describe_parts(folder: Path, index: str, verify: bool) -> Iterator[str]:
-    """Yield one line a fact about all parts together.
+    """Yield one line per fact about all parts.
 
     Args:
         index: what `kind_of_parts` returned.
-        verify: whether every file of every part is compared with its hash as well.
+        verify: also compare every file of every part with its hash.
 
     Raises:
-        UserError: a part is damaged, or not of one making with the first; the message names it.
+        UserError: a part is damaged, or was made from other inputs than the first one.
     """
     what, open_part, _ = _KINDS[index]
     numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
@@ -136,13 +136,13 @@ _VERIFIED = "every file matches its SHA-256"
 
 
 def describe(path: Path, verify: bool) -> Iterator[str]:
-    """Yield one line a fact about the folder `path`.
+    """Yield one line per fact about the folder `path`.
 
     Args:
-        verify: whether every file is compared with its hash as well.
+        verify: also compare every file with its hash.
 
     Raises:
-        UserError: nothing there is known, or a file is damaged; the message names it.
+        UserError: the folder is of no known kind, or a file is damaged.
     """
     path = path.parent if path.is_file() else path
     if (path / DATASET).is_file():

@@ -68,7 +68,7 @@ def detect_layout(folder: Path, name: str) -> str:
         name: the data set's name, which decides what to do if `folder` is missing.
 
     Raises:
-        UserError: nothing there is known; the message says where to put what.
+        UserError: no layout matches; the message says which files to put where.
     """
     suffixes = {path.suffix.lower() for path in visible_files(folder)}
     if ".parquet" in suffixes:

@@ -1,4 +1,4 @@
-"""Feature sets: what an extractor makes of the images of a store (docs/formats.md)."""
+"""Feature sets: an extractor's features of the images of a store (docs/formats.md)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,7 +112,7 @@ class FeatureWriter:
 
 
 class FeatureSet:
-    """Features of images, read without being loaded."""
+    """Features of images, memory-mapped."""
 
     def __init__(self, path: Path, index: Mapping[str, Any]) -> None:
         self.path = path
@@ -150,7 +150,7 @@ class FeatureSet:
         """Return the labels of all images, (count,).
 
         Args:
-            dtype: a smaller type that holds all classes; more is never held of each image.
+            dtype: a smaller type that can hold all classes, to save memory.
 
         Raises:
             UserError: the store that the features were made from has none.
@@ -189,7 +189,7 @@ class Rows:
 
 
 def check_same_space(*sets: FeatureSet) -> None:
-    """Refuse sets that different extractors made, of different types or classes.
+    """Refuse sets of different extractors, types or classes.
 
     Raises:
         UserError: names the first two sets that differ.

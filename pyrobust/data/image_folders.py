@@ -1,4 +1,4 @@
-"""Image folders: one folder a class, in folders named after the splits or alone."""
+"""Image folders: one folder per class, with or without folders of splits around them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -40,9 +40,8 @@ class _ClassFolder:
 def read_folder(folder: Path, name: str) -> RawDataset:
     """Return the data set of SPLIT/<class>/* below `folder`, or of <class>/* in it.
 
-    Classes are numbered in the order of `classes.txt` in `folder`, else of their names. The files
-    of a folder have no order of their own: they are shuffled with a fixed seed, so that any first
-    few are of all classes.
+    Classes are numbered in the order of `classes.txt` in `folder`, else of their names. Images
+    are shuffled with a fixed seed, so that the first ones are of all classes.
 
     Raises:
         UserError: an image lies elsewhere, or a split has a class that train does not have.

@@ -1,4 +1,4 @@
-"""Published `.npz` samples to a store that is shuffled over classes."""
+"""Import published `.npz` samples into a store, shuffled over classes."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Two stores of generated images made one: a mixture of two distributions (section 6.1)."""
+"""Mix two stores of generated images: a mixture of two distributions (section 6.1)."""
 
 import time
 from pathlib import Path

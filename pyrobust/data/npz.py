@@ -1,4 +1,4 @@
-"""The published `.npz` files of images and labels, read without being loaded."""
+"""The published `.npz` files of images and labels, read block by block."""
 
 import math
 import zipfile

@@ -151,7 +151,7 @@ def _opened(path: Path) -> "ParquetFile":
 
 
 def _readable(path: Path, batches: Any) -> Iterator[Any]:
-    """Yield what `batches` yields; damage found on the way is the user's to mend."""
+    """Yield what `batches` yields, and report damage as a `UserError`."""
     import pyarrow as pa
 
     try:

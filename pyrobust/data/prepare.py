@@ -1,4 +1,4 @@
-"""Raw files to a data set: splits, stores, and the statistics of the training images."""
+"""Turn raw files into a data set: splits, stores, statistics of the training images."""
 
 import math
 import shutil
@@ -51,7 +51,7 @@ def hold_out(labels: np.ndarray, size: int, seed: int, setting: str) -> np.ndarr
 
 
 def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Deal `size` out in proportion to `counts` - 1, largest remainders first."""
+    """Distribute `size` in proportion to `counts` - 1, largest remainders first."""
     room = counts - 1
     shares, remainders = np.divmod(room * size, room.sum())
     shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1

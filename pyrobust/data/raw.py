@@ -1,4 +1,4 @@
-"""What every layout of raw files is read as: images of one shape, labels, class names."""
+"""The common form of all layouts of raw files: images, labels, class names."""
 
 import io
 import re
@@ -90,7 +90,7 @@ _GREY_MODES = ("1", "L", "LA", "La")
 
 @dataclass(frozen=True)
 class RawImage:
-    """One image as it was found, and where, for messages."""
+    """One image as stored, and its place, for messages."""
 
     pixels: np.ndarray  # (H, W, C) uint8, C is 1 or 3
     where: str
@@ -185,7 +185,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class RawSplit:
-    """One split: the labels are known at once, images are decoded when they are asked for."""
+    """One split: labels in memory, images decoded on demand."""
 
     labels: np.ndarray  # (N,) int64
     read: Callable[[np.ndarray], Iterator[RawImage]]  # ascending rows -> their images, in order

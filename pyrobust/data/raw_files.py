@@ -1,4 +1,4 @@
-"""The files of a folder of raw data: each is used, known to hold no data, or refused by name.
+"""Find raw data: each file is used, known to contain no data, or refused by name.
 
 Splits are recognised as on the Hugging Face hub: by a word in any part of a file's path, such as
 `train-00000-of-00002.parquet`, `default/test/0000.parquet` or `data/val.npz`.
@@ -47,7 +47,7 @@ def image_suffixes() -> frozenset[str]:
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file or folder of this name is a person's, and not kept there by a system."""
+    """Return whether a name is neither hidden nor that of a file of the operating system."""
     return not name.startswith(".") and name.lower() not in _NO_DATA_NAMES
 
 

@@ -1,4 +1,4 @@
-"""Which labelled samples are kept: exact, and the same however the samples were cut into parts.
+"""Choose the labelled samples to keep, however they are divided into parts.
 
 Everything here works on labels and scores alone, indexed by the global id of a sample.
 """

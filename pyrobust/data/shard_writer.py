@@ -1,6 +1,6 @@
 """Writes shards, and resumes where an interrupted writer stopped.
 
-A shard is whole or absent, the index is written last, and an interrupted writer leaves
+A shard is complete or absent, the index is written last, and an interrupted writer leaves
 `progress.json`, from which the next one resumes.
 """
 
@@ -23,7 +23,7 @@ class ShardWriter:
     """Writes rows in shards of equal size, and resumes where an interrupted writer stopped.
 
     Args:
-        total: rows that will be there in the end.
+        total: number of rows of the finished store.
         identity: all that decides the bytes. Shards that an earlier writer of the same identity
             left, and whose hashes still hold, are kept: the caller starts at row `count`.
     """

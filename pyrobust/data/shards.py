@@ -77,7 +77,7 @@ def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> 
 
 
 class ShardReader:
-    """Reads the rows of a finished writer; every file meets its hash before its first row is used.
+    """Reads the rows of a finished writer; each file is verified before its first row is used.
 
     Args:
         made_by: the command that wrote them; it is named where a file is damaged.

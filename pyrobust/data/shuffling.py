@@ -1,9 +1,9 @@
-"""Rows in the order of a seeded permutation, by reads in order alone.
+"""Shuffle rows by a seeded permutation, with sequential reads only.
 
-Taken one by one from all over a store, rows cost a read each: hours for 100M on any disk. So they
-are moved twice. First they are read in their own order, and each is appended to the block of the
-result that it belongs to, a file a block. Then a block at a time is read and put in order. In its
-file it lies in ascending row order; the permutation defines the rest.
+Reading 100M rows one by one from all over a store takes hours on any disk. Rows are therefore
+moved twice. First they are read in order, and each is appended to the file of its block of the
+result. Then one block at a time is read and permuted in memory. A file holds the rows of its block
+in ascending order; the permutation determines the rest.
 """
 
 import shutil
@@ -31,7 +31,7 @@ Read = Callable[[np.ndarray], np.ndarray]
 def block_of_shards(shard_size: int, row_bytes: int) -> int:
     """Return the rows of a block: a quarter of a gigabyte in whole shards.
 
-    So a block that was taken is on the disk before the next one is.
+    A block is thus on the disk before the next one is taken.
     """
     return shard_size * max(1, _BLOCK_BYTES // (shard_size * row_bytes))
 
@@ -95,7 +95,7 @@ class ShuffledRows:
         Blocks before it are removed: whoever takes has written them by now.
 
         Raises:
-            UserError: a file is not what was written, after a power cut for instance.
+            UserError: a file differs from what was written, for example after a power failure.
         """
         block = first // self._block_size
         start = block * self._block_size

@@ -110,7 +110,7 @@ class StoreWriter:
 
 
 class SampleStore:
-    """A folder of images that is read without being loaded."""
+    """A folder of images, memory-mapped."""
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path = path
