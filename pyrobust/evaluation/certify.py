@@ -18,7 +18,8 @@ from pyrobust import certificates
 from pyrobust.attacks import LogitsFn
 from pyrobust.attacks.threat_model import NO_CLASS
 from pyrobust.certificates.certify import BoundMethod, certified_margins
-from pyrobust.certificates.graph import Graph, graph_of
+from pyrobust.certificates.graph import Graph
+from pyrobust.certificates.graph_reader import graph_of
 from pyrobust.certificates.smoothing import Smoothing, smoothed
 from pyrobust.config.certificates import CertifySettings
 from pyrobust.config.evaluation import EvaluationSettings

@@ -256,7 +256,7 @@ def _check_planted(
     chance = at_least(count - seen.found, count, 1 - _NEARLY_ALL)
     words = f"the attack found {seen.found} of {count} planted adversarial examples"
     if seen.flat:
-        words += f"; the logits of {seen.flat} of these images do not change in the ball"
+        words += f"; around {seen.flat} of these images the logits do not change, or are random"
     if at_least(count, count, 1 - _NEARLY_ALL) >= _PLANTED_CHANCE:  # all missed by chance
         return Check(PLANTED, None, f"too few images to test: {count} of {len(x)}")
     return Check(PLANTED, chance >= _PLANTED_CHANCE, f"{words} (p = {chance:.2g})")

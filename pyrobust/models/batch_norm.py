@@ -133,6 +133,33 @@ def tracked_statistics(model: nn.Module, momentum: float) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def recorded_statistics(model: nn.Module) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
+    """Record the batch statistics of the pass inside the block.
+
+    Yields:
+        layer → mean and biased variance of its input, (C,) each, in float32 and with their graph.
+
+    Raises:
+        UserError: the pass uses a layer twice.
+    """
+    found: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def record(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if layer in found:
+            raise UserError("the network uses a batch-norm layer twice; use one for each place")
+        x = given[0].float()
+        sums = [0, *range(2, x.ndim)]
+        found[layer] = x.mean(sums), x.var(sums, correction=0)
+
+    handles = [layer.register_forward_pre_hook(record) for layer in batch_norms(model)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def set_virtual_batch(model: nn.Module, virtual_batch: int) -> None:
     """Let every `virtual_batch` images in a row share batch statistics; 0 is the whole batch.
 

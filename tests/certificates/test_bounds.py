@@ -11,7 +11,8 @@ from pyrobust import ops
 from pyrobust.attacks import ApgdSettings, ThreatModel, apgd
 from pyrobust.certificates.certify import certified_margins
 from pyrobust.certificates.crown import Crown
-from pyrobust.certificates.graph import gamma, graph_of
+from pyrobust.certificates.graph import gamma
+from pyrobust.certificates.graph_reader import graph_of
 from pyrobust.certificates.interval import Bounds, interval_bounds
 from pyrobust.certificates.region import Region
 from pyrobust.certificates.relaxations import relax

@@ -183,6 +183,9 @@ def test_an_attack_on_a_loss_without_gradient_finds_nothing(subject: Subject) ->
     assert shares(subject.logits_fn, x, labels, cascade=cascade)[0] == 0
     stronger = Cascade("square", (square_stage(THREAT, 1, 2000),))
     assert shares(subject.logits_fn, x, labels, cascade=stronger)[0] > 25
+    # Beside an attack that uses gradients, Square says nothing about these.
+    both = Cascade("both", (*cascade.stages, *stronger.stages))
+    assert shares(subject.logits_fn, x, labels, cascade=both)[0] == 0
 
 
 def test_the_boundary_moves_for_one_image_in_its_ball(subject: Subject) -> None:

@@ -2,13 +2,13 @@
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from pyrobust.certificates.graph import graph_of
+from pyrobust.certificates.graph_reader import graph_of
 from pyrobust.certificates.interval import Bounds, interval_bounds
 from pyrobust.config.fields import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
+from pyrobust.models.batch_norm import recorded_statistics
 from pyrobust.training.loader import TrainingBatch
 from pyrobust.training.objectives.objective import Loss, Objective, accuracy
 from pyrobust.training.objectives.passes import Passes
@@ -21,6 +21,8 @@ class IntervalBoundPropagation(Objective):
     ẑ are the worst logits that interval bounds allow: the lower bound of the label's and the
     upper bounds of all others. Once the learning rate has risen (`warmup`), the radius rises
     linearly from 0 to epsilon and κ falls from 1 to `ibp_kappa`, both over `ibp_ramp` of the steps.
+    Batch norm normalises bounds by the statistics of the clean batch, as in CROWN-IBP (Zhang et
+    al. 2020), whose gradient is kept.
     """
 
     metric_names = ("loss", "clean_loss", "robust_loss", "clean_accuracy", "certified_accuracy")
@@ -28,6 +30,11 @@ class IntervalBoundPropagation(Objective):
     def __init__(self, settings: TrainSettings) -> None:
         if settings.norm != "linf":
             raise UserError(f"objective ibp trains for linf, but norm is '{settings.norm}'")
+        if settings.virtual_batch:
+            raise UserError(
+                f"virtual_batch is {settings.virtual_batch}, but objective ibp normalises "
+                "bounds by the whole batch: set it to 0"
+            )
         self._epsilon, self._kappa = parse_epsilon(settings.epsilon), settings.ibp_kappa
         steps = count_steps(settings)
         self._start, self._length = settings.warmup * steps, max(settings.ibp_ramp * steps, 1)
@@ -43,16 +50,12 @@ class IntervalBoundPropagation(Objective):
     def loss(self, batch: TrainingBatch, x_adv: Tensor, passes: Passes) -> Loss:
         """Return κ · CE(z, y) + (1 - κ) · CE(ẑ, y)."""
         network = passes.network
-        if any(isinstance(module, _BatchNorm) for module in network.modules()):
-            raise UserError(
-                "objective ibp needs a network without batch norm, whose statistics depend on the "
-                "batch: use an architecture such as pyrobust.models.small_cnn:SmallCnn(side=32)"
-            )
         share = self.ramp(passes.step)
         epsilon, kappa = share * self._epsilon, 1 - share * (1 - self._kappa)
-        logits = passes.logits(x_adv, tracked=True)
-        # Anew in each step: a graph holds the weights of the time at which it was read.
-        graph = graph_of(network, x_adv[:1].detach(), dtype=None)
+        with recorded_statistics(network) as statistics:
+            logits = passes.logits(x_adv, tracked=True)
+        # Read in each step, since a graph holds the weights of the time at which it was read.
+        graph = graph_of(network, x_adv[:1].detach(), dtype=None, statistics=statistics)
         box = Bounds((x_adv - epsilon).clamp(0, 1), (x_adv + epsilon).clamp(0, 1))
         bounds = interval_bounds(graph, box)
         is_label = torch.zeros_like(logits, dtype=torch.bool)
