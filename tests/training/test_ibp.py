@@ -132,18 +132,20 @@ def test_a_batch_norm_layer_in_two_places_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "steps", "share"), [(CNN, 200, 0.7), ("wrn-10-1", 5, 0.0)]
+    ("architecture", "steps", "learning_rate", "share"),
+    [(CNN, 200, 0.1, 0.7), ("wrn-10-1", 5, 1e-4, 0.0)],
 )
 def test_a_short_training_certifies_digits(
-    architecture: str, steps: int, share: float, tmp_path: Path
+    architecture: str, steps: int, learning_rate: float, share: float, tmp_path: Path
 ) -> None:
     data = DatasetSettings(
         layout="digits", validation_size=50, test_size=200, crop_padding=0, flip=False
     )
     make_dataset("digits", Path("none"), tmp_path / "data", data)
     chosen = settings(
-        architecture=architecture, epsilon="8/255", epoch_size=64 * steps,
-        batch_size=64, label_smoothing=0, zero_logits=False, validations=1, gap_images=0,
+        architecture=architecture, learning_rate=learning_rate, epsilon="8/255",
+        epoch_size=64 * steps, batch_size=64, label_smoothing=0, zero_logits=False,
+        validations=1, gap_images=0,
     )  # fmt: skip
     runtime = Runtime(device="cpu", trackers=())
     train_robust(tmp_path / "data", None, tmp_path / "run", chosen, runtime)
