@@ -99,12 +99,13 @@ class Transcript:
         found = {key: facts.get(key) for key in FORMAT}
         if found != FORMAT:
             raise TranscriptError(f"{path} contains {found}, expected {FORMAT}; {_MENDED_BY}")
+        as_written = _is_as_written(path, facts)
         stated = facts.pop(_DIGEST, None)
         try:
             digest = _content_sha256(facts, tensors)
         except (TypeError, ValueError, RecursionError) as error:  # a type that numpy lacks
             raise TranscriptError(f"{path} cannot be read ({error}); {_MENDED_BY}") from error
-        if stated != digest or not _header_is_compact(path):
+        if stated != digest or not as_written:
             raise TranscriptError(
                 f"{path} has changed since it was written: the SHA-256 of its content is not the "
                 "one that it states; get the file again from its author"
@@ -204,8 +205,12 @@ def _content_sha256(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> 
     return digest.hexdigest()
 
 
-def _header_is_compact(path: Path) -> bool:
-    """Whether the JSON header has no white space that a change could hide in."""
+def _is_as_written(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the header is spelled as `write` does, so that no change of a byte is without effect.
+
+    JSON has several spellings of a value: white space, 1e-06 and 1E-06, escapes in either case.
+    """
     with path.open("rb") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
-    return not set(header) & set(b"\t\n\r")
+    spelled = json.dumps(json.dumps(facts, sort_keys=True), ensure_ascii=False).encode()
+    return spelled in header and not set(header) & set(b"\t\n\r")
