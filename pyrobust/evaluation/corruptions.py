@@ -1,4 +1,4 @@
-"""Common corruptions, made locally: nine kinds in five severities.
+"""Common corruptions, made locally: eleven kinds in five severities.
 
 Their parameters are those of CIFAR-10-C (Hendrycks and Dietterich 2019) where the kind is the
 same. The images are not those of the benchmark, which this does not replace. As there, a
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,19 +20,22 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
 from pyrobust import ops
+from pyrobust.evaluation.weather import fog, snow
 
 Severity = Literal[1, 2, 3, 4, 5]
 
+# A number, or several where a kind has more than one parameter.
+Strength = TypeVar("Strength", float, tuple[float, ...])
 # (x, sample_ids, seed, strength) -> corrupted images.
-Corrupt = Callable[[Tensor, Tensor, int, float], Tensor]
+Corrupt = Callable[[Tensor, Tensor, int, Strength], Tensor]
 
 
 @dataclass(frozen=True)
-class Corruption:
+class Corruption(Generic[Strength]):
     """One kind of corruption and its strength at severities 1 to 5."""
 
-    make: Corrupt
-    strengths: tuple[float, float, float, float, float]
+    make: Corrupt[Strength]
+    strengths: tuple[Strength, Strength, Strength, Strength, Strength]
 
     def __call__(self, x: Tensor, sample_ids: Tensor, severity: int, seed: int) -> Tensor:
         """Return corrupted images of the shape of x (N, C, H, W), in [0, 1].
@@ -104,12 +107,23 @@ def _jpeg(x: Tensor, sample_ids: Tensor, seed: int, quality: float) -> Tensor:
     return torch.stack(made).permute(0, 3, 1, 2).to(x) / 255
 
 
-CORRUPTIONS: Mapping[str, Corruption] = MappingProxyType(
+CORRUPTIONS: Mapping[str, Corruption[Any]] = MappingProxyType(
     {
         "gaussian_noise": Corruption(_gaussian_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
         "speckle_noise": Corruption(_speckle_noise, (0.06, 0.1, 0.12, 0.16, 0.2)),
         "impulse_noise": Corruption(_impulse_noise, (0.01, 0.02, 0.03, 0.05, 0.07)),
         "gaussian_blur": Corruption(_gaussian_blur, (0.4, 0.6, 0.7, 0.8, 1.0)),
+        "fog": Corruption(fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
+        "snow": Corruption(
+            snow,
+            (
+                (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
+                (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
+                (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
+                (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
+                (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
+            ),
+        ),
         "brightness": Corruption(_brightness, (0.05, 0.1, 0.15, 0.2, 0.3)),
         "contrast": Corruption(_contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
         "saturation": Corruption(_saturation, (0.3, 0.1, 1.5, 2.0, 2.5)),

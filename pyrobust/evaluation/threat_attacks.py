@@ -1,6 +1,7 @@
 """The threats of `pyrobust threats`: perturbation sets of several kinds, each with its attacks."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -91,7 +92,7 @@ def _corruptions_attack(
     return ThreatAttack("corruptions", words, PixelRange(), Cascade("corruptions", stages))
 
 
-def _corruption_stage(name: str, corruption: Corruption, highest: int, seed: int) -> Stage:
+def _corruption_stage(name: str, corruption: Corruption[Any], highest: int, seed: int) -> Stage:
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
         worst = WorstPoints(x)
         for severity in range(1, highest + 1):

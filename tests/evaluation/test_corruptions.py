@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from pyrobust import ops
 from pyrobust.evaluation.corruptions import CORRUPTIONS
+from pyrobust.evaluation.weather import _plasma
 
 
 def images(channels: int = 3) -> torch.Tensor:
@@ -34,7 +36,9 @@ def test_higher_severities_change_more(name: str) -> None:
     assert high > low > 0
 
 
-@pytest.mark.parametrize("name", ["gaussian_noise", "speckle_noise", "impulse_noise"])
+@pytest.mark.parametrize(
+    "name", ["gaussian_noise", "speckle_noise", "impulse_noise", "fog", "snow"]
+)
 def test_noise_differs_between_images_and_seeds(name: str) -> None:
     x = torch.full((2, 1, 16, 16), 0.5)
     first, second = CORRUPTIONS[name](x, IDS[:2], 3, 0)
@@ -60,3 +64,46 @@ def test_brightness_keeps_hue_and_contrast_keeps_the_mean() -> None:
     grey = images(1)
     made = CORRUPTIONS["contrast"](grey, IDS, 3, 0)
     torch.testing.assert_close(made.mean((2, 3)), grey.mean((2, 3)), rtol=0, atol=2e-3)
+
+
+def test_plasma_is_that_of_the_benchmark() -> None:
+    """Point by point, by the loops of the diamond-square algorithm."""
+    size, decay = 8, 3.0
+    draws = 2 * ops.uniform(IDS[:1], (1, size, size), 7, 3)[0, 0].double() - 1
+    made = torch.zeros(size, size, dtype=torch.float64)
+    step, noise = size, 100.0
+    while step >= 2:
+        half = step // 2
+        for diamonds in (False, True):
+            for row in range(0, size, half):
+                for column in range(0, size, half):
+                    odd = (row // half % 2, column // half % 2)
+                    if sum(odd) != (1 if diamonds else 2):
+                        continue
+                    moves = ((half, 0), (-half, 0), (0, half), (0, -half))
+                    if not diamonds:
+                        moves = ((half, half), (half, -half), (-half, half), (-half, -half))
+                    around = sum(
+                        made[(row + down) % size, (column + right) % size] for down, right in moves
+                    )
+                    made[row, column] = around / 4 + noise**2 * draws[row, column]
+        step, noise = half, noise / decay
+    expected = (made - made.min()) / (made.max() - made.min())
+    torch.testing.assert_close(_plasma(IDS[:1], 5, 7, decay)[0], expected)
+
+
+def test_fog_brightens_smoothly_and_keeps_the_largest_value() -> None:
+    x = torch.full((2, 3, 32, 32), 0.5)
+    made = CORRUPTIONS["fog"](x, IDS[:2], 1, 0)
+    assert made.max() == pytest.approx(0.5, abs=0.01)  # (0.5 + 0.2) 0.5 / 0.7
+    assert made.min() == pytest.approx(0.5 * 0.5 / 0.7, abs=0.01)
+    steps = (made[..., 1:] - made[..., :-1]).abs().mean()
+    assert steps < 0.25 * (made.max() - made.min())
+
+
+def test_snow_falls_in_streaks_and_whitens() -> None:
+    x = torch.zeros(6, 1, 32, 32)
+    made = CORRUPTIONS["snow"](x, IDS, 3, 0)
+    assert made.min() >= 0.05 - 1 / 255 and made.mean() > 0.055  # 0.1 · (1.5 · 0 + 0.5)
+    down, across = (made.diff(dim=d).abs().mean() for d in (2, 3))
+    assert down < across  # the wind blows from above
