@@ -125,8 +125,8 @@ def _share_out(count: int, device: str) -> None:
     num_gpus = torch.cuda.device_count()
     if device != "cpu" and 0 < num_gpus < count:
         raise UserError(
-            f"processes is {count}, but torch finds only {num_gpus} GPUs; use --processes "
-            f"{num_gpus}, or another machine"
+            f"processes is {count}, but torch finds only {num_gpus} GPU{'s' * (num_gpus > 1)}; use "
+            f"--processes {num_gpus}, or another machine"
         )
     # Snakemake sets OMP_NUM_THREADS to the threads of the whole job; each process gets its part.
     cores = len(os.sched_getaffinity(0))

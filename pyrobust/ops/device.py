@@ -43,7 +43,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
     if misfit is None:
         return torch.device("cuda", index)
     if wanted == "cuda":
-        raise UserError(f"device is 'cuda', but {misfit}")
+        raise UserError(f"device is 'cuda', but {misfit}, or use --device cpu")
     _report(misfit)
     return torch.device("cpu")
 
@@ -68,15 +68,14 @@ def _why_the_core_does_not_fit(index: int) -> str | None:
     if CORE.cuda is None:
         return (
             "the compiled core has no CUDA half: build it with 'PYROBUST_CUDA=1 python setup.py "
-            "build_ext --inplace' or install a wheel with CUDA (docs/install.md), "
-            "or use --device cpu"
+            "build_ext --inplace', or install a wheel with CUDA (docs/install.md)"
         )
     major, minor = torch.cuda.get_device_capability(index)
     if not CORE.runs_on(major, minor):
         return (
             f"the compiled core has no code for {torch.cuda.get_device_name(index)} "
             f"(compute capability {major}.{minor}; it has {' '.join(CORE.code)}): "
-            f"set TORCH_CUDA_ARCH_LIST={major}.{minor} and build it again, or use --device cpu"
+            f"set TORCH_CUDA_ARCH_LIST={major}.{minor} and build it again"
         )
     return None
 

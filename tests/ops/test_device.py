@@ -117,9 +117,12 @@ def test_a_gpu_that_the_core_cannot_use_is_reported_once_unless_it_is_asked_for(
         assert choose_device("auto") == choose_device() == torch.device("cpu")
     assert len(caplog.messages) == 1
     assert reason in caplog.messages[0]
+    assert (
+        "--device" not in caplog.messages[0]
+    )  # it is on the CPU, and some verbs have no such option
     with pytest.raises(UserError) as error:
         choose_device("cuda")
-    assert reason in str(error.value)
+    assert reason in str(error.value) and str(error.value).endswith(", or use --device cpu")
 
 
 def test_a_gpu_that_fits_is_taken(gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
