@@ -36,6 +36,12 @@ def import_object(path: str, what: str, example: str) -> Any:
     try:
         found = named_object(path)
     except (Exception, SystemExit) as error:  # the module's own code runs
+        package = path.partition(".")[0].partition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and error.name == package:
+            raise UserError(
+                f"cannot import {what} {path}: there is no module '{package}'; install it by 'pip "
+                f"install {package}', or run the command in the folder of {package}.py"
+            ) from error
         raise UserError(
             f"cannot import {what} {path} ({type(error).__name__}: {error}); expected MODULE:NAME "
             f"of an importable module, such as {example}"

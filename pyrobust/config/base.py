@@ -1,5 +1,6 @@
 """The base class of settings, and how they are parsed."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
@@ -17,6 +18,9 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
+
+# In the reason why a value is refused whose choices include a name to import.
+_IMPORTED = "MODULE:NAME"
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -58,12 +62,11 @@ def _first_mistake(model: type[Settings], error: ValidationError) -> str:
             reason = "expected a mapping of keys to values"
         case "tuple_type":
             reason = "expected a list"
-    expected = (
-        f" ({' '.join(field.description.split()).rstrip('.')})"
-        if field and field.description
-        else ""
-    )
-    return f"{key} is {mistake['input']!r}: {reason}{expected}"
+    meaning = " ".join((field.description or "").split()) if field else ""
+    if not meaning or _IMPORTED in reason:  # the reason lists all choices
+        return f"{key} is {mistake['input']!r}: {reason}"
+    first_sentence = re.split(r"\.(?: (?=[A-Z])|$)", meaning)[0]
+    return f"{key} is {mistake['input']!r}: {reason} ({first_sentence})"
 
 
 def _wrong_key(place: tuple[int | str, ...], key: Any) -> str:

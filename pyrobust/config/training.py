@@ -330,9 +330,10 @@ def check_epsilon(norm: str, epsilon: str) -> None:
     """
     radius = parse_epsilon(epsilon)
     if norm == "linf" and not 0 < radius <= 1:
+        value = f" = {radius:.3g}" if "/" in epsilon else ""
         raise ValueError(
-            f"epsilon is {epsilon} = {radius:.3g}, but pixels are in [0, 1]: for linf, use a value "
-            "above 0 and at most 1"
+            f"epsilon is {epsilon}{value}, but pixels are in [0, 1]: for linf, use a value above 0 "
+            "and at most 1"
         )
     if norm != "linf" and radius <= 0:
         raise ValueError(f"epsilon is {epsilon}, but must be above 0")

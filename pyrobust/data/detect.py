@@ -86,10 +86,11 @@ def detect_layout(folder: Path, name: str) -> str:
     if name in ARCHIVES:
         return "torchvision"
     archive = f"{tinyimagenet.ARCHIVE}, or " if name == "tinyimagenet" else ""
+    missing = "" if folder.is_dir() else ", which does not exist"
     raise UserError(
-        f"no raw files of '{name}' in {folder}; put {archive}train*.parquet and test*.parquet, "
-        "train/<class>/*.png and test/<class>/*.png, or train.npz and test.npz there, or use "
-        "another folder with --data-root"
+        f"no raw files of '{name}' in {folder}{missing}; put {archive}train*.parquet and "
+        "test*.parquet, train/<class>/*.png and test/<class>/*.png, or train.npz and test.npz "
+        "there, or name another folder"
     )
 
 

@@ -145,10 +145,18 @@ def agreed(fact: str, statements: Mapping[str, Any]) -> Any:
     for (who, value), (other, another) in itertools.pairwise(made):
         if not _same(value, another):
             raise UserError(
-                f"the {fact} is {value} according to {who}, but {another} according to {other}; "
-                "omit or correct one of them"
+                f"the {fact} is {_readable(value)} according to {who}, but {_readable(another)} "
+                f"according to {other}; omit or correct one of them"
             )
     return made[0][1] if made else None
+
+
+def _readable(value: Any) -> str:
+    """Return a value as text; a normalisation as `mean 0.5,0.5,0.5 and std 0.2,0.2,0.2`."""
+    if not (isinstance(value, tuple) and isinstance(value[0], tuple)):
+        return str(value)
+    mean, std = (",".join(f"{number:.4g}" for number in part) for part in value)
+    return f"mean {mean} and std {std}"
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -39,7 +39,10 @@ def test_a_model_comes_back_from_the_published_format_as_it_was(
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        (Statements(mean=(0.4,), std=(0.25,)), "the normalisation is .* according to the user"),
+        (
+            Statements(mean=(0.4,), std=(0.25,)),
+            r"the normalisation is mean [\d.,]+ and std .*, but mean 0\.4,0\.4,0\.4 and std 0\.25,",
+        ),
         (Statements(dataset="cifar10"), "the normalisation is .* according to the user"),
         (
             Statements(activation="silu"),

@@ -164,7 +164,10 @@ def test_a_pass_moves_the_statistics_of_any_batch_norm_only_if_asked(layer: nn.M
     ("changes", "told"),
     [
         ({"architecture": f"{OWN}Missing"}, "cannot import architecture .*Missing"),
-        ({"architecture": "no_such_module:Net"}, "cannot import architecture no_such_module"),
+        (
+            {"architecture": "no_such_module:Net"},
+            "architecture .*: .* 'pip install no_such_module'",
+        ),
         ({"architecture": f"{OWN}unannotated"}, "annotated to return one"),
         ({"architecture": "os:abort"}, "neither a subclass of nn.Module"),
         ({"architecture": f"{OWN}Grouped(width=open('x'))"}, "as key=literal"),
