@@ -80,13 +80,13 @@ def of(*programs: str) -> list[tuple[str, str]]:
     ]
 
 
-SNAKEMAKE = of("snakemake")
+SNAKEMAKE = list({line: (page, line) for page, line in of("snakemake")}.values())
 VERBS = of("pyrobust ", "python -m pyrobust ")
 MODULES = of("python -m pyrobust.")
 
 
 def test_each_command_is_tried_in_one_way_or_is_in_the_list() -> None:
-    tried = {*SNAKEMAKE, *VERBS, *MODULES}
+    tried = {*of("snakemake"), *VERBS, *MODULES}
     left = [
         entry for entry in ALL if entry not in tried and not entry[1].startswith(tuple(NOT_RUN))
     ]
@@ -136,8 +136,25 @@ def write_images(folder: Path) -> None:
         pq.write_table(pa.table({"image": images, "label": labels}), folder / f"{split}.parquet")
 
 
+def targets_alone(line: str) -> list[str]:
+    """Return the targets of `snakemake --cores all TARGETS`, and nothing for other commands."""
+    start, _, targets = line.split("#")[0].partition(" all ")
+    alone = start == "snakemake --cores" and not re.search("(^| )-", targets)
+    return targets.split() if alone else []
+
+
+PLAIN = [(page, line) for page, line in SNAKEMAKE if targets_alone(line)]
+TOGETHER = [target for _, line in PLAIN for target in targets_alone(line)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "line"), SNAKEMAKE)
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [
+        ("all", f"snakemake --cores all {' '.join(TOGETHER)}"),
+        *(entry for entry in SNAKEMAKE if entry not in PLAIN),
+    ],
+)
 def test_snakemake_plans_what_is_shown(page: str, line: str, tmp_path: Path) -> None:
     words = shlex.split(line.split("#")[0])
     (samples := tmp_path / "samples").mkdir()

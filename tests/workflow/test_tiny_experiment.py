@@ -72,23 +72,22 @@ def test_a_killed_workflow_resumes_and_gives_the_same_bytes(
     assert (project / RECORD).read_bytes() == (finished / RECORD).read_bytes()
 
 
-def test_a_second_snakemake_refuses_while_the_first_lives(project: Project) -> None:
-    command = ["snakemake", RECORD, "--cores", "2", "--configfile", TINY]
-    with subprocess.Popen(
-        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as first:  # fmt: skip
-        wait_for(project, ".snakemake/locks/*.lock", first)
-        second = snakemake(project)
-        os.killpg(first.pid, signal.SIGKILL)
-    assert second.returncode == 1
-    assert "Directory cannot be locked" in second.stdout, second.stdout[-6000:]
-
-
 EVALUATED_ANEW = {"attack_share", "gather_shares", "evaluate_run", "report_experiment"}
 # Made in a moment, by snakemake itself.
 DESCRIBED = {"total", "all", "describe_experiment", "report_experiment"}
 TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
+# Settings of other experiments, of speed, and, as an upgrade adds them, at their defaults.
+WITHOUT_EFFECT = """
+evaluation_jobs: 1
+data_root: elsewhere
+experiments:
+  tiny: {training: {awp_gamma: 0.0, label_smoothing: 0.1}}
+  digits_l2: {mixing_factor: 0.9}
+labellers: {tiny: {label_smoothing: 0.0}}
+selections: {tiny: {skip_samples: 0}}
+evaluations: {tiny: {autoattack: false}, other: {seed: 1}}
+analyses: {tiny: {approximate: false}}
+"""
 
 
 @pytest.mark.parametrize(
@@ -98,17 +97,8 @@ TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
         ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
         ("analyses: {tiny: {components: 7}}", {"find_neighbours", "report_experiment"}),
         ("evaluations: {tiny: {seed: 1}}", {"evaluate_labeller", *EVALUATED_ANEW}),
-        ("evaluations: {other: {seed: 1}}", set()),
-        ("evaluation_jobs: 1", set()),
         ("evaluation_jobs: 3", set()),
-        ("data_root: elsewhere", set()),
-        # As an upgrade adds a setting: its default is as good as nothing.
-        ("experiments: {tiny: {training: {awp_gamma: 0.0, label_smoothing: 0.1}}}", set()),
-        ("labellers: {tiny: {label_smoothing: 0.0}}", set()),
-        ("selections: {tiny: {skip_samples: 0}}", set()),
-        ("evaluations: {tiny: {autoattack: false}}", set()),
-        ("analyses: {tiny: {approximate: false}}", set()),
-        ("experiments: {digits_l2: {mixing_factor: 0.9}}", set()),
+        pytest.param(WITHOUT_EFFECT, set(), id="without_effect"),
     ],
 )  # fmt: skip
 def test_a_changed_setting_remakes_what_depends_on_it(
