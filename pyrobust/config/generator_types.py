@@ -9,16 +9,22 @@ from typing import Any, Literal
 class GeneratorWork:
     """The counted work of a generator's network; a multiply-add is two operations.
 
+    All but the weights are for one image: of 8×8 pixels for the preset `tiny`, else of 32×32.
+
     Attributes:
-        flops: of one pass for one image: of 8×8 pixels for the preset `tiny`, else of 32×32.
+        flops: of one pass.
         training_passes: forward passes that a step costs for each image of `batch_size`, including
             all updates of the discriminator.
+        kept_bytes: most that a float32 update keeps for its backward passes at a time.
+        sampled_bytes: most that a float32 pass of sampling holds at a time.
         weights: of the network that samples.
         discriminator_weights: of the discriminator, if there is one.
     """
 
     flops: float
     training_passes: int
+    kept_bytes: float
+    sampled_bytes: float
     weights: int
     discriminator_weights: int = 0
 
@@ -124,9 +130,9 @@ TYPES: dict[str, GeneratorType] = {
             "tiny": {**_TINY_UNET, "sampler": "dpm_solver", "sampling_steps": 20},
         },
         work={
-            "paper": GeneratorWork(12.1e9, 3, 35_746_307),
-            "small": GeneratorWork(496e6, 3, 1_113_955),
-            "tiny": GeneratorWork(15.8e6, 3, 284_513),
+            "paper": GeneratorWork(12.1e9, 3, 54.4e6, 7.39e6, 35_746_307),
+            "small": GeneratorWork(496e6, 3, 7.03e6, 1.75e6, 1_113_955),
+            "tiny": GeneratorWork(15.8e6, 3, 391e3, 75.5e3, 284_513),
         },
     ),
     "edm": GeneratorType(
@@ -153,8 +159,8 @@ TYPES: dict[str, GeneratorType] = {
             "tiny": _TINY_UNET,
         },
         work={
-            "paper": GeneratorWork(12.1e9, 3, 35_751_427),
-            "tiny": GeneratorWork(15.8e6, 3, 285_793),
+            "paper": GeneratorWork(12.1e9, 3, 54.4e6, 7.42e6, 35_751_427),
+            "tiny": GeneratorWork(15.8e6, 3, 391e3, 76.6e3, 285_793),
         },
     ),
     "biggan": GeneratorType(
@@ -187,8 +193,8 @@ TYPES: dict[str, GeneratorType] = {
             },
         },
         work={
-            "paper": GeneratorWork(3.39e9, 34, 4_304_387, 4_207_361),
-            "tiny": GeneratorWork(2.46e6, 22, 38_081, 65_473),
+            "paper": GeneratorWork(3.39e9, 34, 13.2e6, 4.46e6, 4_304_387, 4_207_361),
+            "tiny": GeneratorWork(2.46e6, 22, 95.1e3, 35.2e3, 38_081, 65_473),
         },
     ),
     "vdvae": GeneratorType(
@@ -225,8 +231,8 @@ TYPES: dict[str, GeneratorType] = {
             },
         },
         work={
-            "paper": GeneratorWork(25.2e9, 6, 39_145_700),
-            "tiny": GeneratorWork(8.20e6, 6, 180_281),
+            "paper": GeneratorWork(25.2e9, 6, 592e6, 10.2e6, 39_145_700),
+            "tiny": GeneratorWork(8.20e6, 6, 1.256e6, 102e3, 180_281),
         },
     ),
     "stylegan2": GeneratorType(
@@ -260,8 +266,8 @@ TYPES: dict[str, GeneratorType] = {
             },
         },
         work={
-            "paper": GeneratorWork(8.04e9, 14, 20_215_315, 23_089_664),
-            "tiny": GeneratorWork(7.22e6, 14, 125_989, 215_232),
+            "paper": GeneratorWork(8.04e9, 14, 65.6e6, 11.0e6, 20_215_315, 23_089_664),
+            "tiny": GeneratorWork(7.22e6, 14, 403e3, 96.1e3, 125_989, 215_232),
         },
     ),
 }

@@ -7,6 +7,8 @@ import math
 from functools import cache
 
 from pyrobust.config.experiment import Config, check_training
+from pyrobust.config.generator_types import TYPES
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.data.store import ImageShape
 from pyrobust.planning import work
@@ -18,15 +20,15 @@ _BYTES_OF_A_WEIGHT = 4 * 4
 # Stores up to this size are resident by default (`--resident-mb`).
 _RESIDENT_BYTES = 4096 << 20
 
+# Images that a trained generator samples at a time (`TrainedGenerator.block_size`).
+SAMPLED_TOGETHER = 250
+
 # Images of the passes that are counted.
 _FEW, _MORE = 2, 4
 
 
 def device_memory(config: Config, name: str, images: ImageCounts) -> dict[str, int]:
-    """Return stage → bytes of a GPU for one job, of the stages whose memory can be counted.
-
-    Those of generators are not among them.
-    """
+    """Return stage → bytes of a GPU for one job, of the stages whose memory can be counted."""
     experiment = config.experiments[name]
     labeller, training = config.labellers[experiment.labeller], check_training(experiment)
     pass_size = config.evaluations[experiment.evaluation].pass_size
@@ -38,6 +40,7 @@ def device_memory(config: Config, name: str, images: ImageCounts) -> dict[str, i
         "evaluate": _of_evaluation(training.architecture, pass_size, images),
     }
     if generated:
+        known |= _of_generator(config.generators[experiment.generator], images)
         known["neighbours"] = int(1e9 * config.search_memory_gb)
     return known
 
@@ -60,6 +63,25 @@ def _of_training(
         + passes * settings.batch_size * kept
         + (stored if stored <= _RESIDENT_BYTES else 0)
     )
+
+
+def _of_generator(settings: GeneratorSettings, images: ImageCounts) -> dict[str, int]:
+    """Return the bytes of training a generator and of sampling, for types with a network."""
+    kind = TYPES.get(settings.type)
+    if kind is None or not kind.is_trained:
+        return {}
+    network = work.generator_work(settings)
+    scale = work.counted_images(settings, images.image_shape)
+    scale /= 2 if settings.precision == "bfloat16" else 1
+    found = {}
+    if settings.path is None:
+        # Weights, their gradients and Adam's two moments, and the average of the one that samples.
+        weights = 4 * (5 * network.weights + 4 * network.discriminator_weights)
+        kept = int(settings.batch_size * network.kept_bytes * scale)
+        stored = images.train * math.prod(images.image_shape)
+        found["fit-generator"] = weights + kept + (stored if stored <= _RESIDENT_BYTES else 0)
+    found["sample"] = 4 * network.weights + int(SAMPLED_TOGETHER * network.sampled_bytes * scale)
+    return found
 
 
 def _of_evaluation(architecture: str, pass_size: int, images: ImageCounts) -> int:

@@ -144,7 +144,7 @@ def memory_lines(memory: Mapping[str, int], memory_gb: float) -> Iterator[str]:
     told = ", ".join(f"{stage} {size_text(num_bytes)}" for stage, num_bytes in memory.items())
     yield (
         f"GPU memory of a job, counted and not measured: {told}. CUDA and its libraries take a "
-        "gigabyte or more in addition; generators are not counted."
+        "gigabyte or more in addition."
     )
     for stage, num_bytes in memory.items():
         if num_bytes > 1e9 * memory_gb:

@@ -136,8 +136,13 @@ def generator_work(settings: GeneratorSettings) -> GeneratorWork:
 
 def generator_pass(settings: GeneratorSettings, image_shape: ImageShape) -> float:
     """Return the operations of one pass of a generator's network, scaled with the pixels."""
+    return generator_work(settings).flops * counted_images(settings, image_shape)
+
+
+def counted_images(settings: GeneratorSettings, image_shape: ImageShape) -> float:
+    """Return how many images of the size that `GeneratorWork` is counted for an image is."""
     counted = _TINY_PIXELS if settings.preset == "tiny" else _COUNTED_PIXELS
-    return generator_work(settings).flops * image_shape[0] * image_shape[1] / counted
+    return image_shape[0] * image_shape[1] / counted
 
 
 def training_passes(settings: TrainSettings) -> int:

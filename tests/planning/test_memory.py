@@ -1,5 +1,6 @@
 """The counted memory of a GPU: what a real pass keeps, and what a plan says of it."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -66,3 +67,14 @@ def test_a_plan_says_which_stages_do_not_fit_into_the_gpu(
 
 def test_a_machine_without_gpu_has_no_such_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "GPU memory" not in plan(capsys, "two-cores")
+
+
+def test_a_plan_counts_the_memory_of_the_generator(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = re.findall(r"(fit-generator|sample) ([\d.]+ [kMG]B)", plan(capsys, "rtx-4090"))
+    # 128 images of half the 54.4 MB, five numbers of 35.7M weights, 49K images; 250 images.
+    assert found == [("fit-generator", "4.35 GB"), ("sample", "1.07 GB")]
+    (tmp_path / "float32.yaml").write_text("generators: {ddpm: {precision: float32}}")
+    text = plan(capsys, "rtx-4090", "--config", str(tmp_path / "float32.yaml"))
+    assert "fit-generator 7.83 GB" in text
