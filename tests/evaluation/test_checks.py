@@ -103,6 +103,17 @@ def test_a_network_with_gradients_shows_no_masking(subject: Subject) -> None:
     assert masking_failures(subject.logits_fn, subject) == set()
 
 
+def test_a_ball_so_small_that_twice_it_breaks_nothing_shows_no_masking(subject: Subject) -> None:
+    threat = ThreatModel("linf", 0.05 / 255)
+    logits_fn = FixedPasses(subject.logits_fn, 32)
+    x, labels = subject.load(range(32))
+    right = ~is_broken(logits_fn(x), labels)
+    checks = check_masking(logits_fn, x[right], labels[right], threat, 0)
+    assert [check for check in checks if not check.passed] == []
+    (larger,) = [check for check in checks if check.name == "larger_epsilon_breaks_more"]
+    assert "breaks 0 of" in larger.seen and "twice" not in larger.seen, "the case tells nothing"
+
+
 def test_a_network_without_gradients_shows_masking(subject: Subject) -> None:
     # The answers of the same network, so close to steps that no gradient is left.
     failed = masking_failures(lambda x: (1e3 * subject.logits_fn(x)).round(), subject)
