@@ -98,7 +98,7 @@ def departures(
             key,
             _paper_value(key, samples),
             _paper_value(key, samples) if key == "epochs" else choice.authors,
-            training[key],
+            "the whole batch" if (key, training[key]) == ("virtual_batch", 0) else training[key],
             choice.source,
         )
         for key, choice in TRAINING.items()

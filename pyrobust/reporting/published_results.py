@@ -86,10 +86,10 @@ def _model(
 ) -> PaperResult:
     """Return a model whose accuracies are given in percent, as the paper prints them.
 
-    What the text states without a table is under AA+MT (appendix A).
+    What the text states of its own models without a table is under AA+MT (appendix A).
     """
     dataset, norm, epsilon = task
-    if aa_mt is None and not source.startswith("Table"):
+    if aa_mt is None and not source.startswith("Table") and not external_data:
         aa_mt = robust
     return PaperResult(
         dataset=dataset,

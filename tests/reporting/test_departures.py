@@ -37,6 +37,7 @@ def test_the_defaults_agree_with_what_the_paper_states() -> None:
     # Where the paper is silent, the authors' machines decide, and ours differs from these.
     rows = found()
     assert (rows["virtual_batch"]["paper"], rows["virtual_batch"]["authors"]) == (None, 32)
+    assert rows["virtual_batch"]["ours"] == "the whole batch"
     assert rows["emulated_workers"]["ours"] == 1
     assert rows["training runs (seeds)"]["authors"] == 1
     assert "without those of validation" in rows["images that the generator was trained on"]["ours"]

@@ -230,6 +230,34 @@ def test_unseen_samples_are_another_series_than_test_images(
     assert [row["paper_robust_accuracy"] for row in rows] == ["0.5843", "0.6417"]
 
 
+def test_unseen_samples_have_an_interval_over_seeds(make_point: Any, tmp_path: Path) -> None:
+    unseen = {"tested_on": "ddpm", "test_selection": "unseen", "test_samples": "1000"}
+    seeds = {"seeds": [0, 1, 2], "test_runs": "all"}
+    points = [make_point([0.62, 0.64, 0.66], **unseen, **seeds, mixing_factor=0.0),
+              make_point([0.52, 0.55, 0.54], **unseen, **seeds, mixing_factor=1.0),
+              make_point([0.58, 0.57, 0.59], **seeds, mixing_factor=1.0)]  # fmt: skip
+    rows, figure = make(tmp_path, {"show": "curves", "series": ["tested_on"]}, points)
+    assert [row["num_runs"] for row in rows] == ["3", "3", "3"]
+    assert float(rows[0]["robust_mean_low"]) < 0.64 < float(rows[0]["robust_mean_high"])
+    # Held against the originals alone on the same unseen samples, not on the test images.
+    assert float(rows[0]["gain"]) == pytest.approx(0.64 - 1.61 / 3, abs=1e-6)
+    assert float(rows[0]["gain_low"]) > 0
+    assert "mean of 3 seeds, 95% interval" in figure
+
+
+def test_ten_runs_without_data_are_held_against_the_papers_mean(
+    make_point: Any, tmp_path: Path
+) -> None:
+    ten = [0.54 + seed / 1000 for seed in range(10)]
+    rows, _ = make(
+        tmp_path,
+        {"show": "accuracies", "paper": "baseline_ten"},
+        [make_point(ten, mixing_factor=1.0)],
+    )
+    assert (rows[0]["paper_robust_mean"], rows[0]["paper_robust_sd"]) == ("0.5444", "0.0039")
+    assert "paper_robust_accuracy" not in rows[0]  # the chosen run is no mean
+
+
 def test_stages_have_a_column_each(make_point: Any, tmp_path: Path) -> None:
     rows, _ = make(tmp_path, {"show": "stages", "paper": "table3"}, [make_point(0.61)])
     assert rows[0]["after_aa_mt_apgd_ce"] == "0.61"
