@@ -3,14 +3,12 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 logger = logging.getLogger(__name__)
-
-Item = TypeVar("Item")
 
 
 class Advance(Protocol):
@@ -37,18 +35,6 @@ def counting(total: int, description: str, unit: str, done: int = 0) -> Iterator
     shown = _bar if sys.stderr.isatty() else _cell if _in_notebook() else _lines
     with shown(total, description, unit, done) as advance:
         yield advance
-
-
-def track(
-    items: Iterable[Item], description: str, unit: str, total: int | None = None
-) -> Iterator[Item]:
-    """Yield `items` and count one `unit` for each; `total` is needed where they have no length."""
-    if total is None:
-        total = len(items) if isinstance(items, Sized) else 0
-    with counting(total, description, unit) as advance:
-        for item in items:
-            yield item
-            advance(1)
 
 
 @contextmanager

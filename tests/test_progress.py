@@ -80,12 +80,6 @@ def test_a_notebook_gets_one_bar_that_moves(monkeypatch, clock):
     assert len(shown) == 2
 
 
-def test_track_yields_its_items_and_counts_them(caplog, clock):
-    caplog.set_level(logging.INFO)
-    assert list(progress.track("abc", "read", "rows")) == ["a", "b", "c"]
-    assert caplog.messages == ["read: 3/3 rows, 0.0/s"]
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (309, "5:09"), (7509, "2:05:09")])
 def test_durations_are_written_as_on_a_clock(seconds, text):
     assert progress.duration(seconds) == text

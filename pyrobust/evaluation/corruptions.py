@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from torchvision.transforms.v2 import functional as vision
 
 from pyrobust import ops
 from pyrobust.evaluation.weather import fog, snow
-
-Severity = Literal[1, 2, 3, 4, 5]
 
 # A number, or several where a kind has more than one parameter.
 Strength = TypeVar("Strength", float, tuple[float, ...])

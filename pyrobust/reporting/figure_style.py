@@ -18,8 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-BACKGROUNDS = ("page", "panel")
-
 LIGHT = {
     "page": "#fefefe",
     "panel": "#f4f5f7",
