@@ -87,6 +87,12 @@ def check_architecture(architecture: str) -> str:
     return architecture
 
 
+def _as_named_here(architecture: object) -> object:
+    """Return resnet-18 for preactresnet-18, as other projects call this network."""
+    named = isinstance(architecture, str) and re.fullmatch(r"preactresnet-(18|34)", architecture)
+    return f"resnet-{named[1]}" if named else architecture
+
+
 Architecture = Annotated[
     str,
     Field(
@@ -94,6 +100,7 @@ Architecture = Annotated[
         description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34, which "
         "are pre-activation networks, or MODULE:NAME of a constructor (docs/training.md).",
     ),
+    BeforeValidator(_as_named_here),
     AfterValidator(check_architecture),
 ]
 

@@ -99,6 +99,15 @@ def test_a_wrong_setting_names_key_value_and_expectation(
 
 
 MADRY = {"objective": "adversarial_training"}
+
+
+def test_a_network_has_two_names_and_one_setting() -> None:
+    named = parse_settings(TrainSettings, {"architecture": "preactresnet-34"})
+    assert named == parse_settings(TrainSettings, {"architecture": "resnet-34"})
+    with pytest.raises(UserError, match="wrn-DEPTH-WIDTH"):
+        parse_settings(TrainSettings, {"architecture": "preactresnet-19"})
+
+
 OWN = {"architecture": "torchvision.models:resnet18"}
 
 
