@@ -152,8 +152,10 @@ def test_values_of_the_recipe_and_settings_that_are_read_are_accepted(
     assert parse_settings(TrainSettings, settings.model_dump(mode="json")) == settings
 
 
-# By which an objective may schedule itself, and what it is robust to.
-READ_BY_EVERY_TRAINING = {"norm", "epsilon", "warmup", "epochs", "epoch_size", "batch_size"}
+# By which an objective may schedule itself, what it is robust to, and what it may refuse.
+READ_BY_EVERY_TRAINING = {
+    *("norm", "epsilon", "warmup", "epochs", "epoch_size", "batch_size", "virtual_batch"),
+}
 
 
 def test_every_objective_lists_the_settings_that_it_reads() -> None:
