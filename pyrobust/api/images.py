@@ -89,8 +89,8 @@ def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages
                 "(images, labels)"
             )
         x, y = _tensor(item[0]), _tensor(item[1])
-        if x.ndim == 3:
-            x, y = x[None], y[None] if y.ndim == 0 else y
+        if y.ndim == 0:  # of one image
+            x, y = x[None], y[None]
         if images and (x.shape[1:], y.shape[1:]) != (images[0].shape[1:], labels[0].shape[1:]):
             raise UserError(
                 f"image {count} has shape {tuple(x.shape[1:])} and its label {tuple(y.shape[1:])}, "

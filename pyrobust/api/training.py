@@ -25,7 +25,8 @@ from pyrobust.files import exclusive, read_json, write_json, write_text
 from pyrobust.imports import import_path_of
 from pyrobust.models import ImageClassifier, ModelSpec, load_model, save_model
 from pyrobust.models.imported import ImportedClassifier
-from pyrobust.models.spec import GIVEN
+from pyrobust.models.layers import own_normalization
+from pyrobust.models.spec import GIVEN, agreed
 from pyrobust.ops.device import choose_device
 from pyrobust.training.runtime import Runtime
 from pyrobust.training.train_robust import train_robust
@@ -242,6 +243,8 @@ def train(
     }
     if "objective" in settings:
         values["objective"] = import_path_of(settings["objective"], "objective")
+    if generated is None and generated_labels is not None:
+        raise UserError("generated_labels are given without generated images: give both or neither")
     parse_settings(TrainSettings, values)  # before images are read
     asked = {"crop_padding": crop_padding, "flip": flip}
     augmentation = {key: value for key, value in asked.items() if value is not None}
@@ -257,7 +260,9 @@ def train(
         folder = Path(scratch, "run") if output is None else Path(output)
         channels = dataset.image_shape[2]
         stated = normalization_of(mean, std, channels)
-        if stated is None and given is not None:
+        own = None if given is None else own_normalization(given, channels)
+        agreed("normalisation", {"the buffers of the network": own, "mean and std": stated})
+        if given is not None and (stated is None or own is not None):
             stated = ((0.0,) * channels, (1.0,) * channels)
         train_robust(data, samples, folder, parsed, runtime, given, stated)
         trained = TrainedClassifier.load(folder, given, runtime.device)

@@ -12,6 +12,10 @@ from pyrobust.config.training import check_epsilon
 Threat = Literal["linf", "l2", "l1", "spatial", "patch", "corruptions"]
 
 
+def _parts(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 def _different(threats: tuple[Threat, ...]) -> tuple[Threat, ...]:
     if len(set(threats)) < len(threats) or not threats:
         raise ValueError(f"expected one or more of {', '.join(get_args(Threat))}, each once")
@@ -32,7 +36,7 @@ class ThreatsSettings(Settings):
 
     threats: Annotated[
         tuple[Threat, ...],
-        BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+        BeforeValidator(_parts),
         AfterValidator(_different),
     ] = get_args(Threat)
     """Which threats, with commas between them: linf, l2, l1, spatial, patch, corruptions."""

@@ -219,7 +219,7 @@ def check_raw(raw: RawDataset) -> None:
     splits = [split for split in (raw.train, raw.validation, raw.test) if split is not None]
     num_classes = len(raw.class_names)
     if num_classes < 2:
-        raise UserError(f"{splits[0].where} has {num_classes} class; at least two are required")
+        raise UserError(f"{num_classes} class in {splits[0].where}; at least two are required")
     for split in splits:
         check_labels(split.labels, num_classes, f"the labels of {split.where}")
         counts = np.bincount(split.labels, minlength=num_classes)

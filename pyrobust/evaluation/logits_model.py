@@ -73,7 +73,7 @@ class LogitsModel(nn.Module):
             UserError: the network fails; states its error.
         """
         logits = _at(self._answer(x), self._path)
-        if not isinstance(logits, Tensor) or not (
+        if not (isinstance(logits, Tensor) and _is_plain(logits)) or not (
             _classes(logits, len(x)) == self.num_classes
             or (len(x) == 1 and logits.numel() == self.num_classes)
         ):
@@ -90,9 +90,7 @@ class LogitsModel(nn.Module):
         try:
             # A copy: a network may write into its input, which belongs to the attack.
             return self.network(pixels.to(self._dtype, copy=True))
-        except MemoryError:
-            raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the code is the user's
             if _wants_memory(error):
                 raise
             raise UserError(
@@ -128,17 +126,18 @@ def _locate(answer: Any, count: int, num_classes: int | None, name: str) -> tupl
             f"{name} returns several tensors ({found}) for {count} images that may be logits; "
             f"return only the logits, or name their field '{_LOGITS}'"
         )
-    wanted = "classes" if num_classes is None else f"{num_classes} classes"
+    wanted = "" if num_classes is None else f", but the data set has {num_classes} classes"
     raise UserError(
-        f"{name} returns {found} for {count} images, but the data set has {wanted}; expected "
-        f"floating-point logits of shape ({count}, {num_classes or 'K'})"
+        f"{name} returns {found} for {count} images{wanted}; expected floating-point logits of "
+        f"shape ({count}, {num_classes or 'K'})"
     )
 
 
 def _tensors(answer: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     """Yield every tensor in tuples, lists, dictionaries and objects with fields."""
     if isinstance(answer, Tensor):
-        yield path, answer
+        if _is_plain(answer):
+            yield path, answer
     elif isinstance(answer, Mapping):
         for key, value in answer.items():
             yield from _tensors(value, (*path, key))
@@ -171,15 +170,24 @@ def _classes(tensor: Tensor, count: int) -> int | None:
     return sizes[0]
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers in rows: sparse, nested and meta tensors do not."""
+    return tensor.layout == torch.strided and not (tensor.is_nested or tensor.is_meta)
+
+
 def _shape(value: Any) -> str:
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if not (isinstance(value, Tensor) and _is_plain(value)):
+        return type(value).__name__
+    kind = "" if value.is_floating_point() else f" of {value.dtype}"
+    return f"shape {tuple(value.shape)}{kind}"
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[-1]}" if text else type(error).__name__
 
 
-def _wants_memory(error: Exception) -> bool:
+def _wants_memory(error: BaseException) -> bool:
     """Whether more memory mends an error, which the command line says in its own words."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    is_one = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_one or "allocate memory" in str(error)

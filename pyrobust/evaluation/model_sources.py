@@ -29,6 +29,7 @@ from pyrobust.models.files import (
     sha256_of_state,
 )
 from pyrobust.models.hooks import REMOVAL, layer_with_hooks
+from pyrobust.models.layers import check_weights, own_normalization
 from pyrobust.models.memory_format import to_channels_last
 from pyrobust.models.published import PUBLISHED, download
 from pyrobust.models.spec import (
@@ -119,20 +120,23 @@ def open_model(
     """
     stated = stated_normalization(source.mean, source.std, image.shape[1])
     network, own = _load(source, image, num_classes, dataset)
-    normalization = agreed("normalisation", {source.name: own, "--mean and --std": stated})
+    applied = own_normalization(network, image.shape[1])
+    normalization = agreed(
+        "normalisation",
+        {
+            source.name: own,
+            f"the buffers mean and std of {source.name}": applied,
+            "--mean and --std": stated,
+        },
+    )
+    check_weights(network, source.name)
     # A third faster on the CPU: passes are channels-last too.
     network = network.to(image.device)
     to_channels_last(network)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    # Networks of this project normalise themselves; all others expect normalised pixels.
-    outside = None if _normalizes(network) else normalization
+    outside = None if applied else normalization
     return LogitsModel(network, source.name, image, num_classes, outside)
-
-
-def _normalizes(network: nn.Module) -> bool:
-    """Return whether a network keeps the mean and deviation that it applies."""
-    return {"mean", "std"} <= dict(network.named_buffers(recurse=False)).keys()
 
 
 def _load(
@@ -198,8 +202,10 @@ def _check_shape(path: Path, spec: ModelSpec, image: Tensor) -> None:
 
 
 def _copied(module: nn.Module, name: str) -> nn.Module:
+    check_weights(module, name)
     try:
-        return copy.deepcopy(module)
+        with torch.no_grad():  # copies of TorchScript parameters would depend on the originals
+            return copy.deepcopy(module)
     except Exception as error:  # whatever an attribute of the module raises
         if hooked := layer_with_hooks(module):
             raise UserError(

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -78,10 +79,24 @@ def read_spec(path: Path) -> ModelSpec | None:
 def sha256_of_state(module: nn.Module) -> str:
     """Return a digest of the names, shapes, types and values of all weights and buffers."""
     digest = hashlib.sha256()
-    for key, value in module.state_dict().items():
-        held = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    for key, value in _flat(module.state_dict()):
+        if not isinstance(value, Tensor):  # of quantised layers, or `get_extra_state`
+            digest.update(f"{key} {value!r}\n".encode())
+            continue
+        plain = value.detach().cpu()
+        plain = plain.dequantize() if plain.is_quantized else plain
+        held = plain.contiguous().reshape(-1).view(torch.uint8).numpy()
         digest.update(f"{key} {tuple(value.shape)} {value.dtype}\n".encode() + held.tobytes())
     return digest.hexdigest()
+
+
+def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a state dict, those of tuples one by one."""
+    for key, value in state.items():
+        if isinstance(value, tuple):
+            yield from _flat({f"{key}.{number}": part for number, part in enumerate(value)})
+        else:
+            yield key, value
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

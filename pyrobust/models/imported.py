@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pyrobust.errors import UserError
 from pyrobust.imports import import_object
 from pyrobust.models.batch_norm import convert_batch_norms
-from pyrobust.models.layers import ImageClassifier
+from pyrobust.models.layers import ImageClassifier, check_weights
 from pyrobust.models.spec import GIVEN, ModelSpec
 
 # Arguments by which constructors load weights: ours come from the file or from training.
@@ -83,38 +83,58 @@ def build_imported(spec: ModelSpec, network: nn.Module | None = None) -> Importe
     """
     if network is None:
         network = _constructed(spec)
+    check_weights(network, spec.architecture)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UserError(
+            f"{spec.architecture} is TorchScript, which cannot be copied to average its weights: "
+            "train the module that it was made from"
+        )
     for name, parameter in network.named_parameters():
         if parameter.dtype != torch.float32:
             raise UserError(f"{name} of {spec.architecture} is {parameter.dtype}: use float32")
     return ImportedClassifier(network, spec).eval()
 
 
-@torch.no_grad()
-def check_shapes(model: ImportedClassifier, spec: ModelSpec) -> None:
-    """Require logits (N, K) for the images of the spec, and parameters to train.
+def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
+    """Require logits (N, K) for the images of the spec, and gradients for parameters to train.
 
     Raises:
         UserError: the network fails on them, with its own message, or returns something else, or
             has no parameters to train.
     """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise UserError(
+            f"{spec.architecture} has no parameters to train: set requires_grad of some to True"
+        )
     height, width, channels = spec.image_shape
+    images = torch.full((2, channels, height, width), 0.5, device=model.mean.device)
     try:
-        logits = model(torch.zeros(2, channels, height, width, device=model.mean.device))
-    except Exception as error:  # a network of the user's own may raise anything
+        logits = model(images.requires_grad_())
+    except (Exception, SystemExit) as error:  # a network of the user's own may raise anything
         lines = str(error).strip().splitlines() or [""]
         raise UserError(
             f"{spec.architecture} fails on images of shape {spec.image_shape} "
             f"({type(error).__name__}: {lines[-1]})"
         ) from error
-    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-    if found != (2, spec.num_classes):
+    is_plain = isinstance(logits, Tensor) and logits.layout == torch.strided
+    found = tuple(logits.shape) if is_plain else type(logits).__name__
+    if found != (2, spec.num_classes) or logits.dtype != torch.float32:
+        kind = f" of {logits.dtype}" if is_plain else ""
         raise UserError(
-            f"{spec.architecture} returns {found} for 2 images, but must return logits of shape "
-            f"{(2, spec.num_classes)}: pass the number of classes to its constructor"
+            f"{spec.architecture} returns {found}{kind} for 2 images, but must return logits of "
+            f"shape {(2, spec.num_classes)} in float32: pass the number of classes to its "
+            "constructor, and return nothing else"
         )
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    try:
+        reached = torch.autograd.grad(logits.sum(), [images, *trained], allow_unused=True)
+        problem = "they do not reach the images" if reached[0] is None else None
+    except RuntimeError as error:
+        problem = str(error).strip().splitlines()[0].partition(". Hint:")[0]
+    if problem:
         raise UserError(
-            f"{spec.architecture} has no parameters to train: set requires_grad of some to True"
+            f"{spec.architecture} lacks gradients ({problem}): compute its logits without detach, "
+            "no_grad or changes in place"
         )
 
 

@@ -1,10 +1,15 @@
 """What the architectures share: normalised input, padding as in TensorFlow, activations."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from pyrobust.errors import UserError
 from pyrobust.models.batch_norm import BatchNorm
+from pyrobust.models.spec import Normalization, stated_normalization
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 
@@ -73,3 +78,34 @@ class ImageClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) in [0, 1] to logits (N, K)."""
         return self.logits(self.features(x))  # type: ignore[no-any-return]
+
+
+def own_normalization(network: nn.Module, channels: int) -> Normalization | None:
+    """Return the mean and deviation that a network keeps, and applies to pixels itself.
+
+    Returns None without buffers `mean` and `std` of one number per channel, or one for all.
+    """
+    held = dict(network.named_buffers(recurse=False))
+    if not {"mean", "std"} <= held.keys():
+        return None
+    mean, std = (tuple(held[name].flatten().tolist()) for name in ("mean", "std"))
+    try:
+        return stated_normalization(mean, std, channels)
+    except UserError:  # they are something else
+        return None
+
+
+def check_weights(network: nn.Module, name: str) -> None:
+    """Refuse a network with weights that have no values yet.
+
+    Args:
+        name: of the network, for the message.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for key, value in itertools.chain(network.named_parameters(), network.named_buffers()):
+        if is_lazy(value) or value.is_meta:
+            raise UserError(
+                f"{name} has no values in {key}; load its weights, or pass images through it, first"
+            )

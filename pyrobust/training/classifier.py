@@ -13,7 +13,7 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, initialize
-from pyrobust.models.imported import ImportedClassifier, build_imported, check_shapes
+from pyrobust.models.imported import ImportedClassifier, build_imported, check_trainable
 from pyrobust.models.memory_format import to_channels_last
 from pyrobust.models.spec import Normalization
 from pyrobust.training.early_stopping import BestWeights
@@ -162,7 +162,7 @@ def new_model(
             model = build_model(spec)
     model.to(device)
     if isinstance(model, ImportedClassifier):
-        check_shapes(model, spec)
+        check_trainable(model, spec)
         if zero_logits and network is None:
             model.zero_logits()
     else:

@@ -1,13 +1,16 @@
 """Training of classifiers, robust or not: from settings to the files of a run."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from pyrobust import ops
 from pyrobust.attacks.inner_attack import InnerAttack
 from pyrobust.config import parse_settings
 from pyrobust.config.training import LabellerSettings, TrainSettings
@@ -15,7 +18,7 @@ from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.imports import import_object, source_sha256
-from pyrobust.models import ImageClassifier, logits_in, save_model
+from pyrobust.models import ImageClassifier, ModelSpec, logits_in, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
 from pyrobust.models.files import sha256_of_state
 from pyrobust.models.imported import constructor_path
@@ -33,6 +36,9 @@ from pyrobust.training.step import TrainingStep
 from pyrobust.training.weight_averaging import AveragedSgd
 
 logger = logging.getLogger(__name__)
+
+# Images whose logits show whether a given network still computes the same.
+_PROBES = 16
 
 ClassifierSettings = TrainSettings | LabellerSettings
 
@@ -73,7 +79,7 @@ def train_classifier(
         validations, virtual_batch = settings.validations, settings.virtual_batch
     facts = {"settings": settings.model_dump(mode="json"), **_own_code(settings)}
     if network is not None:
-        facts["network_sha256"] = sha256_of_state(network)
+        facts |= _identity_of(network, spec)
     with joined_processes(runtime.device, output) as processes:
         facts["batch_norm_images"] = processes.normalized_together(
             settings.batch_size, virtual_batch
@@ -123,8 +129,9 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
     before = parse_settings(type(settings), found["settings"]).model_dump(mode="json")
     theirs = {key: found.get(key) for key in _IDENTITY} | {"settings": before}
     ours = {key: identity.get(key) for key in _IDENTITY}
-    if theirs["inputs"] is None:  # of an earlier version
-        ours["inputs"] = None
+    for key in ("inputs", "network_logits"):
+        if theirs[key] is None:  # of an earlier version
+            ours[key] = None
     different = ", ".join(differences(theirs, json.loads(json.dumps(ours))))
     if different:
         raise UserError(f"{path.parent} holds another finished training ({different}): {advice}")
@@ -132,7 +139,24 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
 
 
 # Keys of a record that decide its result.
-_IDENTITY = ("settings", "own_code", "network_sha256", "batch_norm_images", "inputs")
+_OF_NETWORK = ("network_sha256", "network_logits")
+_IDENTITY = ("settings", "own_code", *_OF_NETWORK, "batch_norm_images", "inputs")
+
+
+def _identity_of(network: nn.Module, spec: ModelSpec) -> dict[str, str]:
+    """Return digests of a given network's weights, and of what its code computes from them.
+
+    The latter are logits of noise, to a hundredth of the largest: more than devices round.
+    """
+    height, width, channels = spec.image_shape
+    images = ops.uniform(torch.arange(_PROBES), (channels, height, width), 0)
+    model = new_model(spec, 0, False, False, torch.device("cpu"), network)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        logits = model(images)
+    rounded = (logits / logits.abs().max() * 100).round().to(torch.int64)
+    digests = sha256_of_state(network), hashlib.sha256(rounded.numpy().tobytes()).hexdigest()
+    return dict(zip(_OF_NETWORK, digests, strict=True))
 
 
 def _own_code(settings: ClassifierSettings) -> dict[str, Any]:

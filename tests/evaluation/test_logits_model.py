@@ -109,7 +109,7 @@ def test_a_network_that_writes_into_its_input_leaves_the_images_alone() -> None:
     torch.autograd.grad(model(leaf).sum(), leaf)
 
 
-def fails(error: Exception) -> Callable[[Tensor, Tensor], Any]:
+def fails(error: BaseException) -> Callable[[Tensor, Tensor], Any]:
     def answer(logits: Tensor, x: Tensor) -> Any:
         raise error
 
@@ -129,9 +129,16 @@ def fails(error: Exception) -> Callable[[Tensor, Tensor], Any]:
             lambda logits, x: None,
             "it returns a NoneType for 3 images, but the data set has 4 classes; expected",
         ),
+        (fails(SystemExit(3)), "with SystemExit: 3"),
+        (lambda logits, x: logits.to_sparse(), "it returns a Tensor for 3 images"),
+        (lambda logits, x: logits.to("meta"), "it returns a Tensor for 3 images"),
+        (
+            lambda logits, x: torch.nested.nested_tensor(list(logits)),
+            "it returns a Tensor for 3 images",
+        ),
         (
             lambda logits, x: logits.argmax(1),
-            r"it returns shape \(3,\) for 3 images, but the data set has 4 classes; expected",
+            r"it returns shape \(3,\) of torch.int64 for 3 images, but the data set has",
         ),
         (lambda logits, x: logits.argsort(1), r"expected floating-point logits of shape \(3, 4\)"),
         (lambda logits, x: (logits, logits + 1), "several tensors .* that may be logits"),
