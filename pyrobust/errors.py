@@ -1,5 +1,8 @@
 """Exceptions whose message is meant for the user, and exit statuses."""
 
+# How torch, cuBLAS, faiss and C++ report a lack of memory, besides Python's MemoryError.
+_NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
+
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again.
 EXIT_RESUMABLE = 75
 
@@ -15,3 +18,8 @@ class UserError(Exception):
 
 class BusyError(UserError):
     """Another job works in the same folder; the same command succeeds later (exit status 75)."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether more memory mends an error."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)

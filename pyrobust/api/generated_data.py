@@ -28,7 +28,7 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.errors import UserError
 from pyrobust.generators import fitting
 from pyrobust.generators.base import Generator
-from pyrobust.generators.registry import load_generator
+from pyrobust.generators.registry import load_generator, samples_of
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
 from pyrobust.training.runtime import Runtime
@@ -97,7 +97,7 @@ def sample(
             f"count is {count} from id {first_id} on, but the generator has {opened.count} images"
         )
     ids = np.arange(first_id, first_id + count)
-    made = opened.sample(ids, opened.spec.settings.seed if asked.seed is None else asked.seed)
+    made = samples_of(opened, ids, opened.spec.settings.seed if asked.seed is None else asked.seed)
     classes = None if made.conditions is None else torch.from_numpy(made.conditions)
     return torch.from_numpy(made.images).permute(0, 3, 1, 2).contiguous(), classes
 

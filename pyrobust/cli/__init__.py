@@ -29,7 +29,7 @@ from pyrobust.cli import (
     train,
     verify,
 )
-from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError
+from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError, lacks_memory
 from pyrobust.workflow.attempts import append_output, note_end
 
 app = typer.Typer(
@@ -74,9 +74,6 @@ app.command("publish")(publish.publish)
 app.command("report")(report.report)
 app.command("compare")(report.compare)
 app.command("target")(report.target)
-
-# How torch, cuBLAS, faiss and C++ report a lack of memory, besides Python's MemoryError.
-_NO_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "ALLOC_FAILED")
 
 # How torch and CUDA libraries report a lack of GPU memory, which mem_mb does not affect.
 _NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")
@@ -164,7 +161,7 @@ def sentence_of(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in _NO_FILE:
         return f"the system refuses a file: {error}; fix that and run the same command: it resumes"
     text = str(error)
-    if isinstance(error, MemoryError) or any(sign in text for sign in _NO_MEMORY):
+    if lacks_memory(error):
         reason = text.splitlines()[0] if text else "no reason given"
         if any(sign in text for sign in _NO_GPU_MEMORY):
             return (

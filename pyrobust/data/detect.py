@@ -15,7 +15,7 @@ from pyrobust.data.raw_files import image_suffixes, visible_files
 from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
-from pyrobust.imports import import_object, source_sha256
+from pyrobust.imports import import_object, running, source_sha256
 
 
 def read_digits(folder: Path, name: str) -> RawDataset:
@@ -53,7 +53,8 @@ def read_layout(layout: str, folder: Path, name: str) -> RawDataset:
     if ":" not in layout:
         return LAYOUTS[layout](folder, name)
     read = import_object(layout, "layout", "my_data:read_stripes")
-    raw = read(folder, name)
+    with running(layout):
+        raw = read(folder, name)
     if not isinstance(raw, RawDataset):
         raise UserError(
             f"layout {layout} returned a {type(raw).__name__}; expected a pyrobust.data.RawDataset"

@@ -21,6 +21,7 @@ from pyrobust.data.raw import (
 from pyrobust.data.raw_files import (
     RawSplitName,
     data_files,
+    empty_folders,
     image_suffixes,
     split_of,
     validation_as_test,
@@ -53,11 +54,10 @@ def read_folder(folder: Path, name: str) -> RawDataset:
         names = read_class_names(folder / CLASSES_FILE)
     if not names or not first:
         raise UserError(f"{folder} has no class folders; add train/<class>/*.png")
+    owner = CLASSES_FILE if (folder / CLASSES_FILE).is_file() else "the training split"
     for found in (found for folders in splits.values() for found in folders):
         if found.name not in names:
-            raise UserError(
-                f"{found.root / found.name} is a class that the training split does not have"
-            )
+            raise UserError(f"{found.root / found.name} is a class that {owner} does not have")
     read: dict[RawSplitName, RawSplit] = {}
     files_of: dict[Path, list[Path]] = {}
     for split, folders in splits.items():
@@ -83,7 +83,7 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
     for file in data_files(folder, image_suffixes(), "an image that Pillow reads"):
         files.setdefault(file.parent, []).append(file)
     named: dict[RawSplitName | None, list[_ClassFolder]] = {}
-    for place in sorted({*files, *_empty_folders(folder)}):
+    for place in sorted({*files, *empty_folders(folder)}):
         split = _split_at(place, folder)
         if split == "elsewhere":
             if place in files:
@@ -111,13 +111,6 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
                 "of them, or merge them"
             )
     return validation_as_test(splits)
-
-
-def _empty_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders without anything in them: a class may have no image in a split."""
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.is_dir() and not path.name.startswith(".") and not any(path.iterdir()):
-            yield path
 
 
 def _split_at(place: Path, folder: Path) -> RawSplitName | Literal["elsewhere"] | None:

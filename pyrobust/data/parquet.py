@@ -37,6 +37,7 @@ def read_parquet(folder: Path, name: str) -> RawDataset:
     """
     found = data_files(folder, {".parquet"}, "a Parquet file")
     splits = by_split(found, folder)
+    stated = _stated_names([file for files in splits.values() for file in files])
     labels = {split: _labels_of(files) for split, files in splits.items()}
     read = {split: _split(files, labels[split], folder) for split, files in splits.items()}
     first = "train" if "train" in splits else next(iter(splits), None)
@@ -44,7 +45,7 @@ def read_parquet(folder: Path, name: str) -> RawDataset:
         raise UserError(f"{folder} has no Parquet file; add train*.parquet and test*.parquet")
     num_classes = int(labels[first].max(initial=-1)) + 1
     return RawDataset(
-        _class_names(folder, name, splits[first][0], num_classes),
+        stated or find_class_names(folder, name, num_classes),
         read.get("train"),
         read.get("test"),
         partial(hashes, folder, [file for files in splits.values() for file in files]),
@@ -118,25 +119,44 @@ def _labels_of(files: list[Path]) -> np.ndarray:
 
 
 def _column(path: Path, file: "ParquetFile", names: tuple[str, ...], what: str) -> str:
-    for name in names:
-        if name in file.schema_arrow.names:
-            return name
+    found = [name for name in names if name in file.schema_arrow.names]
+    if found == list(_IMAGE_COLUMNS):
+        raise UserError(f"{path} has the image columns {' and '.join(found)}; keep one of them")
+    if found:
+        return found[0]
     raise UserError(
         f"{path} has no {what} column among {', '.join(file.schema_arrow.names)}; expected one "
         f"of: {', '.join(names)}"
     )
 
 
-def _class_names(folder: Path, name: str, path: Path, num_classes: int) -> tuple[str, ...]:
-    """Return the names in the hub's metadata, else those of the folder or of the known data set."""
-    with _opened(path) as file:
-        metadata = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
-        label = _column(path, file, _LABEL_COLUMNS, "label")
-    try:
-        names = json.loads(metadata)["info"]["features"][label]["names"]
-    except (ValueError, KeyError, TypeError):
-        return find_class_names(folder, name, num_classes)
-    return distinct_names([str(name) for name in names])
+def _stated_names(files: list[Path]) -> tuple[str, ...] | None:
+    """Return the class names in the hub's metadata of the files; None if none states them.
+
+    Raises:
+        UserError: two files number different classes, or by different columns.
+    """
+    columns: dict[str, Path] = {}
+    stated: dict[tuple[str, ...], Path] = {}
+    for path in files:
+        with _opened(path) as file:
+            column = _column(path, file, _LABEL_COLUMNS, "label")
+            metadata = (file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")
+        columns.setdefault(column, path)
+        try:
+            names = json.loads(metadata)["info"]["features"][column]["names"]
+            stated.setdefault(distinct_names([str(name) for name in names]), path)
+        except (ValueError, KeyError, TypeError):
+            continue
+    facts: tuple[tuple[str, dict[Any, Path]], ...] = (("columns", columns), ("classes", stated))
+    for what, found in facts:
+        if len(found) > 1:
+            (one, first), (other, second) = list(found.items())[:2]
+            raise UserError(
+                f"the labels of {first} and {second} have different {what}, {one} and {other}; "
+                "number all files alike"
+            )
+    return next(iter(stated), None)
 
 
 def _opened(path: Path) -> "ParquetFile":

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pyrobust.data.store import check_labels
 from pyrobust.errors import UserError
@@ -100,18 +100,24 @@ def decode_image(data: bytes, where: str) -> RawImage:
     """Decode an image file that is held in memory, upright as its EXIF orientation says.
 
     Raises:
-        UserError: `data` is not a complete image, has more than 8 bits a channel, or is transparent
-            somewhere.
+        UserError: `data` is not a complete image, has several frames or more than 8 bits a channel,
+            or is transparent somewhere.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
-                if image.mode.startswith(_WIDE_MODES) or _WIDE_COLOUR.search(str(image.tile)):
+                if (
+                    image.mode.startswith(_WIDE_MODES)
+                    or _WIDE_COLOUR.search(str(image.tile))
+                    or _largest_of_ppm(image) > 255
+                ):
                     raise UserError(
                         f"{where} has mode {image.mode} with more than 8 bits per channel; "
                         "convert it to 8 bits"
                     )
+                if (frames := _frames(image)) > 1:
+                    raise UserError(f"{where} has {frames} frames or pages; keep one of them")
                 upright = ImageOps.exif_transpose(image)
                 if _is_transparent(upright):
                     raise UserError(
@@ -122,9 +128,23 @@ def decode_image(data: bytes, where: str) -> RawImage:
         raise
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{where} cannot be read as an image: no format is recognised") from error
     except Exception as error:  # whatever a damaged file makes one of the decoders raise
         raise UserError(f"{where} cannot be read as an image: {error}") from error
     return RawImage(pixels[:, :, None] if pixels.ndim == 2 else pixels, where)
+
+
+def _largest_of_ppm(image: Image.Image) -> int:
+    """Return the pixel value that a PPM file states for white, which Pillow scales to 255."""
+    tiles = getattr(image, "tile", [])
+    args = [tile.args for tile in tiles if tile.codec_name.startswith("ppm")]
+    return int(args[0][1]) if args and isinstance(args[0], tuple) else 255
+
+
+def _frames(image: Image.Image) -> int:
+    """Return the number of images in a file; MPO, of cameras, has previews besides the photo."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 def _is_transparent(image: Image.Image) -> bool:

@@ -63,6 +63,16 @@ def visible_files(folder: Path) -> Iterator[Path]:
         yield path
 
 
+def empty_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders with nothing but hidden files: a class may have no image in a split."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink() and is_visible(path.name):
+            if any(is_visible(inner.name) for inner in path.iterdir()):
+                yield from empty_folders(path)
+            else:
+                yield path
+
+
 def data_files(folder: Path, suffixes: Collection[str], what: str) -> list[Path]:
     """Return the files below `folder` with these suffixes, in order.
 

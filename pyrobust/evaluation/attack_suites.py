@@ -16,7 +16,7 @@ from pyrobust.evaluation.attack_stages import (
     stage_seed,
 )
 from pyrobust.evaluation.autoattack import autoattack
-from pyrobust.imports import import_object, named_object
+from pyrobust.imports import import_object, named_object, running
 
 
 class CustomAttack(Protocol):
@@ -125,7 +125,8 @@ def _custom_stage(name: str, threat: ThreatModel, seed: int) -> Stage:
     attack = import_attack(name)
 
     def run(logits_fn: LogitsFn, x: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
-        x_adv = attack(logits_fn, x, labels, ids, threat, seed)
+        with running(name):
+            x_adv = attack(logits_fn, x, labels, ids, threat, seed)
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             found = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise UserError(f"attack {name} returned {found}, expected points of {tuple(x.shape)}")

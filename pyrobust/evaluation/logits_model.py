@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, lacks_memory
 from pyrobust.models.spec import Normalization
 
 # Field of a structured answer that holds the logits, as in the transformers library.
@@ -91,7 +91,7 @@ class LogitsModel(nn.Module):
             # A copy: a network may write into its input, which belongs to the attack.
             return self.network(pixels.to(self._dtype, copy=True))
         except (Exception, SystemExit) as error:  # the code is the user's
-            if _wants_memory(error):
+            if lacks_memory(error):
                 raise
             raise UserError(
                 f"{self._name} fails on {len(x)} images of shape {tuple(x.shape[1:])} with "
@@ -185,9 +185,3 @@ def _shape(value: Any) -> str:
 def _words(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[-1]}" if text else type(error).__name__
-
-
-def _wants_memory(error: BaseException) -> bool:
-    """Whether more memory mends an error, which the command line says in its own words."""
-    is_one = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return is_one or "allocate memory" in str(error)

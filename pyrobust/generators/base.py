@@ -11,6 +11,7 @@ import numpy as np
 from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
+from pyrobust.data.shards import described_by
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
@@ -142,6 +143,29 @@ class Generator(ABC):
             UserError: a file is missing or does not match the hash.
         """
 
+    def checked(self, samples: object, count: int) -> Samples:
+        """Return the samples that `sample` or `sample_block` returned, if they are images.
+
+        Raises:
+            UserError: they are not `count` images of this generator, with classes if it is
+                conditional.
+        """
+        kind = self.spec.settings.type
+        if not isinstance(samples, Samples):
+            raise UserError(f"{kind} returns a {type(samples).__name__}, expected Samples")
+        expected: list[tuple[str, Any, tuple[int, ...], str]] = [
+            ("images", samples.images, (count, *self.spec.image_shape), "u1")
+        ]
+        if self.conditional:
+            expected.append(("conditions", samples.conditions, (count,), "i8"))
+        for name, values, shape, dtype in expected:
+            if not isinstance(values, np.ndarray) or values.dtype != np.dtype(dtype):
+                found = getattr(values, "dtype", None) or type(values).__name__
+                raise UserError(f"{kind} returns {name} of {found}, expected {np.dtype(dtype)}")
+            if values.shape != shape:
+                raise UserError(f"{kind} returns {name} of shape {values.shape}, expected {shape}")
+        return samples
+
     def to(self, device: str) -> Self:
         """Move the computation of images to `device`, if the type supports it; return self."""
         return self
@@ -211,14 +235,15 @@ class Generator(ABC):
                 f"the source of {facts['settings']['type']} has SHA-256 {code}, but {folder} was "
                 f"fitted by {facts.get('own_code')}; run '{MADE_BY}' again, or restore the file"
             )
-        height, width, channels = facts["image_shape"]
-        spec = GeneratorSpec(
-            parse_settings(GeneratorSettings, facts["settings"]),
-            facts["dataset"],
-            facts["dataset_sha256"],
-            tuple(facts["class_names"]),
-            (height, width, channels),
-        )
+        with described_by(folder / description, MADE_BY):
+            height, width, channels = map(int, facts["image_shape"])
+            spec = GeneratorSpec(
+                parse_settings(GeneratorSettings, facts["settings"]),
+                facts["dataset"],
+                facts["dataset_sha256"],
+                tuple(facts["class_names"]),
+                (height, width, channels),
+            )
         return cls.read_weights(folder, spec, facts["weights_sha256"])
 
 
@@ -242,9 +267,10 @@ class BlockGenerator(Generator):
         for number, block in enumerate(blocks.tolist()):
             rows = np.flatnonzero(block_of_id == number)
             offsets = ids[rows] - block * self.block_size
-            samples = self.sample_block(block, seed)
+            samples = self.checked(self.sample_block(block, seed), self.block_size)
             images[rows] = samples.images[offsets]
-            if conditions is not None and samples.conditions is not None:
+            if conditions is not None:
+                assert samples.conditions is not None  # checked
                 conditions[rows] = samples.conditions[offsets]
         return Samples(images, conditions)
 

@@ -16,6 +16,7 @@ from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import FITTED, MADE_BY, FidMeasure, Fit, Generator
 from pyrobust.generators.registry import generator_class, load_generator
+from pyrobust.imports import running
 from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.runtime import Runtime
 
@@ -65,10 +66,12 @@ def fit_generator(
         if settings.keep_best and settings.fid_features and make_fid and not settings.path:
             features = Path(settings.fid_features)
             fit = replace(fit, fid=make_fid(features, dataset.train, processes.device))
-        generator = kind.fit(fit)
+        with running(settings.type):
+            generator = kind.fit(fit)
         if processes.is_main:
             _write_cost(fit, generator, time.monotonic() - started)
-            generator.save(output)
+            with running(settings.type):
+                generator.save(output)
             shutil.rmtree(fit.state, ignore_errors=True)
 
 

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from pyrobust.config.generator_types import TYPES
+from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
-from pyrobust.generators.base import GENERATOR, Generator, read_generator_facts
-from pyrobust.imports import import_object, named_object
+from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, Samples, read_generator_facts
+from pyrobust.imports import import_object, named_object, running
 
 GENERATORS: dict[str, type[Generator]] = {
     name: named_object(kind.implementation) for name, kind in TYPES.items()
@@ -41,10 +44,24 @@ def load_generator(folder: Path, device: str = "cpu", description: str = GENERAT
     Raises:
         UserError: there is none, or its type is unknown.
     """
-    kind = read_generator_facts(folder, description)["settings"]["type"]
+    facts = read_generator_facts(folder, description)
+    with described_by(folder / description, MADE_BY):
+        kind = str(facts["settings"]["type"])
     if kind not in GENERATORS and ":" not in kind:
         raise UserError(
             f"{folder} has a generator of unknown type '{kind}'; choose one of: "
             f"{', '.join(GENERATORS)}"
         )
-    return generator_class(kind).load(folder, description).to(device)
+    own = generator_class(kind)
+    with running(kind):
+        return own.load(folder, description).to(device)
+
+
+def samples_of(generator: Generator, ids: np.ndarray, seed: int) -> Samples:
+    """Return the images with these ids, checked, since the type may be the user's own.
+
+    Raises:
+        UserError: its code fails, or returns something else.
+    """
+    with running(generator.spec.settings.type):
+        return generator.checked(generator.sample(ids, seed), len(ids))

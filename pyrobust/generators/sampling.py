@@ -14,7 +14,7 @@ from pyrobust.cost import write_cost
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.generators.base import Generator
-from pyrobust.generators.registry import load_generator
+from pyrobust.generators.registry import load_generator, samples_of
 from pyrobust.generators.trained import TrainedGenerator
 from pyrobust.progress import Advance, counting, duration
 from pyrobust.room import check_room, free_space, size_text
@@ -158,7 +158,7 @@ def sample_ids(generator: Generator, first_id: int, count: int, output: Path) ->
             # To the end of the generator's block, which is computed as a whole anyway.
             last = min((first // generator.block_size + 1) * generator.block_size, first_id + count)
             with watch.block(last - first):
-                samples = generator.sample(np.arange(first, last), seed)
+                samples = samples_of(generator, np.arange(first, last), seed)
             writer.append(samples.images, samples.conditions)
     writer.finish()
     if done < count:

@@ -120,7 +120,7 @@ def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
     is_plain = isinstance(logits, Tensor) and logits.layout == torch.strided
     found = tuple(logits.shape) if is_plain else type(logits).__name__
     if found != (2, spec.num_classes) or logits.dtype != torch.float32:
-        kind = f" of {logits.dtype}" if is_plain else ""
+        kind = f" of {logits.dtype}" if is_plain and logits.dtype != torch.float32 else ""
         raise UserError(
             f"{spec.architecture} returns {found}{kind} for 2 images, but must return logits of "
             f"shape {(2, spec.num_classes)} in float32: pass the number of classes to its "

@@ -93,12 +93,26 @@ def wide_png() -> bytes:
     return signature + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def frames(kind: str) -> bytes:
+    """A file of two images."""
+    file, (one, two) = (
+        io.BytesIO(),
+        (Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")),
+    )
+    one.save(file, kind, save_all=True, append_images=[two])
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "it cannot be read as an image"),
         (wide_png(), "it has mode RGB with more than 8 bits per channel; convert it to 8 bits"),
         (encoded("RGB")[:40], "it cannot be read as an image"),
+        (b"no image", "it cannot be read as an image: no format is recognised$"),
+        (frames("GIF"), "it has 2 frames or pages; keep one of them"),
+        (frames("TIFF"), "it has 2 frames or pages"),
+        (b"P6 2 2 65535\n" + bytes(24), "it has mode RGB with more than 8 bits per channel"),
         (
             encoded("I;16"),
             "it has mode I;16 with more than 8 bits per channel; convert it to 8 bits",

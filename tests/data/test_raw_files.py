@@ -1,10 +1,13 @@
 """Every raw file is used, known to hold no data, or refused; no split takes another's images."""
 
+import json
 import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pyrobust.config.data import DatasetSettings
@@ -231,6 +234,45 @@ def test_two_classes_of_one_name_stay_two(raw_files, tmp_path):
     dataset = make(raw_files, tmp_path, validation_size=6)
     assert dataset.class_names == ("crane (0)", "cow", "crane (2)")
     assert distinct_names(("a", "b")) == ("a", "b")
+
+
+def test_a_class_with_nothing_but_hidden_files_is_a_class(raw_files, tmp_path):
+    raw_files.folder(splits=False)
+    names = sorted(path.name for path in raw_files.root.iterdir())
+    for path in (raw_files.root / names[1]).iterdir():
+        path.unlink()
+    (raw_files.root / names[1] / ".gitkeep").touch()
+    (raw_files.root / "__MACOSX").mkdir()
+    store = make_test_store(raw_files.root, tmp_path / "images")
+    assert store.class_names == tuple(names)
+    assert set(store.labels().tolist()) == {0, 2}
+    with pytest.raises(UserError, match=f"class 1 .'{names[1]}'. has no images"):
+        make(raw_files, tmp_path)
+
+
+def hub_file(raw_files, split: str, column: str, names: list[str]) -> None:
+    images, labels = getattr(raw_files, split)
+    table = pa.table({"image": [raw_files.png(image) for image in images], column: labels})
+    facts = {"info": {"features": {column: {"names": names, "_type": "ClassLabel"}}}}
+    path = raw_files.root / f"{split}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(facts)}), path)
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "message"),
+    [
+        ("label", ["cow", "ant", "bee"], "have different classes, .*'ant', 'bee', 'cow'"),
+        ("fine_label", ["ant", "bee", "cow"], "have different columns, fine_label and label"),
+    ],
+)
+def test_files_that_number_classes_differently_are_refused(
+    raw_files, tmp_path, column, names, message
+):
+    hub_file(raw_files, "train", "label", ["ant", "bee", "cow"])
+    hub_file(raw_files, "test", column, names)
+    with pytest.raises(UserError, match=message):
+        make(raw_files, tmp_path, validation_size=6)
 
 
 def test_test_images_alone_are_evaluated_and_no_data_set(raw_files, tmp_path):
