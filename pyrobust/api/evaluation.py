@@ -20,6 +20,7 @@ from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.api.trackers import trackers_of
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
+from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
 from pyrobust.evaluation import evaluate as evaluation
 from pyrobust.evaluation.anytime import Limits
@@ -61,18 +62,18 @@ class EvaluationResult:
         """Read a folder that `save` or `pyrobust evaluate` wrote.
 
         Raises:
-            UserError: it holds no evaluation.
+            UserError: it holds no evaluation, or a file is damaged.
         """
-        path = Path(folder)
+        path, made_by = Path(folder), "pyrobust evaluate"
         points = path / _POINTS
-        return cls(
-            read_json(path / RESULT, "pyrobust evaluate"),
-            pq.read_table(path / _ROWS),
-            torch.from_numpy(np.load(points, allow_pickle=False))
-            if points.is_file()
-            else torch.empty(0),
-            read_json(path / _COST, "pyrobust evaluate"),
-        )
+        summary = read_json(path / RESULT, made_by)
+        with described_by(path / RESULT, made_by):
+            list(describe_result(summary))
+        with described_by(path / _ROWS, made_by):
+            rows = pq.read_table(path / _ROWS)
+        with described_by(points, made_by):
+            kept = np.load(points, allow_pickle=False) if points.is_file() else np.empty(0, "f4")
+        return cls(summary, rows, torch.from_numpy(kept), read_json(path / _COST, made_by))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the files that `pyrobust evaluate` writes, the result last."""

@@ -12,6 +12,7 @@ TrainingNorm = Literal["linf", "l2"]
 Precision = Literal["float32", "bfloat16"]
 
 NAME = r"^[a-z0-9]+([_-][a-z0-9]+)*$"
+_SCIENTIFIC = r"[0-9]+(\.[0-9]+)?[eE][+-]?[0-9]{1,3}"
 _FRACTION = r"^[0-9]+(\.[0-9]+)?(/[1-9][0-9]*)?$"
 
 _OBJECT = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
@@ -30,6 +31,11 @@ PATTERNS = {
 Name = Annotated[str, Field(pattern=NAME)]
 
 
+def is_number(value: object) -> bool:
+    """Whether `value` is an int or a float and no bool, which Python counts among them."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def choice_or_import(*choices: str) -> AfterValidator:
     """Return a validator that accepts `choices`, and MODULE:NAME of something of the user's own."""
 
@@ -46,10 +52,11 @@ ImportPath = Annotated[str, Field(pattern=_IMPORT_PATH)]
 
 
 def _spelled_out(value: Any) -> Any:
-    """Return a number that YAML parsed in decimal notation, such as 0.00001 for 1e-5."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return format(decimal.Decimal(repr(value)), "f")
+    """Return a number in decimal notation, such as 0.00001 for 1e-5, which is text to YAML."""
+    text = value if isinstance(value, str) else repr(value)
+    if is_number(value) or re.fullmatch(_SCIENTIFIC, text):
+        return format(decimal.Decimal(text), "f")
+    return value
 
 
 # A length in the [0, 1] pixel range: 8/255, 0.03. YAML parses some of them as numbers.

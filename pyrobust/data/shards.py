@@ -49,7 +49,7 @@ def described_by(index: Path, made_by: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise UserError(
             f"{index} is damaged ({error!r}); run '{made_by}' again to rewrite it"
         ) from error

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pyrobust.attacks import FixedPasses, LogitsFn
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.fields import is_number
 from pyrobust.data.permutation import permute
 from pyrobust.errors import UserError
 from pyrobust.evaluation.attack_stages import Cascade
@@ -59,13 +60,17 @@ class Limits:
         """
         if budget is None and width is None:
             return None
-        if width is not None and not 0 < width <= 100:
-            raise UserError(f"until_width is {width}, expected percentage points, above 0")
+        if width is not None and not (is_number(width) and 0 < width <= 100):
+            raise UserError(
+                f"until_width is {width!r}, expected percentage points, above 0 and at most 100"
+            )
         return cls(None if budget is None else _seconds(budget), width)
 
 
 def _seconds(text: str | float) -> float:
     """Return the seconds of "1h30m", "90s" or 90."""
+    if not isinstance(text, str) and not is_number(text):
+        raise UserError(f"budget is {text!r}, expected a duration such as 30m, or seconds")
     parts = re.findall(r"([0-9]*\.?[0-9]+)([smh])", str(text))
     if isinstance(text, str) and (not parts or "".join(map("".join, parts)) != text):
         raise UserError(f"budget is '{text}', expected a duration such as 30m, 1h30m or 90s")

@@ -140,6 +140,8 @@ class LabelledImages:
 
 
 def _check_images(images: Tensor) -> None:
+    if images.layout != torch.strided or images.is_nested or images.is_meta:
+        raise UserError("images are sparse, nested or without values; expected a dense tensor")
     if images.ndim != 4 or 0 in images.shape:
         hint = ": permute them to channels first" if images.ndim == 4 else ""
         raise UserError(f"images have shape {tuple(images.shape)}, expected (N, C, H, W){hint}")

@@ -15,6 +15,7 @@ from pyrobust import ops
 from pyrobust.attacks import LogitsFn
 from pyrobust.config import Settings, parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import RESULT
 from pyrobust.files import atomic_path, read_json
@@ -78,10 +79,11 @@ def check_result_is_not_replaced(
     if not (output / result).is_file():
         return
     found = read_json(output / result, "pyrobust evaluate")
-    # Settings that an earlier version did not have had what is their default now.
-    before = parse_settings(model, found["settings"])
-    found["settings"] = before.model_dump(mode="json")
-    theirs = dict(_leaves({key: found.get(key) for key in ("subject", "settings")}))
+    with described_by(output / result, "pyrobust evaluate"):
+        # Settings that an earlier version did not have had what is their default now.
+        before = parse_settings(model, found["settings"])
+        found["settings"] = before.model_dump(mode="json")
+        theirs = dict(_leaves({key: found.get(key) for key in ("subject", "settings")}))
     ours = dict(_leaves(json.loads(json.dumps({"subject": subject, "settings": settings}))))
     different = [key for key in ours if theirs.get(key) != ours[key]]
     if different:
@@ -101,10 +103,12 @@ def check_result_is_a_sample(output: Path) -> None:
     if not (output / RESULT).is_file():
         return
     found = read_json(output / RESULT, "pyrobust evaluate")
-    anytime = found.get("anytime")
-    if anytime is None or found["num_images"] >= anytime["population"]:
+    with described_by(output / RESULT, "pyrobust evaluate"):
+        anytime, count = found.get("anytime"), found["num_images"]
+        is_whole = anytime is None or count >= anytime["population"]
+    if is_whole:
         raise UserError(
-            f"{output} contains the result of all {found['num_images']:,} images, which a budget "
+            f"{output} contains the result of all {count:,} images, which a budget "
             "or a width may replace by one of fewer; omit both to repeat it, or use another "
             "folder with --output"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.config.fields import is_number
 from pyrobust.errors import UserError
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.transcripts.others_points import SUFFIXES, read_points
@@ -35,11 +36,13 @@ def verify_file(
         TranscriptError: the file is not a transcript, or has changed.
         UserError: a file is missing or of another kind, or an argument does not fit it.
     """
-    if path.suffix in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
         if threat is None:
             raise UserError(
                 f"{path} does not state its perturbation set: give --norm and --epsilon"
             )
+        if claimed is not None and not (is_number(claimed) and 0 <= claimed <= 1):
+            raise UserError(f"claimed is {claimed!r}, expected a robust accuracy in [0, 1]")
         subject = open_subject(threat)
         points = read_points(path, subject.images.image_shape, subject.images.count)
         return verify_points(points, subject, claimed, path.name)

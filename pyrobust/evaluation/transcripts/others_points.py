@@ -27,7 +27,7 @@ def read_points(path: Path, image_shape: tuple[int, int, int], most: int) -> Ten
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; expected adversarial images, .npy or .pt")
-    found = _array(path) if path.suffix == ".npy" else _tensor(path)
+    found = _array(path) if path.suffix.lower() == ".npy" else _tensor(path)
     height, width, channels = image_shape
     expected = (channels, height, width)
     if found.ndim != 4 or tuple(found.shape[1:]) != expected:

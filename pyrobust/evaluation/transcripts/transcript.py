@@ -181,8 +181,10 @@ def check_transcript_name(path: Path | None) -> None:
     """Refuse names that `pyrobust verify` would read as another kind of file.
 
     Raises:
-        UserError: the name does not end in .safetensors.
+        UserError: the name does not end in .safetensors, or is that of a folder.
     """
+    if path is not None and path.is_dir():
+        raise UserError(f"the transcript {path} is a folder; name a file in it")
     if path is not None and path.suffix != SUFFIX:
         raise UserError(f"the transcript is {path}; use a name that ends in {SUFFIX}")
 

@@ -1,0 +1,89 @@
+"""Odd arguments, and odd files of earlier results, in Python: used, or one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import pyrobust
+from pyrobust.config import parse_settings
+from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.errors import UserError
+
+X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+Y = torch.arange(6) % 3
+NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+EVALUATION: dict[str, Any] = {
+    "norm": "linf", "epsilon": 0.01, "attack": "pgd40", "device": "cpu", "pass_size": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"until_width": "5"}, "until_width is '5', expected percentage points"),
+        ({"until_width": 101}, "until_width is 101, .* above 0 and at most 100"),
+        ({"until_width": True}, "until_width is True"),
+        ({"budget": True}, "budget is True, expected a duration"),
+        ({"budget": [1]}, "budget is .1., expected a duration"),
+        ({"transcript": "."}, "the transcript . is a folder"),
+        ({"images": X.to_sparse()}, "images are sparse, nested or without values"),
+        ({"images": X.to("meta")}, "images are sparse, nested or without values"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pyrobust.evaluate(NETWORK, **{"images": X, "labels": Y, **EVALUATION, **arguments})
+
+
+@pytest.mark.parametrize("claimed", ["0.5", 55.0, float("nan"), True])
+def test_a_claim_is_a_share(claimed: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", X.numpy())
+    (tmp_path / "a.npy").rename(tmp_path / "a.NPY")
+    arguments: dict[str, Any] = {"norm": "linf", "epsilon": 0.1, "device": "cpu"}
+    assert pyrobust.verify(tmp_path / "a.NPY", NETWORK, X, Y, **arguments, claimed=None).holds
+    with pytest.raises(UserError, match=r"claimed is .*, expected a robust accuracy in"):
+        pyrobust.verify(tmp_path / "a.NPY", NETWORK, X, Y, **arguments, claimed=claimed)
+
+
+@pytest.mark.parametrize(
+    ("written", "radius"), [("1e-3", "0.001"), (1e-5, "0.00001"), ("2.5E-1", "0.25"), (1, "1")]
+)
+def test_a_radius_is_read_in_any_notation(written: str | float, radius: str) -> None:
+    assert parse_settings(ThreatSettings, {"norm": "linf", "epsilon": written}).epsilon == radius
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> pyrobust.EvaluationResult:
+    return pyrobust.evaluate(NETWORK, X, Y, **EVALUATION)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("evaluation.json", b"{}"),
+        ("evaluation.json", b"[]"),
+        ("evaluation.json", b'{"settings": 3}'),
+        ("rows.parquet", b"x"),
+        ("rows.parquet", None),
+        ("adversarial.npy", b"x"),
+        ("cost.json", b""),
+    ],
+)
+def test_a_damaged_result_is_named(
+    result: pyrobust.EvaluationResult, name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    result.save(tmp_path)
+    assert pyrobust.EvaluationResult.load(tmp_path).summary == result.summary
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        pyrobust.EvaluationResult.load(tmp_path)
+    if name == "evaluation.json":
+        with pytest.raises(UserError, match=name):
+            pyrobust.evaluate(NETWORK, X, Y, output=tmp_path, **EVALUATION)
