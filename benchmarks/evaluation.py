@@ -33,7 +33,7 @@ import torch
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
-from pyrobust.attacks import FixedPasses, ThreatModel
+from pyrobust.attacks import FixedPasses, SquareSettings, ThreatModel, square
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import EvaluationSettings, Search, ThreatSettings
 from pyrobust.cost import device_name
@@ -41,7 +41,6 @@ from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.attack_suites import main_cascade
-from pyrobust.evaluation.autoattack import lowest_of_square
 from pyrobust.evaluation.cascade import CascadeRun
 from pyrobust.evaluation.checks import check_masking
 from pyrobust.evaluation.confidence_sequence import anytime_interval
@@ -295,7 +294,7 @@ def _additions(
     cascade = main_cascade(settings, threat, task.num_classes)
     rows = torch.nonzero(passes(task.x[:64]).argmax(1) == task.labels[:64])[:, 0]
     x, labels = task.x[rows], task.labels[rows]
-    lowest = lowest_of_square(passes, x, labels, threat, 0, 200)
+    lowest = square(passes, x, labels, rows, SquareSettings(threat, 200), 0)
     with tempfile.TemporaryDirectory() as folder:
         run = CascadeRun(passes, passes, threat, subject.load, Path(folder), keep_adversarial=True)
         outcome = run.attack(cascade, range(len(task.x)), lambda _: None)

@@ -15,8 +15,8 @@ _NORMS = ("linf", "l2", "l1")
 class AutoAttack:
     """AutoAttack, standard version (Croce and Hein 2020), with the arguments of its authors.
 
-    The same four attacks run in the same order, APGD by this project's fused operators. Each
-    image keeps its own random numbers, so its result does not depend on the batch.
+    The same four attacks run in the same order. Each image has its own random numbers, so its
+    result does not depend on the batch.
 
     Args:
         model: maps images (N, C, H, W) in [0, 1] to logits (N, K).

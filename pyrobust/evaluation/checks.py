@@ -16,12 +16,20 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks import FixedPasses, LogitsFn, PgdSettings, ThreatModel, pgd, pgd40
+from pyrobust.attacks import (
+    FixedPasses,
+    LogitsFn,
+    PgdSettings,
+    SquareSettings,
+    ThreatModel,
+    pgd,
+    pgd40,
+    square,
+)
 from pyrobust.attacks.network_passes import gradient
 from pyrobust.attacks.pgd import make_optimizer
 from pyrobust.attacks.threat_model import is_broken, predictions
 from pyrobust.evaluation.attack_stages import Cascade
-from pyrobust.evaluation.autoattack import lowest_of_square
 from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.evaluation.self_test import find_planted
 
@@ -226,7 +234,8 @@ def check_masking(
     times = "twice" if factor == 2 else f"{factor} times"
     everything = broken(pgd40(replace(threat, epsilon=whole)))
     left = at_least(count - int(everything.sum()), count, 1 - _NEARLY_ALL)
-    lowest = lowest_of_square(logits_fn, x, labels, threat, seed, _FEW_QUERIES)
+    few_queries = SquareSettings(threat, _FEW_QUERIES)
+    lowest = square(logits_fn, x, labels, ids, few_queries, seed)
     single = _broken(logits_fn, _one_step(logits_fn, x, labels, threat), labels)
     drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
     queried = _broken(logits_fn, lowest, labels)

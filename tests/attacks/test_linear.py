@@ -6,10 +6,12 @@ import torch
 from pyrobust.attacks import (
     ApgdSettings,
     AscentSettings,
+    FabSettings,
     MultitargetedSettings,
     PgdSettings,
     ThreatModel,
     apgd,
+    fab,
     multitargeted,
     pgd,
     pgd40,
@@ -48,6 +50,21 @@ def test_multitargeted_meets_the_closed_form_to_the_image(norm: str, num_classes
     standing, robust = attacked("multitargeted", norm, num_classes)
     assert 20 < robust.sum() < 180, "the case tells nothing"
     assert torch.equal(standing, robust)
+
+
+@pytest.mark.parametrize(("norm", "num_classes"), CASES)
+def test_fab_meets_the_closed_form_but_for_its_overshoot(norm: str, num_classes: int) -> None:
+    threat = ThreatModel(norm, EPSILON[norm])
+    network, x, labels = linear_task(num_classes, 200, 0.12, seed=num_classes)
+    x_adv = fab(network, x, labels, FabSettings(threat, num_steps=20))
+    assert threat.contains(x_adv, x).all()
+    standing = network(x_adv).argmax(1) == labels
+    robust, nearly = (
+        network.is_robust(x, labels, norm, share * threat.epsilon) for share in (1, 0.99)
+    )
+    assert 20 < robust.sum() < 180, "the case tells nothing"
+    assert not (robust & ~standing).any()
+    assert not (standing & ~nearly).any()
 
 
 @pytest.mark.parametrize("norm", EPSILON)

@@ -122,6 +122,7 @@ def test_drop_in(tmp_path: Path) -> None:
     assert found["norms"].keys() == {"Linf", "L2"}
     for row in found["norms"].values():
         assert row["robust_accuracy"].keys() == row["cpu_seconds"].keys()
+        assert list(row["stages"]) == ["apgd_ce", "apgd_t", "fab_t", "square"]
         assert all(0 <= value <= row["clean_accuracy"] for value in row["robust_accuracy"].values())
 
 
