@@ -25,6 +25,11 @@ class Neighbours:
     index: np.ndarray  # (n,) int64, -1 if there is no point
     squared_distance: np.ndarray  # (n,) float64, infinite if there is no point
 
+    @classmethod
+    def none(cls, count: int) -> "Neighbours":
+        """Return `count` queries for which nothing was found yet."""
+        return cls(np.full(count, -1, np.int64), np.full(count, np.inf))
+
     def part(self, rows: slice) -> "Neighbours":
         """Return a view of some queries."""
         return Neighbours(self.index[rows], self.squared_distance[rows])

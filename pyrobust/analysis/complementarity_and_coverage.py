@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from pyrobust.analysis.candidates import Neighbours, Proposer
-from pyrobust.analysis.exact_search import SearchState, nearest_neighbours
+from pyrobust.analysis.exact_search import nearest_neighbours
 from pyrobust.analysis.pca import FeatureRows
 
 # In the order that settles ties.
@@ -47,13 +47,13 @@ def find_neighbours(
     memory_bytes: int,
     proposer: Proposer | None = None,
     rows: np.ndarray | None = None,
-    state: SearchState | None = None,
+    others: Neighbours | None = None,
 ) -> SetNeighbours:
     """Return the neighbours of generated samples, exactly unless `proposer` overlooks some.
 
     Args:
         rows: which samples ask, ascending; all where not given.
-        state: of the search among the samples themselves, by far the longest.
+        others: the nearest other sample of each, if it was searched before.
     """
     asking: FeatureRows = generated
     if rows is None:
@@ -61,20 +61,25 @@ def find_neighbours(
     else:
         asking = np.concatenate([generated[row : row + 1] for row in rows.tolist()])
     points = {"train": train, "test": test, "self": generated}
-    return SetNeighbours(
-        {
-            name: nearest_neighbours(
-                asking,
-                points[name],
-                memory_bytes,
-                own=rows if name == "self" else None,
-                proposer=proposer,
-                what=f"generated: nearest in {name}",
-                state=state if name == "self" else None,
-            )
-            for name in SETS
-        }
-    )
+
+    def search(name: str) -> Neighbours:
+        if name == "self" and others is not None:
+            return others
+        return nearest_neighbours(
+            asking,
+            points[name],
+            memory_bytes,
+            own=rows if name == "self" else None,
+            proposer=proposer,
+            what=what_of(name),
+        )
+
+    return SetNeighbours({name: search(name) for name in SETS})
+
+
+def what_of(name: str) -> str:
+    """Return what a search in one of SETS is called in progress lines."""
+    return f"generated: nearest in {name}"
 
 
 def complementarity(closest: np.ndarray) -> dict[str, float]:

@@ -3,10 +3,6 @@
 pyrobust/analysis/point_block.py says why the answer is exact.
 """
 
-import time
-from pathlib import Path
-from zipfile import BadZipFile
-
 import numpy as np
 
 from pyrobust.analysis.candidates import (
@@ -18,54 +14,9 @@ from pyrobust.analysis.candidates import (
 )
 from pyrobust.analysis.pca import FeatureRows
 from pyrobust.analysis.point_block import PointBlock
-from pyrobust.files import atomic_path
+from pyrobust.analysis.search_state import SearchState, SearchStates
 from pyrobust.progress import counting
-
-
-class SearchState:
-    """A file with the nearest of the points that were compared so far.
-
-    Args:
-        path: of the file; its suffix is .npz.
-        identity: digest of all that the search depends on; the state of another one is dropped.
-        seconds: between two savings, since 100M samples take 1.6 GB each time.
-    """
-
-    def __init__(self, path: Path, identity: str, seconds: float = 300) -> None:
-        self._path = path
-        self._identity = identity
-        self._seconds = seconds
-        self._saved = time.monotonic()
-
-    def load(self, index: np.ndarray, squared_distance: np.ndarray) -> int:
-        """Fill both arrays (n,) as they were saved; return how many points were compared."""
-        try:
-            with np.load(self._path, allow_pickle=False) as state:
-                if str(state["identity"]) != self._identity:
-                    return 0
-                done, saved = int(state["done"]), (state["index"], state["squared_distance"])
-            index[:], squared_distance[:] = saved
-            return done
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile):
-            return 0
-
-    def save(self, done: int, index: np.ndarray, squared_distance: np.ndarray) -> None:
-        """Keep both arrays, unless they were kept a short while ago."""
-        if time.monotonic() - self._saved < self._seconds:
-            return
-        with atomic_path(self._path) as temporary:
-            np.savez(
-                temporary,
-                done=done,
-                identity=self._identity,
-                index=index,
-                squared_distance=squared_distance,
-            )
-        self._saved = time.monotonic()
-
-    def remove(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
+from pyrobust.shares import Share
 
 
 def nearest_neighbours(
@@ -76,6 +27,7 @@ def nearest_neighbours(
     proposer: Proposer | None = None,
     what: str = "nearest neighbours",
     state: SearchState | None = None,
+    found: Neighbours | None = None,
 ) -> Neighbours:
     """Return the nearest point of each query by (distance in float64, index).
 
@@ -89,10 +41,11 @@ def nearest_neighbours(
         proposer: finds candidates; it looks at all points where not given.
         what: is done, for the progress line.
         state: keeps what was found after each block of points, and has what a killed search found.
+        found: is filled and returned; new arrays if not given.
     """
     proposer = proposer or exhaustive()
     point_block, query_block = block_sizes(points.shape[1], memory_bytes, proposer.complete)
-    found = Neighbours(np.full(queries.shape[0], -1, np.int64), np.full(queries.shape[0], np.inf))
+    found = found or Neighbours.none(queries.shape[0])
     done = 0 if state is None else state.load(found.index, found.squared_distance)
     work = queries.shape[0] * -(-(points.shape[0] - done) // point_block)
     with counting(work, what, "queries") as advance:
@@ -106,8 +59,70 @@ def nearest_neighbours(
             del block  # before the next is made
             if state is not None:
                 stop = min(start + point_block, points.shape[0])
-                state.save(stop, found.index, found.squared_distance)
+                final = stop == points.shape[0]
+                state.save(stop, found.index, found.squared_distance, final)
     return found
+
+
+def nearest_others(
+    points: FeatureRows,
+    queries: range,
+    memory_bytes: int,
+    proposer: Proposer,
+    what: str,
+    states: SearchStates,
+) -> tuple[Neighbours, float]:
+    """Return the nearest other point of some of the points, and the seconds of the search.
+
+    What this or another job saved is not searched again.
+
+    Args:
+        queries: rows of `points`; `shared_queries` returns those of a job.
+        states: of this search; the seconds include those of the runs that saved them.
+    """
+    found = Neighbours.none(len(queries))
+    seconds = 0.0
+    for state in states.covering(queries):
+        here = state.queries
+        nearest_neighbours(
+            _Part(points, here),
+            points,
+            memory_bytes,
+            own=np.arange(here.start, here.stop),
+            proposer=proposer,
+            what=what,
+            state=state,
+            found=found.part(slice(here.start - queries.start, here.stop - queries.start)),
+        )
+        seconds += state.seconds
+    return found, seconds
+
+
+def shared_queries(
+    count: int, dimensions: int, memory_bytes: int, proposer: Proposer, share: Share | None
+) -> range:
+    """Return the queries of a job among `count`; all without a share.
+
+    A search that looks at all points gives the same neighbours in any batches. Others get the
+    batches of a single job.
+    """
+    if share is None:
+        return range(count)
+    _, query_block = block_sizes(dimensions, memory_bytes, proposer.complete)
+    return share.rows(count, 1 if proposer.complete else query_block)
+
+
+class _Part:
+    """Some rows, read piece by piece."""
+
+    def __init__(self, rows: FeatureRows, part: range) -> None:
+        self._rows, self._first = rows, part.start
+        self.shape = (len(part), rows.shape[1])
+
+    def __getitem__(self, piece: slice) -> np.ndarray:
+        """Return rows in order, (n, d) float32."""
+        first, stop, _ = piece.indices(self.shape[0])
+        return self._rows[self._first + first : self._first + stop]
 
 
 def block_sizes(dimensions: int, memory_bytes: int, complete: bool) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 import hashlib
 import itertools
+import logging
+import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -21,10 +23,12 @@ from pyrobust.analysis.complementarity_and_coverage import (
     coverage,
     find_neighbours,
     per_class,
+    what_of,
 )
-from pyrobust.analysis.exact_search import SearchState, nearest_neighbours
+from pyrobust.analysis.exact_search import nearest_neighbours, nearest_others, shared_queries
 from pyrobust.analysis.image_subsets import balanced_subset, stratified_subset
 from pyrobust.analysis.pca import FeatureRows, Pca, fit_pca, one_blas_thread
+from pyrobust.analysis.search_state import SearchStates
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.cost import write_cost
 from pyrobust.data.feature_set import FEATURES, FeatureSet, Rows, check_same_space
@@ -32,6 +36,12 @@ from pyrobust.data.selection import class_counts
 from pyrobust.data.store import label_type
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, sha256_of, write_json
+from pyrobust.shares import Share
+
+logger = logging.getLogger(__name__)
+
+# Folder of the state, inside that of the results, which the quality stage writes to as well.
+STATE = "search"
 
 
 class ScratchRows:
@@ -50,6 +60,7 @@ class ScratchRows:
     def __init__(self, blocks: Iterable[np.ndarray], width: int, folder: Path) -> None:
         count = 0
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._file = TemporaryFile(dir=folder)  # noqa: SIM115
             for block in blocks:
                 np.ascontiguousarray(block, np.float32).tofile(self._file)
@@ -74,14 +85,23 @@ _BLOCK = 1 << 20
 
 
 def measure_neighbours(
-    sets: Mapping[str, FeatureSet], output: Path, settings: NeighbourSettings, memory_bytes: int
+    sets: Mapping[str, FeatureSet],
+    output: Path,
+    settings: NeighbourSettings,
+    memory_bytes: int,
+    share: Share | None = None,
 ) -> None:
     """Write `neighbours.parquet`, a row a generated sample, and `neighbours.json`.
+
+    The search among the samples, by far the longest, resumes from `output`/search, which is
+    removed at the end.
 
     Args:
         sets: the features of "train", "test" and "self" (the generated images).
         memory_bytes: bound on what the search holds at once, apart from 65 bytes a sample: its
             nearest image in each set with the distance, its own number and row, and its label.
+        share: search among the samples for this share of them only, and keep what it finds; a run
+            without a share searches for the rest and writes the results.
 
     Raises:
         UserError: the sets do not fit together, have no labels, or lack a class.
@@ -94,13 +114,36 @@ def measure_neighbours(
     }
     rows = _draw(sets, labels, settings)
     labels = {name: labels[name][rows[name]] for name in SETS}
-    pca, points = _project(sets, rows, output, settings)
+    pca, points = _project(
+        sets, rows, output / STATE, settings, SETS if share is None else ("self",)
+    )
     store_rows = {name: sets[name].store_rows()[rows[name]] for name in SETS}
     del rows  # 8 bytes a sample, which may be 100M
     proposer = inverted_lists(settings.probes) if settings.approximate else exhaustive()
-    state = SearchState(output / "self.npz", _identity(sets, settings, memory_bytes, pca))
+    count, dimensions = points["self"].shape
+    states = SearchStates(output / STATE, _identity(sets, settings, memory_bytes, pca))
+    if share is None and states.others:
+        logger.warning(
+            "%d saved searches in %s are not resumed: they belong to other settings, features or "
+            "another type of processor",
+            len(states.others),
+            output / STATE,
+        )
+    before_search = time.monotonic()
+    others, seconds = nearest_others(
+        points["self"],
+        shared_queries(count, dimensions, memory_bytes, proposer, share),
+        memory_bytes,
+        proposer,
+        what_of("self"),
+        states,
+    )
+    if share is not None:
+        return
+    seconds += before_search - started
+    started = time.monotonic()
     found = find_neighbours(
-        points["train"], points["test"], points["self"], memory_bytes, proposer, state=state
+        points["train"], points["test"], points["self"], memory_bytes, proposer, others=others
     )
     _write_table(output / "neighbours.parquet", found, labels["self"], store_rows)
     train_of_test, test_of_train = (
@@ -132,10 +175,10 @@ def measure_neighbours(
         },
     }
     write_json(output / "neighbours.json", summary)
-    state.remove()
-    write_cost(
-        output / "neighbours.cost.json", time.monotonic() - started, "cuda" if uses_gpu() else "cpu"
-    )
+    # Searches of earlier runs and of other jobs also count.
+    seconds += time.monotonic() - started
+    write_cost(output / "neighbours.cost.json", seconds, "cuda" if uses_gpu() else "cpu")
+    shutil.rmtree(output / STATE, ignore_errors=True)  # a network file system keeps a held lock
 
 
 def _identity(
@@ -146,7 +189,8 @@ def _identity(
     The memory decides the blocks, and they what an approximate search overlooks; the components
     detect machines whose sums round differently.
     """
-    digest = hashlib.sha256(f"{settings.model_dump_json()} {memory_bytes}".encode())
+    blocks = memory_bytes if settings.approximate else None
+    digest = hashlib.sha256(f"{settings.model_dump_json()} {blocks}".encode())
     for name in SETS:
         digest.update(sha256_of(sets[name].path / FEATURES).encode())
     digest.update(np.ascontiguousarray(pca.components).tobytes())
@@ -158,15 +202,20 @@ def _project(
     rows: Mapping[str, np.ndarray],
     folder: Path,
     settings: NeighbourSettings,
+    projected: Sequence[str],
 ) -> tuple[Pca, dict[str, ScratchRows]]:
-    """Return the components of the original images, and all images in temporary files."""
+    """Return the components of the original images, and images in temporary files.
+
+    Args:
+        projected: the sets that are projected.
+    """
     sources = {name: Rows(sets[name], rows[name]) for name in SETS}
     with one_blas_thread():
         originals = [sources[name] for name in ORIGINAL_SETS]
         pca = fit_pca(originals, settings.components, settings.seed)
         return pca, {
             name: ScratchRows(pca.project(sources[name]), len(pca.components), folder)
-            for name in SETS
+            for name in projected
         }
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 from typer.models import OptionInfo
 
-from pyrobust.cli.holding import uses_gpu, writes_folder
-from pyrobust.cli.options import SearchMemoryGb, stage_folder, takes_settings
+from pyrobust.cli.holding import holding, uses_gpu, writes_folder
+from pyrobust.cli.options import SearchMemoryGb, ShareOption, stage_folder, takes_settings
 from pyrobust.config.analysis import (
     SEARCH_MEMORY_GB,
     FeatureSettings,
@@ -62,7 +62,6 @@ def features(
 
 
 @takes_settings(NeighbourSettings)
-@writes_folder
 @uses_gpu
 def neighbours(
     train: Annotated[Path, _features_of("the training split")],
@@ -71,16 +70,19 @@ def neighbours(
     output: Annotated[Path, _output("neighbours.json")],
     settings: NeighbourSettings,
     search_memory_gb: SearchMemoryGb = SEARCH_MEMORY_GB,
+    share: ShareOption = None,
 ) -> None:
     """Measure complementarity and coverage (Algorithm 1)."""
-    from pyrobust.analysis.neighbours import measure_neighbours
+    from pyrobust.analysis.neighbours import STATE, measure_neighbours
     from pyrobust.data.feature_set import FeatureSet
 
     sets = {
         name: FeatureSet.open(path)
         for name, path in (("train", train), ("test", test), ("self", generated))
     }
-    measure_neighbours(sets, output, settings, int(search_memory_gb * 1e9))
+    state = output / STATE  # others may write to `output` meanwhile
+    with holding(state, state, share):
+        measure_neighbours(sets, output, settings, int(search_memory_gb * 1e9), share)
 
 
 @takes_settings(QualitySettings)

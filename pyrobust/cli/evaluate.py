@@ -1,13 +1,12 @@
 """Verbs that attack a trained model: `evaluate` and `landscape`."""
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pyrobust.cli.holding import uses_gpu, writes_folder
-from pyrobust.cli.options import Numbers, stage_folder, takes_settings
+from pyrobust.cli.holding import holding, uses_gpu, writes_folder
+from pyrobust.cli.options import Numbers, ShareOption, stage_folder, takes_settings
 from pyrobust.cli.subjects import (
     DatasetFolder,
     EpsilonOption,
@@ -29,12 +28,7 @@ from pyrobust.config.evaluation import (
     ThreatSettings,
     check_evaluation,
 )
-from pyrobust.errors import UserError
-from pyrobust.files import exclusive, shared
 from pyrobust.trackers import parse_trackers
-
-if TYPE_CHECKING:
-    from pyrobust.evaluation.evaluate import Share
 
 
 @takes_settings(EvaluationSettings)
@@ -62,13 +56,7 @@ def evaluate(
             "more than those found on the model itself."
         ),
     ] = None,
-    share: Annotated[
-        str | None,
-        typer.Option(
-            help="Attack one share of the batches only, such as 1/4: several jobs do so at once, "
-            "and a run without it then writes the results."
-        ),
-    ] = None,
+    share: ShareOption = None,
     transcript: Annotated[
         Path | None,
         typer.Option(
@@ -110,24 +98,17 @@ def evaluate(
     from pyrobust.evaluation.tracking import track_result
 
     limits = Limits.of(budget, until_width)
-    mine = _share(share)
     source = model_source(model, weights, mean, std)
     with opened_images(
         dataset, images, split, samples, output / evaluation.STATE / "images"
     ) as found:
         subject = open_subject(source, found, threat, surrogate)
-        if mine is not None:
-            folder = output / evaluation.STATE / f"share-{mine.number}-{mine.of}"
-            with shared(output), exclusive(folder):
-                evaluation.evaluate(
-                    subject, output, settings, keep_adversarial, mine, transcript, limits
-                )
-            return
-        with exclusive(output):
+        with holding(output, output / evaluation.STATE, share):
             result = evaluation.evaluate(
-                subject, output, settings, keep_adversarial, None, transcript, limits
+                subject, output, settings, keep_adversarial, share, transcript, limits
             )
-            assert result is not None  # it is None for a share alone
+            if result is None:  # a share alone
+                return
             track_result(result, output, names)
     for line in describe_result(result):
         print(line)
@@ -159,15 +140,3 @@ def landscape(
     images = LabelledImages.of_dataset(dataset)
     subject = open_subject(model_source(model, weights, mean, std), images, threat)
     landscapes.write_landscape(subject, output, settings)
-
-
-def _share(text: str | None) -> "Share | None":
-    """Return the share that "1/4" spells."""
-    from pyrobust.evaluation.evaluate import Share
-
-    if text is None:
-        return None
-    match = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", text)
-    if match is None or int(match[1]) > int(match[2]):
-        raise UserError(f"share is '{text}', expected NUMBER/OF such as 1/4, from 1/4 to 4/4")
-    return Share(int(match[1]), int(match[2]))

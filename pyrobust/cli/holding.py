@@ -6,16 +6,18 @@ This file also defines the options of verbs that train, which affect speed but n
 import inspect
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pyrobust.errors import UserError
-from pyrobust.files import exclusive
+from pyrobust.files import exclusive, shared
 from pyrobust.gpus import own_gpus
+from pyrobust.shares import Share
 from pyrobust.trackers import parse_trackers
 
 Verb = Callable[..., None]
@@ -33,6 +35,21 @@ def writes_folder(verb: Verb) -> Verb:
             verb(**values)
 
     return run
+
+
+@contextmanager
+def holding(folder: Path, state: Path, share: Share | None) -> Iterator[None]:
+    """Hold `folder` alone, or for one share of a stage while other jobs hold it for theirs.
+
+    Args:
+        state: folder in it where the shares keep what they find.
+    """
+    if share is None:
+        with exclusive(folder):
+            yield
+    else:
+        with shared(folder), exclusive(state / f"share-{share.number}-{share.of}"):
+            yield
 
 
 def uses_gpu(verb: Verb) -> Verb:

@@ -12,6 +12,7 @@ from typer.models import OptionInfo
 
 from pyrobust.config import Settings, parse_settings
 from pyrobust.errors import UserError
+from pyrobust.shares import Share
 
 Verb = Callable[..., None]
 
@@ -33,6 +34,16 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...]:
     except ValueError as error:
         raise UserError(f"{name} is '{text}', expected numbers with commas: 0.5,0.5,0.5") from error
 
+
+ShareOption = Annotated[
+    Share | None,
+    typer.Option(
+        help="Do one share of the work only, such as 1/4: several jobs do so at once, and a run "
+        "without it then writes the results.",
+        parser=Share.parse,
+        metavar="NUMBER/OF",
+    ),
+]
 
 SearchMemoryGb = Annotated[
     float,

@@ -104,6 +104,10 @@ class Config(Settings):
     """Number of parallel jobs that share the test images of a new evaluation. It does not change
     the results and triggers no rerun."""
 
+    search_jobs: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of parallel jobs that share a new nearest-neighbour search with `whole_sets`. It does
+    not change the results and triggers no rerun."""
+
     search_memory_gb: SearchMemory = SEARCH_MEMORY_GB
     """Memory for nearest-neighbour searches, in GB (`--search-memory-gb` of `neighbours`,
     `distances` and `select`). It does not change exact results and triggers no rerun."""

@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from pyrobust.imports import source_sha256
 from pyrobust.memory import keep_freed_memory
 from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
+from pyrobust.shares import Share
 
 logger = logging.getLogger(__name__)
 
@@ -121,14 +122,6 @@ def _notes(cascade: Cascade, outcome: Outcome) -> list[str]:
     return [*cascade.notes, *refused, *(not_finite if none else [])]
 
 
-@dataclass(frozen=True)
-class Share:
-    """The batches of one of several jobs: every `of`-th batch, starting from `number` - 1."""
-
-    number: int
-    of: int
-
-
 def evaluate(
     subject: Subject,
     output: Path,
@@ -145,8 +138,8 @@ def evaluate(
     Args:
         keep_adversarial: also write `adversarial.npy`, the worst point of each image under AA+MT,
             (N, C, H, W) float32.
-        share: attack only this share and keep its state; a run without a share attacks the
-            remaining batches and writes the results.
+        share: attack only every `of`-th batch, from number `number`, and keep the state; a run
+            without a share attacks the remaining batches and writes the results.
         transcript: also write the points of the cascade with the lower robust accuracy to this
             file (`pyrobust.evaluation.transcripts`).
         limits: attack images in random order until a limit or a signal; the state is kept, so

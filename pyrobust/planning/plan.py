@@ -84,6 +84,7 @@ class _Planner:
         self.evaluation = config.evaluations[self.experiment.evaluation]
         self.analysis = config.analyses[self.experiment.analysis]
         self.evaluation_jobs = config.evaluation_jobs
+        self.search_jobs = config.search_jobs if self.analysis.whole_sets else 1
         self.search_memory = int(1e9 * config.search_memory_gb)
         kept_for = config.features_while_labelling.get(self.experiment.generator)
         self.while_labelling = kept_for == self.experiment.analysis
@@ -275,11 +276,17 @@ class _Planner:
             counts = [min(self.analysis.num_samples, *counts)] * 3
         train, test, own = counts
         components = min(self.analysis.components, dimensions)
-        more_work = work.neighbour_search(counts, components, self.analysis, self.search_memory)
+        jobs = self.search_jobs
+        more_work = work.neighbour_search(
+            counts, components, self.analysis, self.search_memory, jobs
+        )
         products = work.pca_flops(train + test, sum(counts), dimensions, components)
         projections = 4 * components * sum(counts)
+        if jobs > 1:  # each share and the job that completes them project the images
+            products *= jobs + 1
+            projections *= jobs
         return self.stage(
-            "neighbours", "products", products, own, 1, 100, 0, projections, more_work
+            "neighbours", "products", products, own, jobs, 100, 0, projections, more_work
         )
 
     def train(self) -> Stage:

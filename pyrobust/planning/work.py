@@ -228,12 +228,17 @@ def pixel_distances(
 
 
 def neighbour_search(
-    sizes: Sequence[int], components: int, settings: AnalysisSettings, memory_bytes: int
+    sizes: Sequence[int],
+    components: int,
+    settings: AnalysisSettings,
+    memory_bytes: int,
+    jobs: int = 1,
 ) -> dict[str, float]:
     """Return the work of Algorithm 1 on projections of training, test and own images.
 
     Args:
         sizes: images of the three sets.
+        jobs: jobs that share the search among the own images, each of which clusters them again.
     """
     train, test, own = sizes
     pairs, flops = own * sum(sizes), 2.0 * components
@@ -244,6 +249,7 @@ def neighbour_search(
     # The reference and a check of some samples are exact all the same.
     exact = reference + NUM_CHECKED * sum(sizes)
     listed = sum(
-        inverted_list_pairs(own, size, settings.probes, components, memory_bytes) for size in sizes
+        count * inverted_list_pairs(own // count, size, settings.probes, components, memory_bytes)
+        for size, count in zip(sizes, (1, 1, jobs), strict=True)
     )
     return {"search": flops * exact, "inverted_lists": flops * listed}

@@ -18,7 +18,7 @@ from pyrobust.workflow.flags import Inputs, flags, settings_flags
 from pyrobust.workflow.own_code import own_files
 from pyrobust.workflow.paths import fill
 from pyrobust.workflow.raw_data import RawSource, check_raw, raw_digest
-from pyrobust.workflow.shares import share_files
+from pyrobust.workflow.shares import SHARES, share_files
 
 Wildcards = Mapping[str, str]
 Files = str | list[str]
@@ -257,19 +257,6 @@ class RuleInputs:
         name = wildcards.get("evaluation") or self.experiment(wildcards).evaluation
         return settings_flags(self.config.evaluations[name])
 
-    def shares(self, folder: str, expand: Expand) -> Callable[[Wildcards], list[str]]:
-        """Return a function to one file in `folder` for each job of a shared evaluation.
-
-        There are none where one job does it all.
-        """
-
-        def files(wildcards: Wildcards) -> list[str]:
-            place = fill(folder, wildcards)
-            names = share_files(Path(expand(place)), self.config.evaluation_jobs)
-            return [f"{place}/{name}" for name in names]
-
-        return files
-
     def evaluated_runs(self, name: str, test_runs: str = "chosen") -> list[str]:
         """Return the runs of an experiment that meet the test split.
 
@@ -280,6 +267,34 @@ class RuleInputs:
         if "all" in (experiment.test_runs, test_runs):
             return [f"seed{seed}" for seed in experiment.seeds]
         return ["chosen"]
+
+    # --- shares -------------------------------------------------------------------------------
+
+    def attack_shares(self, result: str, expand: Expand) -> Callable[[Wildcards], list[str]]:
+        """Return a function to one file for each job of an evaluation with the index `result`."""
+        return self._shares(result, expand, lambda wildcards: self.config.evaluation_jobs)
+
+    def search_shares(self, expand: Expand) -> Callable[[Wildcards], list[str]]:
+        """Return a function to one file for each job of a search of whole sets."""
+
+        def jobs(wildcards: Wildcards) -> int:
+            whole_sets = self.config.analyses[wildcards["analysis"]].whole_sets
+            return self.config.search_jobs if whole_sets else 1
+
+        return self._shares(paths.NEIGHBOURS, expand, jobs)
+
+    def _shares(
+        self, result: str, expand: Expand, jobs: Callable[[Wildcards], int]
+    ) -> Callable[[Wildcards], list[str]]:
+        """Return a function to one file for each job; there are none where one job does it all."""
+
+        def files(wildcards: Wildcards) -> list[str]:
+            index = fill(result, wildcards)
+            folder = f"{index.rpartition('/')[0]}/{SHARES}"
+            names = share_files(Path(expand(index)), jobs(wildcards))
+            return [f"{folder}/{name}" for name in names]
+
+        return files
 
 
 def _threat_flags(norm: str, epsilon: str) -> str:

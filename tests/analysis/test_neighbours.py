@@ -1,12 +1,14 @@
 import json
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import parquet
+from sklearn.datasets import load_digits
 
-from pyrobust.analysis import complementarity_and_coverage, neighbours
+from pyrobust.analysis import complementarity_and_coverage, exact_search, neighbours
 from pyrobust.analysis.candidates import Neighbours, squared_distances
 from pyrobust.analysis.complementarity_and_coverage import (
     SETS,
@@ -15,13 +17,15 @@ from pyrobust.analysis.complementarity_and_coverage import (
     coverage,
     per_class,
 )
-from pyrobust.analysis.exact_search import SearchState
 from pyrobust.analysis.image_subsets import stratified_subset
 from pyrobust.analysis.neighbours import measure_neighbours
+from pyrobust.analysis.search_state import SearchStates
 from pyrobust.config.analysis import NeighbourSettings
 from pyrobust.data.feature_set import FeatureSet
 from pyrobust.errors import UserError
+from pyrobust.shares import Share
 from tests.analysis.making import make_features, run_verb
+from tests.kills import Killed
 
 MEMORY = 1 << 30
 
@@ -250,16 +254,65 @@ def test_the_state_of_a_search_is_dropped_when_settings_or_inputs_change(
 ) -> None:
     seen: list[str] = []
 
-    class State(SearchState):
-        def __init__(self, path: Path, identity: str) -> None:
+    class States(SearchStates):
+        def __init__(self, folder: Path, identity: str) -> None:
             seen.append(identity)
-            super().__init__(path, identity, seconds=0)
+            super().__init__(folder, identity)
 
-    monkeypatch.setattr(neighbours, "SearchState", State)
+    monkeypatch.setattr(neighbours, "SearchStates", States)
     other = make_set(tmp_path / "other", 700, 9)
     for changed in ({}, {}, {"self": other}):
         measure_neighbours({**sets, **changed}, tmp_path, NeighbourSettings(), MEMORY)
     measure_neighbours(sets, tmp_path, NeighbourSettings(components=3), MEMORY)
     assert seen[0] == seen[1]
     assert len(set(seen)) == 3
-    assert not list(tmp_path.glob("*.npz"))
+    assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_shares_of_which_one_is_killed_write_the_bytes_of_one_job(
+    approximate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_digits()
+    rows = {"train": slice(0, 500), "test": slice(500, 800), "self": slice(None)}
+    sets = {
+        name: make_features(
+            tmp_path / name, digits.data[some], digits.target[some], class_names=tuple("0123456789")
+        )
+        for name, some in rows.items()
+    }
+    settings = NeighbourSettings(whole_sets=True, components=20, approximate=approximate, probes=2)
+    measure = partial(measure_neighbours, sets, settings=settings, memory_bytes=1)
+    (tmp_path / "whole").mkdir()
+    measure(tmp_path / "whole")
+
+    # 1,797 digits are two blocks of points, and an approximate search shares two of queries.
+    monkeypatch.setattr(neighbours, "SearchStates", partial(SearchStates, save_seconds=0))
+    block = exact_search.PointBlock
+
+    def killed(points: np.ndarray, start: int, proposer: object) -> object:
+        if start:
+            raise Killed
+        return block(points, start, proposer)  # type: ignore[arg-type]
+
+    output = tmp_path / "shared"
+    measure(output, share=Share(3, 4))
+    with monkeypatch.context() as patch:
+        patch.setattr(exact_search, "PointBlock", killed)
+        with pytest.raises(Killed):
+            measure(output, share=Share(2, 4))
+    starts: list[int] = []
+    monkeypatch.setattr(
+        exact_search, "PointBlock", lambda points, start, proposer: (
+            starts.append(start), block(points, start, proposer))[1]
+    )  # fmt: skip
+    for number in (2, 1, 4, 3):
+        measure(output, share=Share(number, 4))
+    # The killed share resumed. The third had nothing left to do, or nothing at all.
+    assert starts == ([1024, 0, 1024] if approximate else [1024, 0, 1024, 0, 1024])
+    assert not list(output.glob("neighbours*"))
+    starts.clear()
+    measure(output)
+    for name in ("neighbours.json", "neighbours.parquet"):
+        assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (output / "search").exists()

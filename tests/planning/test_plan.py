@@ -31,6 +31,7 @@ def plan(machine: Machine = MACHINE, **changes: Any) -> dict[str, Stage]:
     values["selections"]["until_full"] = changes.pop("until_full", {})
     values["generators"]["gaussian"] = changes.pop("gaussian", {})
     values["analyses"].update(changes.pop("analyses", {}))
+    values["search_jobs"] = changes.pop("search_jobs", 1)
     values["features_while_labelling"] = changes.pop("features_while_labelling", {})
     values["experiments"]["cifar10_linf"].update({"generator": "gaussian", **changes})
     found = plan_experiment(Config.model_validate(values), "cifar10_linf", CIFAR10, machine)
@@ -155,9 +156,9 @@ def test_features_that_labelling_keeps_cost_bytes_and_no_second_pass() -> None:
     assert saved == pytest.approx(10.48666 * 50_000, rel=1e-4)
 
 
-def analysed(**analysis: Any) -> dict[str, Stage]:
+def analysed(search_jobs: int = 1, **analysis: Any) -> dict[str, Stage]:
     """Return the stages of an experiment with 1M samples and changed settings of its analysis."""
-    return plan(num_samples=1_000_000, analyses={"labeller": analysis})
+    return plan(num_samples=1_000_000, analyses={"labeller": analysis}, search_jobs=search_jobs)
 
 
 def test_quality_is_planned_for_its_own_samples_not_those_of_the_search() -> None:
@@ -203,6 +204,22 @@ def test_an_approximate_search_is_planned_by_its_probes_and_off_the_gpu() -> Non
     # A block of 675,000 points has 3,286 clusters, of which 64 hold about 2 % of them.
     seen = work.inverted_list_pairs(10**9, 675_000, 64, 100, 2e9) / 10**9
     assert seen == pytest.approx(3286 + 675_000 * 64 / 3286, rel=0.01)
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_a_shared_search_divides_all_but_the_pca_and_the_clusters(approximate: bool) -> None:
+    values = {"num_images": 10**6, "num_samples": 10**6, "approximate": approximate}
+    start = MACHINE.rate("start").value
+    one, eight = (analysed(jobs, whole_sets=True, **values)["neighbours"] for jobs in (1, 8))
+    originals, sizes = 48_976 + 10_000, 1_000_000 + 48_976 + 10_000
+    more = 8 * work.pca_flops(originals, sizes, 640, 100) / 1e9 + 7 * start
+    if approximate:
+        clusters = work.inverted_list_pairs(0, 10**6, 64, 100, 2e9)
+        more += 7 * 2 * 100 * clusters / 1e9
+    assert eight.seconds - one.seconds == pytest.approx(more)
+    assert (one.jobs, eight.jobs) == (1, 8)
+    assert eight.scratch_bytes == 8 * one.scratch_bytes
+    assert analysed(8, **values)["neighbours"].jobs == 1  # of a drawn subset
 
 
 def test_without_generated_images_there_are_none_of_their_stages() -> None:

@@ -93,25 +93,36 @@ def test_features_are_kept_while_labelling_where_that_is_asked_for_only(
 
 
 @pytest.mark.parametrize(
-    ("whole_sets", "memory", "minutes"), [("false", 22_000, 60), ("true", 22_004, 1440)]
+    ("whole_sets", "memory", "minutes", "shares"),
+    [("false", 22_000, 60, 0), ("true", 22_004, 1440, 3)],
 )
-def test_a_search_gets_a_gpu_its_memory_and_time_for_whole_sets(
-    whole_sets: str, memory: int, minutes: int, tmp_path_factory: pytest.TempPathFactory
+def test_a_search_gets_a_gpu_its_memory_and_time_and_shares_for_whole_sets(
+    whole_sets: str,
+    memory: int,
+    minutes: int,
+    shares: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     overlay = tmp_path_factory.mktemp("overlay") / "config.yaml"
     overlay.write_text(
         "search_memory_gb: 16\n"
+        "search_jobs: 3\n"
         f"analyses: {{small: {{whole_sets: {whole_sets}, num_samples: 10000}}}}\n"
         "experiments: {digits_linf: {num_samples: 1000000, analysis: small}}\n"
     )
     options = ("--dry-run", "--printshellcmds", "--configfile", str(overlay))
     run = run_snakemake("results/digits_linf.json", *options)
     assert run.returncode == 0, run.stdout
-    job = re.search(r"rule find_neighbours:.*?search-memory-gb [\d.]+$", run.stdout, re.S | re.M)
-    assert job is not None, run.stdout
-    assert re.search(r"--search-memory-gb 16(\.0)?$", job[0])
-    for resource in ("gpu=1", f"mem_mb={memory}", f"runtime={minutes}"):
-        assert re.search(rf"\b{resource}\b", job[0]), job[0]
+    pattern = r"rule (find_neighbours|search_share):.*?search-memory-gb [\d.]+$"
+    jobs = [job[0] for job in re.finditer(pattern, run.stdout, re.S | re.M)]
+    assert len(jobs) == 1 + shares, run.stdout
+    for job in jobs:
+        assert re.search(r"--search-memory-gb 16(\.0)?$", job)
+        for resource in ("gpu=1", f"mem_mb={memory}", f"runtime={minutes}"):
+            assert re.search(rf"\b{resource}\b", job), job
+    assert sorted(re.findall(r"--share (\S+)", "".join(jobs))) == [
+        f"{number}/{shares}" for number in range(1, shares + 1)
+    ]
 
 
 @pytest.mark.parametrize("resources", ["gpu=4", "gpu=0 gres=gpu:h100:4"])

@@ -166,10 +166,29 @@ def test_shares_are_asked_for_where_several_jobs_evaluate(
     tmp_path: Path, jobs: int, count: int
 ) -> None:
     resolve = rule_inputs(tmp_path, f"{{evaluation_jobs: {jobs}}}")
-    files = resolve.shares("<results>/{experiment}/shares", lambda path: str(tmp_path / path))
+    files = resolve.attack_shares(
+        "<results>/{experiment}/evaluation.json", lambda path: str(tmp_path / path)
+    )
     assert files({"experiment": "tiny"}) == [
         f"<results>/tiny/shares/{number}-{jobs}.done" for number in range(1, count + 1)
     ]
+
+
+@pytest.mark.parametrize(("whole_sets", "count"), [("true", 3), ("false", 0)])
+def test_several_jobs_share_a_search_of_whole_sets_only(
+    tmp_path: Path, whole_sets: str, count: int
+) -> None:
+    resolve = rule_inputs(
+        tmp_path, f"{{search_jobs: 3, analyses: {{tiny: {{whole_sets: {whole_sets}}}}}}}"
+    )
+    analysis = {**TINY_SELECTION, "analysis": "tiny"}
+    folder = Path(paths.fill(paths.NEIGHBOURS, analysis)).parent
+    files = resolve.search_shares(lambda path: str(tmp_path / path))
+    assert files(analysis) == [f"{folder}/shares/{number}-3.done" for number in range(1, count + 1)]
+    # Another number of jobs repeats no search.
+    note_jobs(tmp_path / folder / "shares", 2)
+    (tmp_path / folder / "neighbours.json").touch()
+    assert [Path(file).name for file in files(analysis)] == ["1-2.done", "2-2.done"]
 
 
 @pytest.mark.parametrize("before", [1, 2])
@@ -177,21 +196,21 @@ def test_shares_are_asked_for_where_several_jobs_evaluate(
 def test_an_evaluation_keeps_its_shares_until_it_is_removed(
     tmp_path: Path, before: int, now: int
 ) -> None:
-    shares = tmp_path / "shares"
-    first = share_files(shares, before)
-    note_jobs(shares, len(first))
-    assert share_files(shares, now) == (["1-3.done", "2-3.done", "3-3.done"] if now == 3 else [])
-    (tmp_path / "evaluation.json").touch()
-    assert share_files(shares, now) == first
-    (tmp_path / "evaluation.json").unlink()
-    assert len(share_files(shares, now)) == (now if now > 1 else 0)
+    result = tmp_path / "evaluation.json"
+    first = share_files(result, before)
+    note_jobs(tmp_path / "shares", len(first))
+    assert share_files(result, now) == (["1-3.done", "2-3.done", "3-3.done"] if now == 3 else [])
+    result.touch()
+    assert share_files(result, now) == first
+    result.unlink()
+    assert len(share_files(result, now)) == (now if now > 1 else 0)
 
 
 def test_an_evaluation_of_an_earlier_version_has_as_many_shares_as_are_asked_for(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "evaluation.json").touch()
-    assert share_files(tmp_path / "shares", 2) == ["1-2.done", "2-2.done"]
+    assert share_files(tmp_path / "evaluation.json", 2) == ["1-2.done", "2-2.done"]
 
 
 def test_the_path_names_another_evaluation_and_radius(tmp_path: Path) -> None:

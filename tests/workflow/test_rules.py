@@ -36,6 +36,7 @@ RULES = (
     "map_landscape",
     "extract_original_features",
     "extract_generated_features",
+    "search_share",
     "find_neighbours",
     "measure_quality",
     "describe_experiment",
@@ -54,7 +55,7 @@ RULES = (
 NOT_RUN = (
     "build_core",
     "gather_shares",
-    *("attack_share_again", "gather_shares_again", "evaluate_again"),
+    *("attack_share_again", "gather_shares_again", "evaluate_again", "gather_search_shares"),
 )
 
 # Results beside the index of a stage, whose hashes it does not hold.

@@ -72,6 +72,7 @@ def test_a_killed_workflow_resumes_and_gives_the_same_bytes(
     assert (project / RECORD).read_bytes() == (finished / RECORD).read_bytes()
 
 
+SEARCHED_ANEW = {"search_share", "gather_search_shares", "find_neighbours"}
 EVALUATED_ANEW = {"attack_share", "gather_shares", "evaluate_run", "report_experiment"}
 # Made in a moment, by snakemake itself.
 DESCRIBED = {"total", "all", "describe_experiment", "report_experiment"}
@@ -79,6 +80,7 @@ TRAINED_ANEW = {"train_robust", "choose_run", "map_landscape", *EVALUATED_ANEW}
 # Settings of other experiments, of speed, and, as an upgrade adds them, at their defaults.
 WITHOUT_EFFECT = """
 evaluation_jobs: 1
+search_jobs: 1
 data_root: elsewhere
 experiments:
   tiny: {training: {awp_gamma: 0.0, label_smoothing: 0.1}}
@@ -95,9 +97,9 @@ analyses: {tiny: {approximate: false}}
     [
         ("experiments: {tiny: {mixing_factor: 0.4}}", TRAINED_ANEW),
         ("experiments: {tiny: {training: {trades_beta: 5}}}", TRAINED_ANEW),
-        ("analyses: {tiny: {components: 7}}", {"find_neighbours", "report_experiment"}),
+        ("analyses: {tiny: {components: 7}}", SEARCHED_ANEW),
         ("evaluations: {tiny: {seed: 1}}", {"evaluate_labeller", *EVALUATED_ANEW}),
-        ("evaluation_jobs: 3", set()),
+        ("{evaluation_jobs: 3, search_jobs: 3}", set()),
         pytest.param(WITHOUT_EFFECT, set(), id="without_effect"),
     ],
 )  # fmt: skip

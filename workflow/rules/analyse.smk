@@ -68,6 +68,7 @@ rule find_neighbours:
         train="<results>/features/{dataset}/{labeller}/{analysis}/train/features.json",
         test="<results>/features/{dataset}/{labeller}/{analysis}/test/features.json",
         generated="<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
+        shares="<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/shares/all.done",
     output:
         "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/neighbours.json",
     log:
@@ -82,11 +83,45 @@ rule find_neighbours:
         # Not a parameter: more memory reruns no search.
         search_memory_gb=resolve.config.search_memory_gb,
     params:
+        folder=subpath(output[0], parent=True),
         settings=resolve.analysis_flags("neighbours"),
+        more="",
     shell:
         "python -m pyrobust --log {log:q} neighbours --train {input.train:q} --test {input.test:q}"
-        " --generated {input.generated:q} --output {output:q} {params.settings}"
+        " --generated {input.generated:q} --output {params.folder:q} {params.settings} {params.more}"
         " --search-memory-gb {resources.search_memory_gb}"
+
+
+use rule gather_shares as gather_search_shares with:
+    input:
+        resolve.search_shares(expand_paths),
+    output:
+        temp(
+            touch(
+                "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/shares/all.done"
+            )
+        ),
+    log:
+        "<logs>/gather_search_shares/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}.log",
+
+
+# One share of the images of find_neighbours, as a separate job.
+use rule find_neighbours as search_share with:
+    input:
+        train="<results>/features/{dataset}/{labeller}/{analysis}/train/features.json",
+        test="<results>/features/{dataset}/{labeller}/{analysis}/test/features.json",
+        generated="<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/features/features.json",
+    output:
+        temp(
+            touch(
+                "<results>/analysis/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/shares/{share}-{of}.done"
+            )
+        ),
+    log:
+        "<logs>/search_share/{dataset}/{generator}/{labeller}/{selection}/{num_samples}/{analysis}/{share}-{of}.log",
+    params:
+        folder=subpath(output[0], ancestor=2),
+        more="--share {share}/{of}",
 
 
 rule measure_quality:

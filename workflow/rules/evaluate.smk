@@ -28,10 +28,10 @@ rule evaluate_run:
         " --output {params.folder:q} {params.threat} {params.settings} {params.more}"
 
 
-# All shares of an evaluation as one temporary file.
+# All shares of a stage as one temporary file.
 rule gather_shares:
     input:
-        resolve.shares("<results>/evaluate/{experiment}/{run}/shares", expand_paths),
+        resolve.attack_shares(paths.EVALUATION, expand_paths),
     output:
         temp(touch("<results>/evaluate/{experiment}/{run}/shares/all.done")),
     log:

@@ -60,10 +60,7 @@ use rule evaluate_run as evaluate_again with:
 
 use rule gather_shares as gather_shares_again with:
     input:
-        resolve.shares(
-            "<results>/evaluate/{experiment}/again/{evaluation}/{run}/shares",
-            expand_paths,
-        ),
+        resolve.attack_shares(paths.EVALUATION_AGAIN, expand_paths),
     output:
         temp(
             touch(
