@@ -88,8 +88,8 @@ def _notes(original: FeatureSet, generated: FeatureSet) -> list[str]:
     notes = []
     if original.extractor["name"] == "labeller":
         notes.append(
-            "fid and inception_score stand on the labeller's features and softmax: they compare "
-            "generators of one data set and labeller, never with published values"
+            "FID and Inception score use the labeller's features and softmax, so they only compare "
+            "generators of one data set and labeller"
         )
     fewest = min(original.count, generated.count)
     if fewest <= original.dimensions:

@@ -121,13 +121,10 @@ def _label_rows(axes: Axes, names: list[str]) -> None:
     axes.set_xlabel("accuracy")
 
 
-def neighbour_chart(complementarity: dict[str, float], title: str) -> str:
-    """Draw the shares of nearest neighbours as one bar, above the ideal of a third each."""
+def neighbour_chart(complementarity: dict[str, float], ideal: dict[str, float], title: str) -> str:
+    """Draw the shares of nearest neighbours as one bar, above the ideal ones."""
     colours = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
-    bars = {
-        "these samples": complementarity,
-        "ideal": dict.fromkeys(colours, 1 / 3),
-    }
+    bars = {"these samples": complementarity, "ideal": ideal}
     with drawing(_WIDTH, 1.55) as (figure, (axes,)):
         for row, shares in enumerate(bars.values()):
             left = 0.0

@@ -147,6 +147,7 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             "num_classes": len(original.class_names),
             "nearest": None,
             "neighbour_chart": None,
+            "ideal": None,
             "class_neighbours": None,
             "generator_curves": None,
             "paper_quality": None,
@@ -155,6 +156,10 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
     generated = SampleStore.open(inputs.samples.parent)
     settings = record["settings"]
     quality = record["generator"]["quality"]
+    neighbours = record["generator"]["neighbours"]
+    # An image is as likely nearest to one set as to another in proportion to their sizes.
+    sizes = neighbours["set_sizes"]
+    ideal = {name: size / sum(sizes.values()) for name, size in sizes.items()}
     return {
         "class_grid": class_grid(original, generated),
         "num_classes": len(original.class_names),
@@ -162,9 +167,11 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
             inputs.neighbours.with_suffix(".parquet"), original, generated
         ),
         "neighbour_chart": neighbour_chart(
-            record["generator"]["neighbours"]["complementarity"],
+            neighbours["complementarity"],
+            ideal,
             "Nearest neighbours of generated images by set, compared with the ideal",
         ),
+        "ideal": ideal,
         "class_neighbours": stages.generated.neighbours["per_class"],
         "generator_curves": _generator_curves(inputs.generator.parent),
         "paper_quality": quality_of(

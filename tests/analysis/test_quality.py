@@ -49,7 +49,7 @@ def test_the_labellers_space_is_named(tmp_path: Path) -> None:
     found = measure(features, features, tmp_path)
     assert found["extractor"] == "labeller"
     assert found["comparable_with_published"] is False
-    assert "never with published values" in found["notes"][0]  # type: ignore[index]
+    assert "generators of one data set and labeller" in found["notes"][0]  # type: ignore[index]
 
 
 def test_only_the_published_inception_is_comparable(tmp_path: Path) -> None:

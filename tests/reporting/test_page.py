@@ -218,6 +218,18 @@ def test_an_approximate_search_is_reported(inputs: ReportInputs, tmp_path: Path,
     assert Page(page).mistakes == []
 
 
+def test_whole_sets_are_held_against_shares_by_their_size(
+    inputs: ReportInputs, tmp_path: Path
+) -> None:
+    assert inputs.generated
+    path = inputs.generated.neighbours
+    sizes = {"train": 400, "test": 100, "self": 500}
+    write_json(path, read_json(path, "") | {"set_sizes": sizes})
+    page = write(inputs, tmp_path).page.read_text(encoding="utf-8")
+    ideal = page.partition('<th scope="row">Ideal</th>')[2].partition("</tr>")[0]
+    assert re.findall(r"[0-9.]+%", ideal) == ["40.0%", "10.0%", "50.0%"]
+
+
 def test_the_training_of_a_generator_is_drawn_where_there_was_one(
     finished: ReportInputs, tmp_path: Path, html: str
 ) -> None:
