@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20
 _LOCK = ".lock"
+# How often a folder that vanishes is made; where none can be made, as in /proc, it always does.
+_ATTEMPTS = 100
 
 
 @contextmanager
@@ -90,14 +93,14 @@ def _locked(folder: Path, kind: int) -> TextIO:
     Args:
         kind: LOCK_EX or LOCK_SH.
     """
-    while True:
+    for attempt in itertools.count():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Network file systems lock for sharing only what is open for reading, too.
             lock = (folder / _LOCK).open("a+")
-        except FileNotFoundError:  # removed by a process that failed, just now
-            continue
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
+                continue  # removed by a process that failed, just now
             raise UserError(f"cannot write {folder}: {error}") from error
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -122,6 +125,7 @@ def _locked(folder: Path, kind: int) -> TextIO:
             if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
                 return lock
         lock.close()
+    raise AssertionError("unreachable")
 
 
 def _sync_folder(folder: Path) -> None:

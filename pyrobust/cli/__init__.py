@@ -89,6 +89,8 @@ _NO_FILE = {
     errno.EIO,
     errno.EMFILE,
     errno.ENFILE,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
 }
 
 

@@ -1,5 +1,6 @@
 """Verbs that attack a trained model: `evaluate` and `landscape`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -99,17 +100,21 @@ def evaluate(
 
     limits = Limits.of(budget, until_width)
     source = model_source(model, weights, mean, std)
-    with opened_images(
-        dataset, images, split, samples, output / evaluation.STATE / "images"
-    ) as found:
+    with ExitStack() as stack:
+        held = holding(output, output / evaluation.STATE, share)
+        if share is None:  # before images are opened: another run removes their store at its end
+            stack.enter_context(held)
+        store = output / evaluation.STATE / "images"
+        found = stack.enter_context(opened_images(dataset, images, split, samples, store))
         subject = open_subject(source, found, threat, surrogate)
-        with holding(output, output / evaluation.STATE, share):
-            result = evaluation.evaluate(
-                subject, output, settings, keep_adversarial, share, transcript, limits
-            )
-            if result is None:  # a share alone
-                return
-            track_result(result, output, names)
+        if share is not None:
+            stack.enter_context(held)
+        result = evaluation.evaluate(
+            subject, output, settings, keep_adversarial, share, transcript, limits
+        )
+        if result is None:  # a share alone
+            return
+        track_result(result, output, names)
     for line in describe_result(result):
         print(line)
 

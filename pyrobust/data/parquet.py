@@ -123,6 +123,8 @@ def _column(path: Path, file: "ParquetFile", names: tuple[str, ...], what: str) 
     if found == list(_IMAGE_COLUMNS):
         raise UserError(f"{path} has the image columns {' and '.join(found)}; keep one of them")
     if found:
+        if file.schema_arrow.names.count(found[0]) > 1:
+            raise UserError(f"{path} has two columns {found[0]}; keep one of them")
         return found[0]
     raise UserError(
         f"{path} has no {what} column among {', '.join(file.schema_arrow.names)}; expected one "

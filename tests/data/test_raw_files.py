@@ -275,6 +275,16 @@ def test_files_that_number_classes_differently_are_refused(
         make(raw_files, tmp_path, validation_size=6)
 
 
+def test_two_columns_of_one_name_are_refused(raw_files, tmp_path):
+    parquet(raw_files, "test.parquet", "test")
+    images, labels = raw_files.train
+    columns = [[raw_files.png(image) for image in images], labels, labels]
+    table = pa.Table.from_arrays(list(map(pa.array, columns)), ["image", "label", "label"])
+    pq.write_table(table, raw_files.root / "train.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet has two columns label; keep one of them"):
+        make(raw_files, tmp_path, validation_size=6)
+
+
 def test_test_images_alone_are_evaluated_and_no_data_set(raw_files, tmp_path):
     raw_files.npz()
     (raw_files.root / "train.npz").unlink()
