@@ -153,3 +153,11 @@ NUMPY: AllowList = {
         )
     },
 }
+
+
+def pickle_reason(error: Exception) -> str:
+    """Return why `torch.load` refused a file, without its advice to run the file's code."""
+    text = str(error)
+    for advice in ("trusted source.", "WeightsUnpickler error:"):
+        text = text.partition(advice)[2] or text
+    return (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -20,6 +20,7 @@ from pyrobust.api.training_data import Validation, dataset_folder, names_of, sam
 from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data import Dataset
+from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive, read_json, write_json, write_text
 from pyrobust.imports import import_path_of
@@ -79,9 +80,10 @@ class TrainedClassifier:
         if network is not None and isinstance(model, ImportedClassifier):
             own = copy.deepcopy(network).eval().to(device)
             own.load_state_dict(model.network.state_dict())
-        lines = (path / _LOG).read_text(encoding="utf-8").splitlines()
-        cost = read_json(path / _COST, "pyrobust train")
-        return cls(model, own, spec, record, [json.loads(line) for line in lines], cost)
+        with described_by(path / _LOG, "pyrobust train"):
+            lines = (path / _LOG).read_text(encoding="utf-8").splitlines()
+            log = [json.loads(line) for line in lines]
+        return cls(model, own, spec, record, log, read_json(path / _COST, "pyrobust train"))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the files that `pyrobust train` writes, the record last."""

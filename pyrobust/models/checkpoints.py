@@ -25,6 +25,7 @@ from pyrobust.errors import UserError
 from pyrobust.files import atomic_path
 from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.spec import ModelSpec, Normalization
+from pyrobust.pickles import pickle_reason
 
 # Between the keys of nested dictionaries; names of modules have dots and no slash.
 _NESTED = "/"
@@ -216,7 +217,7 @@ def _unpickled(path: Path) -> Any:
                     "and evaluate it with --model MODULE:NAME --weights FILE, where NAME "
                     "builds the network"
                 ) from error
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = pickle_reason(error)
             raise UserError(
                 f"{path} cannot be read as a checkpoint without running its code ({reason}); "
                 "expected a .pt file of tensors (or was a web page saved instead?)"

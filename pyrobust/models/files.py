@@ -59,7 +59,7 @@ def load_model(
             f"{path} contains {found}, but {_FORMAT} is required; run 'pyrobust convert' to "
             "write it"
         )
-    spec = ModelSpec.from_json(facts["spec"])
+    spec = ModelSpec.from_json(facts.get("spec", {}))
     model = build_model(spec) if network is None else build_imported(spec, network)
     load_strictly(model, state, str(path))
     return model.to(device), spec
@@ -108,7 +108,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
         source: where the state comes from, for the message.
 
     Raises:
-        UserError: lists the missing, the unexpected and the misshapen keys.
+        UserError: lists the missing and the unexpected keys, and those of another shape or kind.
     """
     expected = model.state_dict()
     mistakes = {
@@ -119,11 +119,25 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) ->
             for key, value in expected.items()
             if key in state and state[key].shape != value.shape
         ],
+        "of another kind": [
+            f"{key} {state[key].dtype}, {state[key].layout} on {state[key].device} instead of "
+            f"dense {value.dtype}"
+            for key, value in expected.items()
+            if key in state and not _is_of_kind(state[key], value)
+        ],
     }
     if any(mistakes.values()):
         told = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in mistakes.items() if keys)
         raise UserError(f"{source} does not fit {type(model).__name__} ({told})")
     model.load_state_dict({**expected, **state})
+
+
+def _is_of_kind(found: Any, expected: Any) -> bool:
+    """Whether a value of a file can be copied without losing what it says."""
+    if not isinstance(expected, Tensor):  # of quantised layers
+        return True
+    is_plain = found.layout == torch.strided and not (found.is_meta or found.is_quantized)
+    return is_plain and found.is_floating_point() >= expected.is_floating_point()
 
 
 def needed_keys(expected: Iterable[str]) -> list[str]:

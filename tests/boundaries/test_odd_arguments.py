@@ -1,5 +1,7 @@
 """Odd arguments, and odd files of earlier results, in Python: used, or one sentence."""
 
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,21 @@ EVALUATION: dict[str, Any] = {
 def test_an_argument_of_another_kind_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         pyrobust.evaluate(NETWORK, **{"images": X, "labels": Y, **EVALUATION, **arguments})
+
+
+class Evil:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hacked",)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(Evil()), pickle.dumps(Evil(), 0)])
+def test_points_that_would_run_code_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(UserError, match="without running its code") as refused:
+        pyrobust.verify(tmp_path / "a.pt", NETWORK, X, Y, norm="linf", epsilon=0.1, device="cpu")
+    assert "weights_only" not in str(refused.value)  # no advice to run it
 
 
 @pytest.mark.parametrize("claimed", ["0.5", 55.0, float("nan"), True])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from pyrobust.cli import app
@@ -16,6 +16,7 @@ from pyrobust.errors import UserError
 from pyrobust.models import ImageClassifier, ModelSpec, build_model, load_model, save_model
 from pyrobust.models.checkpoints import architecture_of, published_state, read_checkpoint
 from pyrobust.models.convert import Statements, convert_checkpoint
+from pyrobust.models.files import load_strictly
 from pyrobust.models.published import PUBLISHED, download, published_model
 
 SPEC = ModelSpec(
@@ -117,6 +118,24 @@ class Malicious:
         return (print, ("code of the file runs",))
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda weight: (weight * 100).to(torch.int8),
+        lambda weight: weight.to(torch.complex64),
+        lambda weight: weight.to_sparse(),
+        lambda weight: weight.to("meta"),
+        lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    ],
+)
+def test_weights_of_another_kind_are_refused(damage):
+    layer = nn.Linear(4, 3)
+    state = layer.state_dict()
+    load_strictly(layer, {**state, "weight": state["weight"].double()}, "it")
+    with pytest.raises(UserError, match=r"it does not fit Linear \(of another kind: weight torch"):
+        load_strictly(layer, {**state, "weight": damage(state["weight"])}, "it")
+
+
 def test_a_checkpoint_that_would_run_code_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,7 +149,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(
     path.write_text("<html>moved</html>")
     with pytest.raises(
         UserError,
-        match=r"bad\.pt cannot be read as a checkpoint without running its code \(Weights",
+        match=r"bad\.pt cannot be read as a checkpoint without running its code \(Unsupported",
     ):
         read_checkpoint(path)
     assert capsys.readouterr().out == ""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrobust.errors import UserError
+from pyrobust.pickles import pickle_reason
 
 SUFFIXES = (".npy", ".pt", ".pth")
 
@@ -66,7 +67,7 @@ def _tensor(path: Path) -> Tensor:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever a damaged file leads it to
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = pickle_reason(error)
         raise UserError(
             f"{path} cannot be read as tensors without running its code ({reason}); save it by "
             "torch.save as a tensor or a dictionary of tensors"
