@@ -25,7 +25,13 @@ from pyrobust.errors import UserError
 from pyrobust.evaluation import evaluate as evaluation
 from pyrobust.evaluation.anytime import Limits
 from pyrobust.evaluation.attack_suites import CustomAttack
-from pyrobust.evaluation.describe import RESULT, describe_result, headline, interval_of_result
+from pyrobust.evaluation.describe import (
+    RESULT,
+    describe_result,
+    headline,
+    interval_of_result,
+    read_result,
+)
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.tracking import track_result
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
@@ -66,9 +72,7 @@ class EvaluationResult:
         """
         path, made_by = Path(folder), "pyrobust evaluate"
         points = path / _POINTS
-        summary = read_json(path / RESULT, made_by)
-        with described_by(path / RESULT, made_by):
-            list(describe_result(summary))
+        summary = read_result(path)
         with described_by(path / _ROWS, made_by):
             rows = pq.read_table(path / _ROWS)
         with described_by(points, made_by):

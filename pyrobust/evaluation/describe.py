@@ -101,6 +101,20 @@ def describe_file(
         yield from facts_of(result)
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return the result that `pyrobust evaluate` wrote to a folder.
+
+    Raises:
+        UserError: it is missing, or a part of it is.
+    """
+    path, made_by = folder / RESULT, "pyrobust evaluate"
+    result: dict[str, Any] = read_json(path, made_by)
+    with described_by(path, made_by):
+        list(facts_of_evaluation(result))
+        str(result["subject"]["network"]["sha256"])
+    return result
+
+
 def facts_of_evaluation(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the result, and what each attack left, a line each."""
     yield from describe_result(result)

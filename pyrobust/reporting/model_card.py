@@ -13,7 +13,7 @@ from torch import nn
 
 from pyrobust import __version__
 from pyrobust.errors import UserError
-from pyrobust.evaluation.describe import RESULT, attack_words
+from pyrobust.evaluation.describe import RESULT, attack_words, read_result
 from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
 from pyrobust.models import load_model
 from pyrobust.models.files import sha256_of_state
@@ -52,7 +52,7 @@ def write_model_folder(
         UserError: a file is missing or damaged, or evaluation or training are of other weights.
     """
     loaded, spec = load_model(model, "cpu", copy.deepcopy(network))
-    result = read_json(evaluation / RESULT, "pyrobust evaluate")
+    result = read_result(evaluation)
     digest = sha256_of(model)
     evaluated = result["subject"]["network"]["sha256"]
     if not {digest, sha256_of_state(loaded)} & set(evaluated):

@@ -1,5 +1,6 @@
 """Odd arguments, and odd files of earlier results, in Python: used, or one sentence."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyrobust
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
+from pyrobust.evaluation.describe import read_result
 
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(6) % 3
@@ -104,3 +106,15 @@ def test_a_damaged_result_is_named(
     if name == "evaluation.json":
         with pytest.raises(UserError, match=name):
             pyrobust.evaluate(NETWORK, X, Y, output=tmp_path, **EVALUATION)
+
+
+@pytest.mark.parametrize("key", ["stages", "subject", "checks"])
+def test_a_result_without_a_part_is_named(
+    result: pyrobust.EvaluationResult, key: str, tmp_path: Path
+) -> None:
+    result.save(tmp_path)
+    rest = {name: value for name, value in result.summary.items() if name != key}
+    (tmp_path / "evaluation.json").write_text(json.dumps(rest))
+    for use in (pyrobust.EvaluationResult.load, read_result):
+        with pytest.raises(UserError, match=f"evaluation.json is damaged .*{key}"):
+            use(tmp_path)
