@@ -102,6 +102,28 @@ def test_linear_networks_are_decided_exactly(norm: str, method: str) -> None:
     assert torch.equal((margins > 0)[decided], robust[decided])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_monotone_networks_are_decided_exactly(method: str) -> None:
+    """Where the margin rises with each pixel and each unit, the darkest image is the worst."""
+    torch.manual_seed(0)
+    first, last = nn.Linear(36, 8), nn.Linear(8, 2)
+    first.weight.data.uniform_(0, 0.2)
+    first.bias.data.uniform_(-3, 0)
+    last.weight.data[0].uniform_(0, 1)
+    last.weight.data[1], last.bias.data = torch.zeros(8), torch.zeros(2)
+    network = nn.Sequential(nn.Flatten(), first, nn.ReLU(), last).requires_grad_(False)
+    x, labels = images(400, 0), torch.zeros(400, dtype=torch.int64)
+    darkest = network((x - 0.03).clamp(0, 1))[:, 0]
+    last.bias[1] = darkest.median()
+    exact = darkest - last.bias[1]
+    margins = certified_margins(
+        graph_of(network, x[:1]), x, labels, ThreatModel("linf", 0.03), method
+    )
+    decided = exact.abs() > 1e-3
+    assert decided.sum() > 390 and 150 < (exact > 0).sum() < 250
+    assert torch.equal((margins > 0)[decided], (exact > 0)[decided])
+
+
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_minima_over_ball_and_pixel_range_are_exact(norm: str) -> None:
     """Against a fine search over two pixels near the border of the range."""
