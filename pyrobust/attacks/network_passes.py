@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
+from pyrobust.errors import UserError
 
 # Rows that matrix kernels take at once, on all processors that we know.
 _GRANULE = 16
@@ -95,10 +96,7 @@ def packed_passes(
             logits = logits_fn(points)
         if not logits.requires_grad:
             return logits, torch.zeros_like(points)
-        (grad,) = torch.autograd.grad(
-            logits, points, logits.detach(), allow_unused=True, materialize_grads=True
-        )
-        return logits.detach(), grad
+        return logits.detach(), _backward(logits, points, logits.detach())
 
     reference, taken, free = _with_memory(lambda: bits(pass_size), x.device)
 
@@ -194,10 +192,25 @@ def _gradient(logits_fn: LogitsFn, x: Tensor, loss: LossFn, *goals: Tensor) -> G
     with torch.enable_grad():
         logits = logits_fn(x)
     value, grad_logits = loss(logits.detach(), *goals)
-    if logits.requires_grad:
+    grad = _backward(logits, x, grad_logits) if logits.requires_grad else torch.zeros_like(x)
+    return Gradient(logits.detach(), value, grad)
+
+
+def _backward(logits: Tensor, x: Tensor, grad_logits: Tensor) -> Tensor:
+    """Return the gradient at x, zero where x does not reach the logits.
+
+    Raises:
+        UserError: the network writes over values that its gradient needs.
+    """
+    try:
         (grad,) = torch.autograd.grad(
             logits, x, grad_logits, allow_unused=True, materialize_grads=True
         )
-    else:
-        grad = torch.zeros_like(x)
-    return Gradient(logits.detach(), value, grad)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise UserError(
+            "the network has no gradient, because a step writes over values that the gradient "
+            "needs; set inplace=False, or write x = x + y instead of x += y"
+        ) from error
+    return grad

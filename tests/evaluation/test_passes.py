@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, network_passes, packed_passes
 from pyrobust.attacks.network_passes import gradient
+from pyrobust.errors import UserError
 from pyrobust.evaluation.model_under_test import Subject
 
 
@@ -123,3 +125,16 @@ def test_passes_grow_no_further_than_their_bits_are_the_same(
 
 def test_passes_do_not_grow_on_a_cpu() -> None:
     assert packed_passes(lambda x: x.flatten(1), 32, torch.rand(9, 1, 2, 2), 256).pass_size == 32
+
+
+def test_a_network_that_writes_over_what_its_gradient_needs_is_refused() -> None:
+    def writes_over(x: Tensor) -> Tensor:
+        values = x.flatten(1).sigmoid()
+        values += 1
+        return values
+
+    x = torch.rand(4, 1, 2, 2)
+    with pytest.raises(UserError, match="has no gradient, because a step writes over values"):
+        gradient(writes_over, x, ops.margin, torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(UserError, match="set inplace=False"):
+        packed_passes(writes_over, 32, x)
