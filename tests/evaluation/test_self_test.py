@@ -100,6 +100,9 @@ MASKED: dict[str, Callable[[LogitsFn], LogitsFn]] = {
     "reversed gradient": lambda f: lambda x: f(Reversed.apply(x)),
     "shuffled gradient": shuffled,
     "ripples": lambda f: lambda x: f(x) + 0.05 * (3e4 * f(x)).sin(),
+    "tiny logits": lambda f: lambda x: 1e-30 * f(x),
+    "one-hot outputs": lambda f: lambda x: nn.functional.one_hot(f(x).argmax(1), 10).float(),
+    "random inputs": lambda f: lambda x: f(x + 0.1 * torch.randn_like(x)),
     "vanishing gradient": lambda f: lambda x: f(x.detach() + 1e-38 * (x - x.detach())),
 }
 
