@@ -30,6 +30,7 @@ from pyrobust.cli import (
     verify,
 )
 from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError, lacks_memory
+from pyrobust.training.nodes import number_of_node
 from pyrobust.workflow.attempts import append_output, note_end
 
 app = typer.Typer(
@@ -103,7 +104,8 @@ def options(
     ] = None,
 ) -> None:
     """Robust image classifiers trained with generated data."""
-    if log is None or "LOCAL_RANK" in os.environ:  # several processes share one log
+    # Several processes and nodes share one log.
+    if log is None or "LOCAL_RANK" in os.environ or number_of_node() is not None:
         return
     words = sys.argv[1:]
     append_output(log, words[words.index(str(context.invoked_subcommand)) :])

@@ -19,6 +19,7 @@ from pyrobust.files import exclusive, shared
 from pyrobust.gpus import own_gpus
 from pyrobust.shares import Share
 from pyrobust.trackers import parse_trackers
+from pyrobust.training.nodes import Layout, number_of_node, reported_status, run_nodes
 
 Verb = Callable[..., None]
 
@@ -93,7 +94,20 @@ _OPTIONS = (
         "Experiment trackers, separated by commas: tensorboard, wandb, mlflow, trackio.",
         envvar="PYROBUST_TRACKERS",
     ),
-    _option(_PROCESSES, int, 1, "Processes that share each batch, one per GPU."),
+    inspect.Parameter(
+        _PROCESSES,
+        inspect.Parameter.KEYWORD_ONLY,
+        default="1",
+        annotation=Annotated[
+            Layout,
+            typer.Option(
+                help="Processes that share each batch, one per GPU; 2x8 is 8 on each of 2 nodes "
+                "of a Slurm job.",
+                parser=Layout.parse,
+                metavar="NUMBER",
+            ),
+        ],
+    ),
 )
 
 
@@ -105,10 +119,13 @@ def takes_runtime(verb: Verb) -> Verb:
     @wraps(verb)
     def run(**values: Any) -> None:
         given = {option.name: values.pop(option.name) for option in _OPTIONS}
-        count = given.pop(_PROCESSES)
+        layout = given.pop(_PROCESSES)
         given[_TRACKERS] = parse_trackers(given[_TRACKERS])
-        with _gpus(count, given["device"]):
-            _share_out(count, given["device"])
+        node = number_of_node()
+        if layout.nodes > 1 and node is None and not _is_process():
+            sys.exit(run_nodes(_command(), layout.nodes))
+        with _gpus(layout.per_node, given["device"]):
+            _share_out(layout, given["device"], node)
 
             from pyrobust.training.runtime import Runtime
 
@@ -127,13 +144,27 @@ def _gpus(count: int, device: str) -> AbstractContextManager[None]:
     return nullcontext() if device == "cpu" or "LOCAL_RANK" in os.environ else own_gpus(count)
 
 
-def _share_out(count: int, device: str) -> None:
-    """Run this command in `count` processes and exit with their status, unless this is one of them.
+def _command() -> list[str]:
+    """Return the words that run this command again."""
+    return [sys.executable, "-m", "pyrobust", *sys.argv[1:]]
+
+
+def _is_process() -> bool:
+    """Return whether this is one of several processes of a training."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def _share_out(layout: Layout, device: str, node: int | None) -> None:
+    """Run the processes of this node and exit with their status, unless this is one of them.
+
+    Args:
+        node: number of this node among several.
 
     Raises:
         UserError: there are fewer GPUs than processes.
     """
-    if count <= 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    count = layout.per_node
+    if layout.world_size <= 1 or _is_process():
         return
     import torch
 
@@ -149,4 +180,7 @@ def _share_out(count: int, device: str) -> None:
     cores = len(os.sched_getaffinity(0))
     threads = min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores))
     os.environ["OMP_NUM_THREADS"] = str(max(1, threads // count))
-    sys.exit(run_processes([sys.executable, "-m", "pyrobust", *sys.argv[1:]], count))
+    if node is None:
+        sys.exit(run_processes(_command(), count))
+    status = run_processes(_command(), count, first_rank=node * count, world_size=layout.world_size)
+    sys.exit(reported_status(node, status))

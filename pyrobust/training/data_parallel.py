@@ -6,15 +6,15 @@ on the number of processes. Batch norm uses the statistics of the slice (or of v
 within it): with a virtual batch that divides the slice, the number of processes does not matter
 up to rounding.
 
-On one machine, pyrobust starts the processes itself: on SIGTERM, torchrun prints a traceback and
-exits with status 1, and SIGUSR1 kills it but not its processes. Across machines, use torchrun.
+On one machine, and on each node of a Slurm job (`pyrobust.training.nodes`), pyrobust starts the
+processes itself: on SIGTERM, torchrun prints a traceback and exits with status 1, and SIGUSR1 kills
+it but not its processes.
 """
 
 import ctypes
 import math
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +31,7 @@ from torch import Tensor
 from pyrobust.errors import EXIT_RESUMABLE, UserError
 from pyrobust.files import exclusive
 from pyrobust.ops import choose_device
+from pyrobust.training.nodes import free_port
 from pyrobust.training.resuming import STOP_SIGNALS
 
 
@@ -149,7 +150,10 @@ _POLL = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
-def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> int:
+def run_processes(
+    command: Sequence[str], count: int, grace: float = _GRACE, first_rank: int = 0,
+    world_size: int | None = None,
+) -> int:  # fmt: skip
     """Run `command` in `count` processes that `joined_processes` joins; return the exit status.
 
     The status is 0 if all succeed, 75 if they were asked to stop, else that of a failed process
@@ -157,6 +161,8 @@ def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> 
 
     Args:
         grace: seconds until the others are killed after one has failed.
+        first_rank, world_size: of several nodes, which `pyrobust.training.nodes` starts; the
+            environment then says where they meet.
     """
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -165,11 +171,16 @@ def run_processes(command: Sequence[str], count: int, grace: float = _GRACE) -> 
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    meeting = {} if world_size else {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    world_size = world_size or count
     end_with_parent = _end_with_parent()
     try:
         for rank in range(count):
-            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            own = {
+                "RANK": str(first_rank + rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(world_size),
+            }
             environment = {**os.environ, **meeting, **own}
             processes.append(subprocess.Popen(command, env=environment, preexec_fn=end_with_parent))
         return _status(processes, grace)
@@ -194,13 +205,6 @@ def _status(processes: Sequence[subprocess.Popen[bytes]], grace: float) -> int:
         time.sleep(_POLL)
     status = failures[0] if failures else EXIT_RESUMABLE if EXIT_RESUMABLE in ended else 0
     return 128 - status if status < 0 else status
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-    return port
 
 
 def _end_with_parent() -> Callable[[], object] | None:

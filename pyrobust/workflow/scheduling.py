@@ -53,16 +53,16 @@ PRIORITIES = {
 }
 
 
-def count_gpus(gpu: int = 0, gres: str = "") -> int:
-    """Return the GPUs of a job, at least 1.
+def count_gpus(gpu: int = 0, gres: str = "", nodes: int = 1) -> int:
+    """Return the GPUs of each node of a job, at least 1.
 
     Args:
-        gpu: Snakemake's resource.
+        gpu: Snakemake's resource, of all nodes together.
         gres: Slurm's generic resource instead, for sites without --gpus: gpu:4 or gpu:h100:4.
     """
     number = gres.rsplit(":", 1)[-1]
     of_gres = int(number) if gres.startswith("gpu") and number.isdecimal() else 0
-    return max(1, gpu, of_gres)
+    return max(1, gpu // nodes, of_gres)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from pyrobust.cli import holding
 from pyrobust.cli.holding import takes_runtime, uses_gpu
+from pyrobust.training.nodes import Layout
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(0)
 
     monkeypatch.setattr(holding, "own_gpus", own_gpus)
-    monkeypatch.setattr(holding, "_share_out", lambda count, device: None)
+    monkeypatch.setattr(holding, "_share_out", lambda layout, device, node: None)
     return asked
 
 
@@ -51,5 +52,5 @@ def test_a_training_takes_one_for_each_process(
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     verb = takes_runtime(lambda runtime: counts.append(-1))
-    verb(device=device, processes=processes, **OPTIONS)
+    verb(device=device, processes=Layout(1, processes), **OPTIONS)
     assert counts == expected

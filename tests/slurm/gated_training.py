@@ -37,9 +37,9 @@ class Gate:
         return (self._folder / "open").exists()
 
     def note_arrival(self) -> None:
-        """Note that a training waits, by the number of its Slurm job."""
+        """Note that a training waits, by the number of its Slurm job, if it is one."""
         self._folder.mkdir(exist_ok=True)
-        (self._folder / f"job{os.environ['SLURM_JOB_ID']}").touch()
+        (self._folder / f"job{os.environ.get('SLURM_JOB_ID')}").touch()
 
     def has_arrived(self, job: str) -> bool:
         """Return whether the training of a Slurm job has come to the gate."""

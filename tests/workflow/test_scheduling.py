@@ -126,6 +126,8 @@ def test_what_a_rule_needs_has_a_higher_priority_than_the_rule() -> None:
         ({"gpu": 0, "gres": "gpu:h100:2"}, 2),
         ({"gpu": 0, "gres": "gpu"}, 1),
         ({"gpu": 0, "gres": "lscratch:400"}, 1),
+        ({"gpu": 8, "nodes": 2}, 4),
+        ({"gpu": 0, "gres": "gpu:4", "nodes": 2}, 4),
     ],
 )
 def test_the_gpus_of_a_job_are_counted_however_a_site_asks_for_them(

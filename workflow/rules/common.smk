@@ -78,18 +78,22 @@ wildcard_constraints:
 
 
 def num_gpus(rulename):
-    """Return the GPUs of a rule's job: one, or as many as the profile gives it; at least 1.
+    """Return the GPUs of each node of a rule's job: one, or as many as the profile gives it.
 
     Snakemake has evaluated no text of a profile, such as gpu:4, when it asks for other resources.
     """
     resources = workflow.get_rule(rulename).resources
-    given = {name: resources[name].raw for name in ("gpu", "gres") if name in resources}
-    return count_gpus(**given)
+    names = ("gpu", "gres", "nodes")
+    return count_gpus(
+        **{name: resources[name].raw for name in names if name in resources}
+    )
 
 
 def processes_of_gpus(wildcards, rulename):
-    """Return a process for each GPU."""
-    return num_gpus(rulename)
+    """Return a process for each GPU, as --processes takes it."""
+    resources = workflow.get_rule(rulename).resources
+    nodes = resources["nodes"].raw if "nodes" in resources else 1
+    return f"{nodes}x{num_gpus(rulename)}" if nodes > 1 else num_gpus(rulename)
 
 
 def threads_of_gpus(wildcards, rulename):
