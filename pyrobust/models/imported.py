@@ -102,11 +102,6 @@ def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
         UserError: the network fails on them, with its own message, or returns something else, or
             has no parameters to train.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trained:
-        raise UserError(
-            f"{spec.architecture} has no parameters to train: set requires_grad of some to True"
-        )
     height, width, channels = spec.image_shape
     images = torch.full((2, channels, height, width), 0.5, device=model.mean.device)
     try:
@@ -125,6 +120,11 @@ def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
             f"{spec.architecture} returns {found}{kind} for 2 images, but must return logits of "
             f"shape {(2, spec.num_classes)} in float32: pass the number of classes to its "
             "constructor, and return nothing else"
+        )
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise UserError(
+            f"{spec.architecture} has no parameters to train: set requires_grad of some to True"
         )
     try:
         reached = torch.autograd.grad(logits.sum(), [images, *trained], allow_unused=True)

@@ -74,7 +74,7 @@ def test_normalisation_is_applied(module: Path) -> None:
         ({"model": "weights.pt"}, "is neither a WideResNet nor a pre-activation ResNet"),
         (
             {"model": "page.pt"},
-            r"page\.pt cannot be read as a checkpoint without running its code \(Weights",
+            r"page\.pt cannot be read as a checkpoint without running its code \(Unsupported",
         ),
         ({"model": "absent.pt"}, "absent.pt is missing"),
         ({"mean": (0.5,), "std": ()}, "mean is given without std"),
