@@ -23,6 +23,7 @@ from pyrobust.config.fields import (
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.targets import MixtureSettings, TargetSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
+from pyrobust.config.yaml_files import read_yaml
 from pyrobust.errors import UserError
 
 
@@ -174,15 +175,9 @@ def read_config(paths: Sequence[Path]) -> Config:
     Raises:
         UserError: a file cannot be read, or the configuration is wrong.
     """
-    import yaml
-
     values: dict[str, Any] = {}
     for path in paths:
-        try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"cannot read {path} ({error}): name it with --config FILE") from error
-        values = _laid_over(values, found if isinstance(found, dict) else {})
+        values = _laid_over(values, read_yaml(path))
     return parse_config(values)
 
 

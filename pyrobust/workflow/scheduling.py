@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyrobust.config.yaml_files import read_yaml
 from pyrobust.errors import UserError
 
 # Minutes. Most sites allow two days.
@@ -100,13 +101,7 @@ def read_profile(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the folder has no profile, or it is not YAML.
     """
-    import yaml
-
     files = sorted(folder.glob("profile*.yaml")) or sorted(folder.glob("config*.yaml"))
     if not files:
         raise UserError(f"{folder} contains no profile.v9+.yaml; name the folder of a profile")
-    try:
-        values = yaml.safe_load(files[-1].read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {files[-1]}: {error}") from error
-    return values if isinstance(values, dict) else {}
+    return read_yaml(files[-1])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from pyrobust.config.yaml_files import read_yaml
 from pyrobust.errors import UserError
 from pyrobust.files import write_json
 from pyrobust.workflow import paths
@@ -28,6 +29,9 @@ from pyrobust.workflow.shares import note_jobs
 put_first_on_path(Path(sys.executable).parent, os.environ)
 
 try:
+    # Snakemake has read them, but keeps the last of repeated keys.
+    for file in workflow.configfiles:
+        read_yaml(Path(file))
     resolve = RuleInputs(config, Path("config/sweeps"))
 except UserError as error:
     raise WorkflowError(f"config: {error}") from error
