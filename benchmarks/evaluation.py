@@ -35,7 +35,8 @@ from torch import Tensor, nn
 
 from pyrobust.attacks import FixedPasses, SquareSettings, ThreatModel, square
 from pyrobust.config import parse_epsilon
-from pyrobust.config.evaluation import EvaluationSettings, Search, ThreatSettings
+from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings
+from pyrobust.config.fields import Precision
 from pyrobust.cost import device_name
 from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
@@ -236,7 +237,7 @@ def _ours(
     task: Task,
     threat: ThreatModel,
     network: nn.Module,
-    search: Search,
+    search: Precision,
 ) -> dict[str, Any]:
     counted, count = Counted(network), len(task.x)
     settings = EvaluationSettings(
