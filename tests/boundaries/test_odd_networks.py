@@ -108,9 +108,10 @@ def test_a_changed_forward_is_another_training(tmp_path: Path) -> None:
     network = Linear()
     train(network, output=tmp_path)
     train(copy.deepcopy(network), output=tmp_path)  # finished, and the same
-    network.scale = -1.0
-    with pytest.raises(UserError, match="another finished training"):
-        train(network, output=tmp_path)
+    for scale in (-1.0, 2.0):
+        network.scale = scale
+        with pytest.raises(UserError, match="another finished training"):
+            train(network, output=tmp_path)
 
 
 class Normalizing(Linear):
