@@ -91,6 +91,8 @@ def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages
         x, y = _tensor(item[0]), _tensor(item[1])
         if y.ndim == 0:  # of one image
             x, y = x[None], y[None]
+        elif x.ndim == 3 and len(y) == 1:  # of one image, whose label is an array of its own
+            x = x[None]
         if images and (x.shape[1:], y.shape[1:]) != (images[0].shape[1:], labels[0].shape[1:]):
             raise UserError(
                 f"image {count} has shape {tuple(x.shape[1:])} and its label {tuple(y.shape[1:])}, "

@@ -50,7 +50,7 @@ def test_the_model_of_the_caller_stays_as_it_is(classified: Classified) -> None:
     assert not labels.is_floating_point()
 
 
-@pytest.mark.parametrize("form", ["loader", "dataset", "generator", "arrays", "uint8"])
+@pytest.mark.parametrize("form", ["loader", "dataset", "pairs", "generator", "arrays", "uint8"])
 def test_images_come_from_anywhere(
     form: str, classified: Classified, result: pyrobust.EvaluationResult
 ) -> None:
@@ -59,6 +59,7 @@ def test_images_come_from_anywhere(
     sources: dict[str, tuple[object, ...]] = {
         "loader": (DataLoader(data, batch_size=7),),
         "dataset": (data,),
+        "pairs": ([(image, label[None].numpy()) for image, label in data],),  # as of MedMNIST
         "generator": ((pair for pair in DataLoader(data, batch_size=5)),),
         "arrays": (images.numpy(), labels.numpy().astype(np.int32)),
         "uint8": ((images * 255).round().to(torch.uint8), labels),
