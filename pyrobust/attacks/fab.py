@@ -97,7 +97,8 @@ def _step(point: Tensor, x: Tensor, here: Gradient, settings: FabSettings) -> Te
     largest = normal.abs().amax(1)
     scale = torch.where(largest > 0, largest, 1.0)
     normal = normal / scale[:, None]
-    residual = torch.nan_to_num(here.loss, 0.0, 0.0, 0.0) / scale
+    # Finite even where the gradient is next to none: infinity times a weight of 0 is NaN.
+    residual = torch.nan_to_num(torch.nan_to_num(here.loss, 0.0, 0.0, 0.0) / scale)
     of_image = residual + exact_sums(normal * (image - at))
     # Both projections at once.
     points, residuals = torch.cat([at, image]), torch.cat([residual, of_image])

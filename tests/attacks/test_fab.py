@@ -91,3 +91,18 @@ def test_images_without_a_gradient_stay() -> None:
     labels = network(x).argmax(1)
     settings = FabSettings(ThreatModel("linf", 0.5), num_steps=3, num_targets=1)
     assert torch.equal(fab(lambda points: network(points.detach()), x, labels, settings), x)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_points_are_finite_where_the_gradient_is_next_to_none(norm: Any) -> None:
+    x = random_images(3, dtype=torch.float32)
+
+    def saturated(points: Tensor) -> Tensor:
+        faint = 1e-41 * points[..., :4].flatten(1).sum(1)  # its gradient is 0 at half of the pixels
+        return torch.stack([1 - faint, faint], 1)
+
+    recorder = Recorder(saturated)
+    labels = torch.zeros(3, dtype=torch.int64)
+    fab(recorder, x, labels, FabSettings(ThreatModel(norm, 0.1), num_steps=3))
+    assert all(points.isfinite().all() for points in recorder.points)
+    assert not torch.equal(recorder.points[-1], x)
