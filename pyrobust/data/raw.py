@@ -138,7 +138,8 @@ def decode_image(data: bytes, where: str) -> RawImage:
 def _largest_of_ppm(image: Image.Image) -> int:
     """Return the pixel value that a PPM file states for white, which Pillow scales to 255."""
     tiles = getattr(image, "tile", [])
-    args = [tile.args for tile in tiles if tile.codec_name.startswith("ppm")]
+    # Plugins of other packages have plain tuples.
+    args = [tile[3] for tile in tiles if tile[0].startswith("ppm")]
     return int(args[0][1]) if args and isinstance(args[0], tuple) else 255
 
 
