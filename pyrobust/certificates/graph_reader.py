@@ -9,7 +9,7 @@ plain `nn.Sequential`s.
 import copy
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -94,6 +94,26 @@ class _Tracer(fx.Tracer):
             m, module_qualified_name
         )
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+
+def _in_place(operation: Callable[..., Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    def method(value: fx.Proxy, other: Any) -> fx.Proxy:
+        made: fx.Proxy = value.tracer.create_proxy("call_function", operation, (value, other), {})
+        return made
+
+    return method
+
+
+class _Proxy(fx.Proxy):
+    """Keeps `x += y` apart from `x = x + y`, which leaves other names of x as they are."""
+
+    __iadd__ = _in_place(operator.iadd)
+    __isub__ = _in_place(operator.isub)
+    __imul__ = _in_place(operator.imul)
+    __itruediv__ = _in_place(operator.itruediv)
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -122,10 +142,12 @@ _MEANS |= {torch.permute, torch.transpose, "permute", "transpose", "contiguous"}
 _RESHAPES = {torch.reshape, "reshape", "view"}
 _ARITHMETIC = {
     operator.add: operator.add, operator.iadd: operator.add, torch.add: operator.add,
-    operator.sub: operator.sub, torch.sub: operator.sub,
-    operator.mul: operator.mul, torch.mul: operator.mul,
-    operator.truediv: operator.truediv, torch.div: operator.truediv,
+    operator.sub: operator.sub, operator.isub: operator.sub, torch.sub: operator.sub,
+    operator.mul: operator.mul, operator.imul: operator.mul, torch.mul: operator.mul,
+    operator.truediv: operator.truediv, operator.itruediv: operator.truediv,
+    torch.div: operator.truediv,
 }  # fmt: skip
+_IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 
 
 class _NumImages:
@@ -191,7 +213,7 @@ class _Builder:
             return bool(getattr(self._network.get_submodule(str(node.target)), "inplace", False))
         if node.target in _ACTIVATIONS:
             return any([*node.args[1:], *node.kwargs.values()])
-        return node.target is operator.iadd
+        return node.target in _IN_PLACE
 
     def _overwrite(self, found: _Known, result: _Known) -> None:
         """Let whatever shares the memory of a value refer to what was written over it."""
@@ -237,7 +259,7 @@ class _Builder:
         if found.overwritten:
             raise UserError(
                 f"step {node.name} takes a view of values that another step writes over; set "
-                "inplace=False"
+                "inplace=False, or write x = x + y instead of x += y"
             )
         return found
 

@@ -52,6 +52,24 @@ class Spelled(nn.Module):
         return self.function(x)
 
 
+def over_another_name(x: Tensor) -> Tensor:
+    """Its value differs from that of x = x + 1 and so on."""
+    x = x - 0.5
+    before = x
+    x += 1
+    x *= 2
+    x -= 0.2
+    x /= 4
+    return (x + before).flatten(1)
+
+
+def under_a_view(x: Tensor) -> Tensor:
+    x = x - 0.5
+    flat = x.view(x.size(0), -1)
+    flat += 1
+    return x.flatten(1)
+
+
 def over_a_view(x: Tensor) -> Tensor:
     flat = x.flatten(1)
     return F.relu(x, inplace=True).flatten(1) + flat
@@ -61,6 +79,7 @@ def over_a_view(x: Tensor) -> Tensor:
     ("function", "message"),
     [
         (over_a_view, "a view of values that another step writes over"),
+        (under_a_view, "a view of values that another step writes over"),
         (lambda x: torch.flatten(input=x, start_dim=1), "takes its input by name"),
         (lambda x: (x * x.size(0)).flatten(1), "computes with the number of images"),
         (lambda x: x.mean(x.size(0)).flatten(1), "depends on the number of images"),
@@ -87,6 +106,12 @@ def test_a_value_is_what_was_written_over_it(inplace: bool) -> None:
     found = graph_of(network, x[:1])(x.double()).float()
     torch.testing.assert_close(found, network(x))
     assert bool(found.min() < 0) is not inplace
+
+
+def test_a_name_is_what_augmented_assignments_wrote_over_it() -> None:
+    network, x = Spelled(over_another_name), torch.rand(3, *SHAPE)
+    found = graph_of(network, x[:1])(x.double()).float()
+    torch.testing.assert_close(found, network(x))
 
 
 @pytest.mark.parametrize("layer", [nn.ReLU(), nn.Identity(), nn.AvgPool2d(2), nn.BatchNorm2d(2)])
