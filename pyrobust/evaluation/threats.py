@@ -74,7 +74,9 @@ def evaluate_threats(subject: Subject, output: Path, settings: ThreatsSettings) 
         x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
         few = slice(0, _CHECKED_IMAGES)
         logits_fn, _ = judge_and_search_passes(subject.logits_fn, "float32", settings.pass_size, x)
-        folder = state_folder(state, [identity, values], fingerprint(logits_fn, x[few]))
+        # A version with other corruptions numbers its stages differently.
+        stages = [[stage.name for stage in attack.cascade.stages] for attack in attacks]
+        folder = state_folder(state, [identity, values, stages], fingerprint(logits_fn, x[few]))
         checks = _checks(attacks, logits_fn, x[few], labels[few], settings.seed)
         seconds = time.monotonic() - started
         total = count * sum(len(attack.cascade.stages) for attack in attacks)

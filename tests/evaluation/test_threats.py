@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,9 +16,11 @@ from pyrobust.cli import app
 from pyrobust.config import parse_settings
 from pyrobust.config.threats import ThreatsSettings
 from pyrobust.errors import UserError
-from pyrobust.evaluation import cascade
+from pyrobust.evaluation import cascade, threat_attacks, threats
+from pyrobust.evaluation.corruptions import CORRUPTIONS
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.threats import evaluate_threats
+from tests.kills import Killed
 
 QUICK = {
     "linf": "8/255",
@@ -127,6 +130,19 @@ def test_a_killed_run_resumes_with_the_same_rows(
     assert not (tmp_path / "out/state").exists()
     with pytest.raises(UserError, match=r"another evaluation \(severity 2 instead of 1\)"):
         evaluate_threats(subject, tmp_path / "out", settings(severity=1))
+
+
+def test_a_state_with_other_corruptions_is_not_resumed(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = settings(threats="corruptions", severity=5)
+    expected = evaluate_threats(subject, tmp_path / "whole", asked)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        others = dict(reversed(CORRUPTIONS.items()))
+        patch.setattr(threat_attacks, "CORRUPTIONS", others)
+        patch.setattr(threats, "_write_rows", Mock(side_effect=Killed))
+        evaluate_threats(subject, tmp_path / "out", asked)
+    assert evaluate_threats(subject, tmp_path / "out", asked) == expected
 
 
 def test_the_verb_prints_the_table_and_writes_a_page(
