@@ -96,7 +96,7 @@ def own_normalization(network: nn.Module, channels: int) -> Normalization | None
 
 
 def check_weights(network: nn.Module, name: str) -> None:
-    """Refuse a network with weights that have no values yet.
+    """Refuse a network with weights that have no values yet, unless PyTorch is set to give none.
 
     Args:
         name: of the network, for the message.
@@ -104,6 +104,8 @@ def check_weights(network: nn.Module, name: str) -> None:
     Raises:
         UserError: names the first of them.
     """
+    if torch.get_default_device().type == "meta":
+        return
     for key, value in itertools.chain(network.named_parameters(), network.named_buffers()):
         if is_lazy(value) or value.is_meta:
             raise UserError(
