@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 # Images whose logits show whether a given network still computes the same.
 _PROBES = 16
 
+WEIGHTS = "model.safetensors"
+
 ClassifierSettings = TrainSettings | LabellerSettings
 
 
@@ -100,7 +102,7 @@ def train_classifier(
             processes,
         )
         if processes.is_main:
-            save_model(output / "model.safetensors", task.result(), spec)
+            save_model(output / WEIGHTS, task.result(), spec)
             rate = settings.batch_size * run.step / run.training_seconds
             write_cost(output / "cost.json", run.seconds, str(processes.device), rate)
             whole = {
@@ -117,7 +119,7 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
     """Return whether `path` is the record of a finished run with this identity.
 
     Raises:
-        UserError: it is that of another run.
+        UserError: it is that of another run, or the weights of this one are missing.
     """
     if not path.is_file():
         return False
@@ -135,6 +137,8 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
     different = ", ".join(differences(theirs, json.loads(json.dumps(ours))))
     if different:
         raise UserError(f"{path.parent} holds another finished training ({different}): {advice}")
+    if not (path.parent / WEIGHTS).is_file():
+        raise UserError(f"{path.parent} holds a finished training, but no {WEIGHTS}: {advice}")
     return True
 
 

@@ -238,6 +238,9 @@ def test_a_stopped_call_resumes_from_its_folder(
             pyrobust.train(labels=labels, **given)
     with pytest.raises(pyrobust.UserError, match=r"another finished .*inputs\.dataset"):
         pyrobust.train(make_net(), 1 - images, labels, **options)
+    (tmp_path / "run/model.safetensors").unlink()
+    with pytest.raises(pyrobust.UserError, match=r"a finished training, but no model\.safetensors"):
+        pyrobust.train(make_net(), images, labels, **options)
 
 
 @pytest.mark.parametrize(
