@@ -30,8 +30,9 @@ put_first_on_path(Path(sys.executable).parent, os.environ)
 
 try:
     # Snakemake has read them, but keeps the last of repeated keys.
-    for file in workflow.configfiles:
-        read_yaml(Path(file))
+    for file in map(Path, workflow.configfiles):
+        if file.suffix != ".json":
+            read_yaml(file)
     resolve = RuleInputs(config, Path("config/sweeps"))
 except UserError as error:
     raise WorkflowError(f"config: {error}") from error
