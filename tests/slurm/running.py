@@ -52,7 +52,7 @@ def submit(
 
 
 def wait_until_it_trains(
-    cluster: Cluster, project: Project, run: subprocess.Popen[str], since: str = "0"
+    cluster: Cluster, project: Project, run: subprocess.Popen[str], since: str
 ) -> str:
     """Return the number of the job behind number `since` that trains and waits at the gate."""
     while run.poll() is None:
@@ -86,7 +86,7 @@ def wait_for_state(cluster: Cluster, job: str, *states: str) -> None:
     raise AssertionError(f"job {job} is {cluster.state(job)}, expected {states}")
 
 
-def trainings(cluster: Cluster, since: str = "0") -> list[dict[str, str]]:
+def trainings(cluster: Cluster, since: str) -> list[dict[str, str]]:
     """Return the jobs that train, behind the number `since`."""
     found = (job for job in cluster.jobs() if job["rule"] == "rule_train_robust")
     return [job for job in found if int(job["id"]) > int(since)]

@@ -34,9 +34,10 @@ def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     project = copy_with_gate(tmp_path)
+    before = last_job(cluster)
     run = submit(cluster, project, CHOICE)
     try:
-        training = wait_until_it_trains(cluster, project, run)
+        training = wait_until_it_trains(cluster, project, run, since=before)
         urgent = cluster.preempt()
         wait_for_state(cluster, urgent, "COMPLETED")
     finally:
@@ -44,7 +45,7 @@ def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
         output = finish(run)
     assert run.returncode == 0, output[-6000:]
     assert (project / CHOICE).is_file()
-    jobs = {job["id"]: job for job in cluster.jobs()}
+    jobs = {job["id"]: job for job in cluster.jobs() if int(job["id"]) > int(before)}
     by_rule = {job["rule"]: job for job in jobs.values()}
 
     # CPU stages in one partition, GPU stages in the other, with a GPU each.
@@ -62,7 +63,7 @@ def test_stages_reach_their_partitions_and_a_preempted_training_resumes(
     assert (project / "results/samples/digits/tiny/labels/tiny/1/labels.json").is_file()
 
     # Slurm itself requeued the training: one job, the memory of before, the saved step.
-    (job,) = trainings(cluster)
+    (job,) = trainings(cluster, before)
     assert (job["id"], job["state"], job["memory"]) == (training, "COMPLETED", "16000M")
     log = project / "logs/train_robust/tiny/seed0.log"
     assert [attempt.status for attempt in read_attempts(log)] == [75, 0]
