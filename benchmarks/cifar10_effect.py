@@ -141,7 +141,7 @@ class Study:
                     draw_overfitting(axes, found)
                 axes.set_title(name, fontsize=8)
             panels[0].set_ylabel(Y_LABEL)
-            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=4)
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
             return standalone(as_svg(figure, "Robust accuracy on training and validation images"))
 
     def _run(self, folder: Path, result: str, verb: str, *arguments: object) -> None:
