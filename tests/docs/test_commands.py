@@ -121,8 +121,8 @@ def test_modules_that_are_shown_can_be_run(page: str, line: str) -> None:
     assert "__main__" in Path(found.origin).read_text(), (page, line)
 
 
-# Overlays that pages show, and the section that each begins with.
-OVERLAYS = {"mine.yaml": "datasets", "edm.yaml": "generators"}
+# Overlays that pages show, and a pattern for the section that each begins with.
+OVERLAYS = {"mine.yaml": "(?:datasets|targets)", "edm.yaml": "generators"}
 
 
 def write_images(folder: Path) -> None:
