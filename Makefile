@@ -22,7 +22,7 @@ LEFT_OUT := $(if $(filter 0,$(CUDA)),^($(subst $() ,|,$(GPU_ONLY)))==,^$$)
 # Snakemake, rules and tests find the environment without activating it.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test quick fuzz install core lint unit workflow sanitizers docs lock clean choice
+.PHONY: demo test quick fuzz install core lint unit workflow on-slurm without-slurm sanitizers docs lock clean choice
 
 demo: install
 	pyrobust demo --folder .
@@ -37,9 +37,16 @@ unit: install
 fuzz: install
 	pytest --hypothesis-profile=new $$(git grep -l "^@given" tests)
 
-# Whole workflows and long trainings.
+# Whole workflows and long trainings. The tests on Slurm wait more than they compute, so they run
+# beside the others.
 workflow: install
-	pytest -m slow --ignore=tests/ops
+	$(MAKE) --jobs=2 on-slurm without-slurm
+
+on-slurm:
+	pytest -m slow tests/slurm
+
+without-slurm:
+	pytest -m slow --ignore=tests/ops --ignore=tests/slurm
 
 # The operators under sanitizers and compiled, and the CUDA kernels on the host.
 sanitizers: install

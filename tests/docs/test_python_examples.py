@@ -95,5 +95,5 @@ def test_the_attack_of_the_page_on_extending_breaks_images(
         model, images, labels, norm="linf", epsilon=0.2, attack="my_attacks:sign_ascent"
     )
     assert result.clean_accuracy == 1
-    assert result.robust_accuracy == 0
+    assert result.robust_accuracy < 0.5
     assert result.stages[0]["attack"] == "my_attacks:sign_ascent"
