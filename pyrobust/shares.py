@@ -19,7 +19,7 @@ class Share:
         """Return the share that "1/4" spells.
 
         Raises:
-            UserError: the text is no such pair, or the number is above the count.
+            UserError: the text is not such a pair, or the number is above the count.
         """
         match = re.fullmatch(r"([1-9][0-9]*)/([1-9][0-9]*)", text)
         if match is None or int(match[1]) > int(match[2]):

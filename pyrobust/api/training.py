@@ -30,11 +30,12 @@ from pyrobust.models.layers import own_normalization
 from pyrobust.models.spec import GIVEN, agreed
 from pyrobust.ops.device import choose_device
 from pyrobust.training.runtime import Runtime
+from pyrobust.training.train_classifier import WEIGHTS
 from pyrobust.training.train_robust import train_robust
 
 logger = logging.getLogger(__name__)
 
-_MODEL, _RECORD, _LOG, _COST = "model.safetensors", "training.json", "log.jsonl", "cost.json"
+_RECORD, _LOG, _COST = "training.json", "log.jsonl", "cost.json"
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,7 +76,7 @@ class TrainedClassifier:
         """
         path = Path(folder)
         record = read_json(path / _RECORD, "pyrobust train")
-        model, spec = load_model(path / _MODEL, device, copy.deepcopy(network))
+        model, spec = load_model(path / WEIGHTS, device, copy.deepcopy(network))
         own: nn.Module = model
         if network is not None and isinstance(model, ImportedClassifier):
             own = copy.deepcopy(network).eval().to(device)
@@ -89,7 +90,7 @@ class TrainedClassifier:
         """Write the files that `pyrobust train` writes, the record last."""
         path = Path(folder)
         with exclusive(path):
-            save_model(path / _MODEL, self.model, self.spec)
+            save_model(path / WEIGHTS, self.model, self.spec)
             write_text(path / _LOG, "".join(json.dumps(line) + "\n" for line in self.log))
             write_json(path / _COST, dict(self.cost))
             write_json(path / _RECORD, dict(self.record))
@@ -144,7 +145,7 @@ class TrainedClassifier:
             self.save(trained)
             evaluation.save(evaluated)
             write_model_folder(
-                trained / _MODEL,
+                trained / WEIGHTS,
                 evaluated,
                 output,
                 name=name,

@@ -1,4 +1,4 @@
-"""YAML files of the user's: configurations and profiles."""
+"""YAML files that users write: configurations and profiles."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; an empty one where the file is empty.
 
     Raises:
-        UserError: the file cannot be read, is no mapping, or gives a key twice, of which YAML's
+        UserError: the file cannot be read, is not a mapping, or gives a key twice, of which YAML's
             own reader silently keeps the last.
     """
     import yaml
@@ -23,7 +23,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(found, dict):
-        raise UserError(f"{path} is no mapping of keys to values")
+        raise UserError(f"{path} is not a mapping of keys to values")
     return found
 
 

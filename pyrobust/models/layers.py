@@ -96,7 +96,7 @@ def own_normalization(network: nn.Module, channels: int) -> Normalization | None
 
 
 def check_weights(network: nn.Module, name: str) -> None:
-    """Refuse a network with weights that have no values yet, unless PyTorch is set to give none.
+    """Refuse a network with weights that have no values yet, except on a default device "meta".
 
     Args:
         name: of the network, for the message.

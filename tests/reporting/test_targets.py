@@ -255,7 +255,7 @@ def test_ten_runs_without_data_are_held_against_the_papers_mean(
         [make_point(ten, mixing_factor=1.0)],
     )
     assert (rows[0]["paper_robust_mean"], rows[0]["paper_robust_sd"]) == ("0.5444", "0.0039")
-    assert "paper_robust_accuracy" not in rows[0]  # the chosen run is no mean
+    assert "paper_robust_accuracy" not in rows[0]  # the chosen run is not a mean
 
 
 def test_stages_have_a_column_each(make_point: Any, tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def test_several_nodes_need_a_batch_script(
 
 
 @pytest.mark.parametrize(
-    ("statuses", "expected", "told"),
+    ("statuses", "expected", "reported"),
     [("0 0", 0, False), ("75 0", 75, False), ("2 2", 2, False), ("0 137", 137, True)],
 )
-def test_a_step_runs_the_command_on_each_node_and_a_failed_node_is_told(
+def test_a_step_runs_the_command_on_each_node_and_a_failed_node_is_reported(
     statuses: str,
     expected: int,
-    told: bool,
+    reported: bool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -70,7 +70,7 @@ def test_a_step_runs_the_command_on_each_node_and_a_failed_node_is_told(
     assert run_nodes([sys.executable, "-c", code], 2) == expected
     out, err = capfd.readouterr()
     assert out.splitlines() == ["0 2 True", "1 2 True"]
-    assert ("a node or a process of the training failed" in err) is told
+    assert ("a node or a process of the training failed" in err) is reported
 
 
 @pytest.mark.parametrize(
