@@ -134,9 +134,10 @@ class LabelledImages:
     def load(self, rows: Rows, device: str | torch.device) -> tuple[Tensor, Tensor]:
         """Return images (n, C, H, W) float32 in [0, 1] and labels (n,) int64."""
         index = np.asarray(rows, dtype=np.int64)
-        pixels = self.read(index).to(device).contiguous()
+        pixels = self.read(index)
+        # On the host: a GPU multiplies by 1 / 255, which rounds every other shade differently.
         x = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-        return x, torch.from_numpy(self.labels[index]).to(device)
+        return x.to(device).contiguous(), torch.from_numpy(self.labels[index]).to(device)
 
 
 def _check_images(images: Tensor) -> None:

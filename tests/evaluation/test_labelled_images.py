@@ -1,11 +1,15 @@
 """Images and labels in memory are validated as the command line validates files."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyrobust.errors import UserError
 from pyrobust.evaluation.labelled_images import LabelledImages
+from tests.stand_in_device import DEVICE, stand_in_device
 
 IMAGES = torch.rand(5, 3, 4, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 1, 0])
@@ -24,6 +28,26 @@ def test_bytes_are_divided_by_255() -> None:
     images = LabelledImages.of_tensors((IMAGES * 255).round().byte(), LABELS)
     x, _ = images.load(range(5), "cpu")
     assert torch.equal(x, (IMAGES * 255).round().byte().float() / 255)
+
+
+def test_pixels_have_the_same_bits_on_every_device() -> None:
+    shades = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    images = LabelledImages.of_tensors(shades, torch.tensor([0]))
+    with stand_in_device() as device, _DividingByReciprocals():
+        x, _ = images.load(range(1), device)
+        there = x.cpu()
+    assert torch.equal(there, shades.float() / 255)
+
+
+class _DividingByReciprocals(TorchDispatchMode):
+    """Divides by numbers as CUDA does: by one multiplication, which rounds twice."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.ops.aten.div.Tensor and args[0].device == DEVICE:
+            return args[0] * (1 / args[1])
+        return func(*args, **(kwargs or {}))
 
 
 def test_equal_images_have_one_hash_and_others_another() -> None:
