@@ -90,8 +90,9 @@ class NoiseSchedule:
 
     def evenly_in_time(self, count: int) -> np.ndarray:
         """Return at most `count` steps, falling, evenly spread, from T - 1 on."""
-        steps = np.arange(self.num_steps, 0, -self.num_steps / count).round().astype(np.int64) - 1
-        return np.unique(steps.clip(0))[::-1]
+        # Rounding may leave a further number just above 0, which is not a step.
+        numbers = np.arange(self.num_steps, 0, -self.num_steps / count)[:count]
+        return np.unique(numbers.round().astype(np.int64).clip(1) - 1)[::-1]
 
     def evenly_in_log_snr(self, count: int) -> np.ndarray:
         """Return at most `count` steps, falling, from T - 1 to 0: those nearest to an even λ grid.

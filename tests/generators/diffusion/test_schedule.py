@@ -19,7 +19,13 @@ def test_betas_and_signal_are_those_of_the_paper() -> None:
 
 @pytest.mark.parametrize(
     ("count", "first", "last"),
-    [(4, [999, 749, 499, 249], []), (100, [999, 989], [19, 9]), (1000, [999, 998], [1, 0])],
+    [
+        (4, [999, 749, 499, 249], []),
+        (61, [999, 983], [32, 15]),
+        (100, [999, 989], [19, 9]),
+        (201, [999, 994], [9, 4]),
+        (1000, [999, 998], [1, 0]),
+    ],
 )
 def test_steps_even_in_time_start_from_noise(count: int, first: list[int], last: list[int]) -> None:
     steps = LINEAR.evenly_in_time(count)
