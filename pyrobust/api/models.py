@@ -10,7 +10,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.api import ImageShape
 from pyrobust.errors import UserError
 from pyrobust.evaluation.logits_model import LogitsModel
-from pyrobust.evaluation.model_sources import ModelSource, open_model
+from pyrobust.evaluation.model_sources import ModelSource, model_file, open_model
 from pyrobust.models.spec import Normalization, stated_normalization
 from pyrobust.ops.device import choose_device
 
@@ -38,7 +38,7 @@ def model_source(
             )
         model = _Function(model)
     return ModelSource(
-        str(model) if isinstance(model, Path) else model,
+        model_file(str(model)) if isinstance(model, str | Path) else model,
         None if weights is None else Path(weights),
         _numbers("mean", mean),
         _numbers("std", std),
@@ -61,10 +61,10 @@ def load(
     It is in evaluation mode, its parameters have no gradients, and a module of yours is copied.
 
     Args:
-        model: the name of a published model (`pyrobust models` lists them), a file
-            (.safetensors, .pt, TorchScript or torch.export), a `torch.nn.Module` or a function
-            of images, MODULE:NAME of a constructor, timm:NAME, torchvision:NAME, or
-            hf:OWNER/REPOSITORY.
+        model: a `torch.nn.Module` or a function of images; a file (.safetensors, .pt,
+            TorchScript or torch.export) or the folder of a training; the name of a published
+            model (docs/evaluation.md lists them); MODULE:NAME of a constructor, timm:NAME,
+            torchvision:NAME, or hf:OWNER/REPOSITORY.
         image_shape: (C, H, W) of its images.
         num_classes: K, for constructors that take it and to check all others.
         dataset: cifar10, cifar100, ...: published checkpoints normalise by it.

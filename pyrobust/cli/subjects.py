@@ -14,7 +14,7 @@ from pyrobust.errors import UserError
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.labelled_images import LabelledImages
-    from pyrobust.evaluation.model_sources import ModelSource
+    from pyrobust.evaluation.model_sources import ModelSource, model_file
     from pyrobust.evaluation.model_under_test import Subject
 
 Split = Literal["train", "validation", "test"]
@@ -22,9 +22,10 @@ Split = Literal["train", "validation", "test"]
 Model = Annotated[
     str,
     typer.Option(
-        help="A .safetensors file, or the choice.json, training.json or labeller.json next to it; "
-        "a published .pt checkpoint or its name; a TorchScript or torch.export file; a constructor "
-        "such as torchvision.models:resnet18; or timm:NAME, torchvision:NAME, hf:OWNER/REPOSITORY."
+        help="A folder that 'pyrobust train', 'train-labeller' or 'choose' wrote, or its "
+        ".safetensors or index file; a published .pt checkpoint or its name; a TorchScript or "
+        "torch.export file; a constructor such as torchvision.models:resnet18; or timm:NAME, "
+        "torchvision:NAME, hf:OWNER/REPOSITORY."
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict for a constructor.")]
@@ -50,18 +51,15 @@ OptionalDataset = Annotated[
     Path | None, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
 ]
 
-# Index files of folders that contain a model.
-_INDEXES_OF_MODELS = ("choice.json", "training.json", "labeller.json")
-
 
 def model_source(
     model: str, weights: Path | None, mean: str | None, std: str | None
 ) -> "ModelSource":
     """Return what the options say about a model."""
-    from pyrobust.evaluation.model_sources import ModelSource
+    from pyrobust.evaluation.model_sources import ModelSource, model_file
 
     return ModelSource(
-        _model_file(model), weights, parse_numbers("mean", mean), parse_numbers("std", std)
+        model_file(model), weights, parse_numbers("mean", mean), parse_numbers("std", std)
     )
 
 
@@ -108,11 +106,5 @@ def open_subject(
     from pyrobust.ops import choose_device
 
     device = str(choose_device())
-    other = ModelSource(_model_file(surrogate)) if surrogate else None
+    other = ModelSource(model_file(surrogate)) if surrogate else None
     return Subject.open(source, images, threat, device, other)
-
-
-def _model_file(model: str) -> str:
-    """Return the model next to an index file; return anything else unchanged."""
-    path = Path(model)
-    return str(path.with_name("model.safetensors")) if path.name in _INDEXES_OF_MODELS else model

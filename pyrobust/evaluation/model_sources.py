@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from pyrobust.errors import UserError
 from pyrobust.evaluation.logits_model import LogitsModel
-from pyrobust.evaluation.model_zoos import build_from_zoo, hub_weights, zoo_of
+from pyrobust.evaluation.model_zoos import WEIGHTS, build_from_zoo, hub_weights, zoo_of
 from pyrobust.files import sha256_of
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models.checkpoints import read_checkpoint
@@ -29,6 +30,7 @@ from pyrobust.models.files import (
     sha256_of_state,
 )
 from pyrobust.models.hooks import REMOVAL, layer_with_hooks
+from pyrobust.models.imported import literal_arguments
 from pyrobust.models.layers import check_weights, own_normalization
 from pyrobust.models.memory_format import to_channels_last
 from pyrobust.models.published import PUBLISHED, download
@@ -102,6 +104,18 @@ class ModelSource:
         }
 
 
+# Index files of folders that a training wrote.
+_INDEXES = ("choice.json", "training.json", "labeller.json")
+
+
+def model_file(model: str) -> str:
+    """Return the weights in a folder of a training, or beside its index; else `model` itself."""
+    path = Path(model)
+    folder = path.parent if path.name in _INDEXES else path
+    weights = folder / WEIGHTS
+    return str(weights) if folder != path or weights.is_file() else model
+
+
 def open_model(
     source: ModelSource, image: Tensor, num_classes: int | None, dataset: str | None
 ) -> LogitsModel:
@@ -160,10 +174,11 @@ def _load(
     if not path.is_file() and str(path) in PUBLISHED:
         path = download(PUBLISHED[str(path)], DOWNLOADS)
     if not path.is_file():
+        found = f"a folder without {WEIGHTS}" if path.is_dir() else "missing"
         raise UserError(
-            f"{path} is missing; expected a file from 'pyrobust train' or 'pyrobust convert', a "
-            ".pt file, MODULE:NAME with --weights FILE, or the name of a published model such "
-            f"as {next(iter(PUBLISHED))}"
+            f"{path} is {found}; expected the folder of a 'pyrobust train', a file from 'pyrobust "
+            "convert', a .pt file, MODULE:NAME with --weights FILE, or the name of a published "
+            f"model such as {next(iter(PUBLISHED))}"
         )
     members = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any(name.endswith("/constants.pkl") for name in members):
@@ -329,10 +344,12 @@ def _arguments(
     except (TypeError, ValueError):  # written in C
         parameters = MappingProxyType({})
     takes_others = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    if num_classes is not None and ("num_classes" in parameters or takes_others):
+    is_stated = isinstance(constructor, partial) and "num_classes" in constructor.keywords
+    takes_classes = ("num_classes" in parameters or takes_others) and not is_stated
+    if num_classes is not None and takes_classes:
         # torchvision's constructors take what is left as keywords, num_classes among them.
         yield {"num_classes": num_classes}
-    if "num_classes" not in parameters or num_classes is None:
+    if "num_classes" not in parameters or num_classes is None or is_stated:
         # So does every module that inherits its constructor, and ignores them.
         yield {}
 
@@ -345,10 +362,16 @@ def _same_state(one: nn.Module, other: nn.Module) -> bool:
 def _sha256_of_source(name: str) -> str | None:
     """Return the hash of the file of the code that MODULE:NAME names, where there is one."""
     try:
-        return source_sha256(_constructor(name))
+        found = _constructor(name)
+        return source_sha256(found.func if isinstance(found, partial) else found)
     except UserError:  # opening the model will say so
         return None
 
 
 def _constructor(name: str) -> Any:
-    return import_object(name, "constructor", "torchvision.models:resnet18")
+    """Return what MODULE:NAME names, or the constructor NAME with the arguments (key=value)."""
+    path, _, arguments = name.partition("(")
+    found = import_object(path, "constructor", "torchvision.models:resnet18")
+    if not arguments or not callable(found):
+        return found
+    return partial(found, **literal_arguments(arguments, name))

@@ -158,7 +158,7 @@ def _constructed(spec: ModelSpec) -> nn.Module:
             f"architecture {path} is neither a subclass of nn.Module nor a function annotated to "
             "return one"
         )
-    arguments = _literals(text.removesuffix(")"), spec.architecture)
+    arguments = literal_arguments(text, spec.architecture)
     parameters = inspect.signature(constructor).parameters.values()
     if any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in parameters):
         arguments.setdefault("num_classes", spec.num_classes)
@@ -182,16 +182,20 @@ def _makes_network(constructor: object) -> bool:
     return isinstance(made, type) and issubclass(made, nn.Module)
 
 
-def _literals(text: str, architecture: str) -> dict[str, Any]:
-    """Return the keyword arguments that `text` spells, those that load weights left out."""
+def literal_arguments(text: str, named: str) -> dict[str, Any]:
+    """Return the keyword arguments of "key=value, ...)", those that load weights left out.
+
+    Raises:
+        UserError: they are not literals; names `named`, the constructor with its arguments.
+    """
     try:
-        call = ast.parse(f"f({text})", mode="eval").body
+        call = ast.parse(f"f({text.removesuffix(')')})", mode="eval").body
         assert isinstance(call, ast.Call) and not call.args
         values = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords if k.arg}
         assert len(values) == len(call.keywords)
     except (SyntaxError, ValueError, AssertionError) as error:
         raise UserError(
-            f"architecture is {architecture!r}: write its arguments as key=literal, such as "
+            f"{named} is not a constructor with arguments: write them as key=literal, such as "
             "timm.models:vit_tiny_patch16_224(img_size=32)"
         ) from error
     return {key: value for key, value in values.items() if key not in _INITIAL_WEIGHTS}

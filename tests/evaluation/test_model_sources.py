@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from pyrobust.errors import UserError
-from pyrobust.evaluation.model_sources import ModelSource, open_model
-from pyrobust.models import ModelSpec, build_model
+from pyrobust.evaluation.model_sources import ModelSource, model_file, open_model
+from pyrobust.models import ModelSpec, build_model, save_model
 from pyrobust.models.published import NORMALIZATION
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit")
@@ -27,6 +27,8 @@ def torchvision_like(weights=None, **kwargs):
     return tiny(**kwargs)
 def fixed():
     return tiny(4)
+def sized(inputs, num_classes=4):
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, num_classes))
 """
 
 
@@ -42,7 +44,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["tiny", "torchvision_like", "fixed"])
+@pytest.mark.parametrize("name", ["tiny", "torchvision_like", "fixed", "sized(inputs=16)"])
 def test_a_constructor_with_weights_is_the_scripted_network(module: Path, name: str) -> None:
     source = ModelSource(f"elsewhere:{name}", module / "weights.pt")
     network = open_model(source, IMAGE, 4, "small")
@@ -71,6 +73,8 @@ def test_normalisation_is_applied(module: Path) -> None:
         ),
         ({"model": "elsewhere:absent"}, "cannot import constructor"),
         ({"model": "nowhere:tiny"}, "cannot import constructor"),
+        ({"model": "elsewhere:sized(16)"}, "write them as key=literal"),
+        ({"model": "elsewhere:sized(inputs=16, num_classes=5)"}, "1.weight"),
         ({"model": "weights.pt"}, "is neither a WideResNet nor a pre-activation ResNet"),
         (
             {"model": "page.pt"},
@@ -104,6 +108,18 @@ def test_networks_for_other_images_or_classes_are_refused(module: Path) -> None:
         open_model(source, IMAGE, 7, "small")
 
 
+@pytest.mark.parametrize("given", ["", "model.safetensors", "training.json"])
+def test_a_training_is_named_by_its_folder_or_a_file_of_it(tmp_path: Path, given: str) -> None:
+    spec = ModelSpec("wrn-10-1", "silu", 4, (4, 4, 1), (0.5,), (0.5,))
+    save_model(tmp_path / "model.safetensors", build_model(spec), spec)
+    assert model_file(str(tmp_path / given)) == str(tmp_path / "model.safetensors")
+
+
+def test_a_folder_without_a_model_is_called_that(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder without model\.safetensors; expected"):
+        open_model(ModelSource(model_file(str(tmp_path))), IMAGE, 4, "small")
+
+
 def test_sources_are_distinguished(module: Path) -> None:
     source = ModelSource("elsewhere:tiny", module / "weights.pt")
     identities = [
@@ -111,6 +127,7 @@ def test_sources_are_distinguished(module: Path) -> None:
         for changed in (
             source,
             replace(source, model="elsewhere:fixed"),
+            replace(source, model="elsewhere:sized(inputs=16)"),
             replace(source, mean=(0.5,)),
             ModelSource(str(module / "scripted.pt")),
         )
