@@ -44,14 +44,21 @@ def fit_generator(
 @uses_gpu
 def sample(
     generator: GeneratorFolder,
-    part: Annotated[int, typer.Option(min=0, help="Number of the part, from 0.")],
-    part_size: Annotated[int, typer.Option(min=1, help="Images of each part.")],
     output: Annotated[Path, _output("manifest.json")],
     count: Annotated[
-        int | None, typer.Option(min=1, help="Images of all parts; the last part may be smaller.")
+        int | None,
+        typer.Option(min=1, help="Images to draw, of all parts together. Default: one part."),
+    ] = None,
+    part: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draw only this part, from 0; parallel jobs draw one each."),
+    ] = None,
+    part_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images of each part. Default: that of the generator's settings."),
     ] = None,
 ) -> None:
-    """Draw one part of the generated images."""
+    """Draw images from a generator."""
     from pyrobust.generators.sampling import sample_part
 
     sample_part(generator, part, part_size, output, count, _device())

@@ -97,8 +97,8 @@ _SHARD_BLOCKS = 4
 
 def sample_part(
     generator_folder: Path,
-    part: int,
-    part_size: int,
+    part: int | None,
+    part_size: int | None,
     output: Path,
     count: int | None = None,
     device: str = "cpu",
@@ -108,13 +108,18 @@ def sample_part(
     The labels of the store are the classes that a conditional generator was conditioned on.
 
     Args:
-        count: number of samples in all parts; the last part may be smaller.
+        part: number of the part, from 0; None draws all samples at once.
+        part_size: images of each part; None takes that of the generator's settings.
+        count: number of samples in all parts; the last part may be smaller. None means one part.
 
     Raises:
         UserError: the generator is missing or damaged, the part is beyond `count` or beyond what
             the generator has, or the disk is too small.
     """
     generator = load_generator(generator_folder, device)
+    part_size = part_size or generator.spec.settings.part_size
+    if part is None:
+        part, part_size = 0, count or part_size
     first_id = part * part_size
     ends = (first_id + part_size, count, generator.count)
     end = min(end for end in ends if end is not None)

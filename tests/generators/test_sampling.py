@@ -23,6 +23,16 @@ def test_parts_are_consecutive_ids_of_one_generator(gaussian, tmp_path):
         assert store.provenance == generator.provenance()
 
 
+def test_without_a_part_all_images_are_drawn_at_once(gaussian, tmp_path):
+    generator = load_generator(gaussian)
+    sample_part(gaussian, None, 170, tmp_path / "all", count=500)
+    whole = generator.sample(np.arange(500), generator.spec.settings.seed).images
+    np.testing.assert_array_equal(SampleStore.open(tmp_path / "all").images(), whole)
+    sample_part(gaussian, 1, None, tmp_path / "second", count=1003)
+    store = SampleStore.open(tmp_path / "second")
+    assert (store.first_id, store.count) == (1000, 3)  # of parts of the size in the settings
+
+
 def test_time_and_bytes_are_reported_before_anything_is_written(gaussian, tmp_path, caplog):
     with caplog.at_level("INFO"):
         sample_part(gaussian, 0, 1200, tmp_path / "part")
