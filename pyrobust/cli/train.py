@@ -47,7 +47,10 @@ def train(
     settings: TrainSettings,
     runtime: "Runtime",
     samples: Annotated[
-        Path | None, stage_folder("Store of labelled generated images.", "manifest.json")
+        Path | None,
+        stage_folder(
+            "Labelled generated images: a store of 'pyrobust select' or 'sample'.", "manifest.json"
+        ),
     ] = None,
     cuda_graph: CudaGraph = False,
 ) -> None:

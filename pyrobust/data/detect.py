@@ -87,7 +87,7 @@ def detect_layout(folder: Path, name: str) -> str:
     if name in ARCHIVES:
         return "torchvision"
     archive = f"{tinyimagenet.ARCHIVE}, or " if name == "tinyimagenet" else ""
-    missing = "" if folder.is_dir() else ", which does not exist"
+    missing = "" if folder.is_dir() else ", which is not a folder"
     raise UserError(
         f"no raw files of '{name}' in {folder}{missing}; put {archive}train*.parquet and "
         "test*.parquet, train/<class>/*.png and test/<class>/*.png, or train.npz and test.npz "

@@ -61,7 +61,7 @@ def npz_image_shape(path: Path) -> tuple[int, ImageShape]:
     if dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
         raise UserError(
             f"'image' in {path} has type {dtype} and shape {shape}; expected uint8 of shape (N, "
-            "H, W, 3)"
+            "H, W, C), C 1 or 3"
         )
     return shape[0], (shape[1], shape[2], shape[3])
 
@@ -129,10 +129,15 @@ def _member(path: Path, name: str) -> tuple[IO[bytes], int]:
     try:
         # The open member keeps the archive alive.
         archive = zipfile.ZipFile(path)
+        members = archive.namelist()
+        if f"{name}.npy" not in members:
+            found = ", ".join(member.removesuffix(".npy") for member in members[:6])
+            raise UserError(
+                f"{path} has no array '{name}' (its arrays: {found or 'none'}); save 'image' "
+                "(uint8, N×H×W×C) and 'label' (integers, N), each split in a file of its own"
+            )
         size = archive.getinfo(f"{name}.npy").file_size
         return archive.open(f"{name}.npy"), size
-    except KeyError as error:
-        raise UserError(f"{path} has no array '{name}'; expected 'image' and 'label'") from error
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged ({error}): fetch it again") from error
 

@@ -135,6 +135,11 @@ class SampleStore:
             UserError: the manifest is missing, of another version, or a file is damaged.
         """
         path = Path(path)
+        if path.suffix == ".npz":
+            raise UserError(
+                f"{path} is not a sample store; import it with 'pyrobust fit-generator --type "
+                f"imported --path {path}' and 'pyrobust sample' (docs/published-samples.md)"
+            )
         manifest_path = path / MANIFEST
         made_by = "pyrobust dataset, sample or select"
         manifest = read_json(manifest_path, made_by)

@@ -189,7 +189,10 @@ def test_an_unreadable_image_is_named_by_its_row(raw_files, data, message):
 
 
 NPZ = {
-    "no label": ({"image": np.zeros((3, 4, 4, 3), np.uint8)}, "has no array 'label'"),
+    "no label": (
+        {"image": np.zeros((3, 4, 4, 3), np.uint8)},
+        r"has no array 'label' \(its arrays: image\); save 'image'",
+    ),
     "floats": (
         {"image": np.zeros((3, 4, 4, 3)), "label": np.zeros(3, int)},
         r"'image' in .*train\.npz has type float64 and shape \(3, 4, 4, 3\); expected",

@@ -137,6 +137,11 @@ def test_a_missing_store_names_the_verbs_that_write_one(tmp_path):
         SampleStore.open(tmp_path)
 
 
+def test_a_file_of_samples_is_to_be_imported(tmp_path):
+    with pytest.raises(UserError, match=r"is not a sample store; import it with 'pyrobust fit-gen"):
+        SampleStore.open(tmp_path / "samples.npz")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
