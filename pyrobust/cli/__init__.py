@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from pyrobust import __version__
 from pyrobust.cli import (
     analyse,
     certify,
@@ -34,7 +35,7 @@ from pyrobust.training.nodes import number_of_node
 from pyrobust.workflow.attempts import append_output, note_end
 
 app = typer.Typer(
-    help="Robust image classifiers trained with generated data.",
+    help="Evaluate image classifiers under attack, and train robust ones with generated data.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"max_content_width": 100},
@@ -95,15 +96,27 @@ _NO_FILE = {
 }
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"pyrobust {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
     log: Annotated[
         Path | None,
         typer.Option(help="Append the output to this file, with the time of each attempt."),
     ] = None,
 ) -> None:
-    """Robust image classifiers trained with generated data."""
+    """Evaluate image classifiers under attack, and train robust ones with generated data."""
     # Several processes and nodes share one log.
     if log is None or "LOCAL_RANK" in os.environ or number_of_node() is not None:
         return

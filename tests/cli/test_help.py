@@ -7,7 +7,9 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+import pyrobust
 from pyrobust.cli import app
 
 VERBS = getattr(typer.main.get_command(app), "commands")  # noqa: B009
@@ -48,3 +50,8 @@ def test_defaults_read_as_a_user_types_them(verb: str) -> None:
     context = VERBS[verb].make_context(verb, [], resilient_parsing=True, terminal_width=80)
     text = " ".join(VERBS[verb].get_help(context).split())
     assert not re.search(r"\[default: (True|False|None|\(|Pydantic)", text)
+
+
+def test_the_version_is_printed_without_a_verb() -> None:
+    said = CliRunner().invoke(app, ["--version"])
+    assert (said.exit_code, said.output) == (0, f"pyrobust {pyrobust.__version__}\n")
