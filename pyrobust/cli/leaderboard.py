@@ -26,7 +26,10 @@ def robustbench(
         str, typer.Option(help="Name of the model: <Name><Year><FirstWordOfTheTitle>.")
     ],
     model: Annotated[
-        Path, typer.Option(help="Classifier that was evaluated: .safetensors or .pt.")
+        Path,
+        typer.Option(
+            help="Classifier that was evaluated: folder of a training, .safetensors or .pt."
+        ),
     ],
     transcript: Annotated[
         Path, typer.Option(help="Transcript that 'pyrobust evaluate --transcript' wrote.")
@@ -47,12 +50,14 @@ def robustbench(
     It contains the entry, weights, transcript, a loader test and the text of the issue.
     """
     from pyrobust.evaluation.leaderboard import Publication
+    from pyrobust.evaluation.model_sources import model_file
     from pyrobust.evaluation.submission import LOADER_TEST, Submission, write_submission
 
     publication = Publication(
         title, authors, link, venue, architecture, additional_data, reported, footnote
     )
-    submission = Submission(name, publication, evaluation, transcript, model)
+    weights = Path(model_file(str(model)))
+    submission = Submission(name, publication, evaluation, transcript, weights)
     with exclusive(output):
         loaded = write_submission(submission, output)
     if loaded:

@@ -9,7 +9,9 @@ from pyrobust.files import exclusive
 
 
 def publish(
-    model: Annotated[Path, typer.Option(help="A .safetensors file of 'pyrobust train'.")],
+    model: Annotated[
+        Path, typer.Option(help="Folder of a 'pyrobust train', or its .safetensors file.")
+    ],
     evaluation: Annotated[
         Path, typer.Option(help="Folder that 'pyrobust evaluate' wrote for this model.")
     ],
@@ -39,11 +41,12 @@ def publish(
 
     It contains weights, configuration and a model card; `--model hf:FOLDER` loads it.
     """
+    from pyrobust.evaluation.model_sources import model_file
     from pyrobust.reporting.model_card import push_model_folder, write_model_folder
 
     with exclusive(output):
         write_model_folder(
-            model,
+            Path(model_file(str(model))),
             evaluation,
             output,
             name=name,

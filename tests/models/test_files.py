@@ -175,14 +175,14 @@ def test_the_architecture_is_read_from_the_keys(architecture: str) -> None:
 def test_the_command_line_converts_there_and_back(model: ImageClassifier, tmp_path: Path) -> None:
     torch.save(nested_as_dm_improves_at(model.state_dict()), tmp_path / "dmi.pt")
     steps = [
-        ["convert", "dmi.pt", "ours.safetensors", "--dataset", "cifar10"],
-        ["convert", "ours.safetensors", "bare.pt"],
+        ["convert", "dmi.pt", "model.safetensors", "--dataset", "cifar10"],
+        ["convert", ".", "bare.pt"],  # the folder of a training
     ]
     for step in steps:
         arguments = [step[0], *(str(tmp_path / name) for name in step[1:3]), *step[3:]]
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0
-    assert load_model(tmp_path / "ours.safetensors", "cpu")[1] == SPEC
+    assert load_model(tmp_path / "model.safetensors", "cpu")[1] == SPEC
     bare = torch.load(tmp_path / "bare.pt", weights_only=True)
     assert isinstance(bare, collections.OrderedDict)
     assert_same(bare, model.state_dict())

@@ -41,10 +41,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def publish(folder: Path, output: Path, model: str = "model", training: Path | None = None) -> Any:
+def publish(folder: Path, output: Path, model: str = "", training: Path | None = None) -> Any:
     """Run the verb."""
     arguments = {
-        "--model": folder / f"{model}.safetensors",
+        "--model": folder / model,
         "--evaluation": folder / "evaluation",
         "--output": output,
         "--name": 'A "robust" model',
@@ -96,7 +96,7 @@ def test_a_card_of_unnamed_layers_says_how_to_rebuild_them(tmp_path: Path) -> No
 
 def test_an_evaluation_of_other_weights_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(pyrobust.UserError, match="evaluated other weights"):
-        publish(trained, tmp_path / "out", model="other")
+        publish(trained, tmp_path / "out", model="other.safetensors")
     assert not (tmp_path / "out" / "README.md").exists()
 
 
