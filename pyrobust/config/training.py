@@ -1,5 +1,6 @@
 """Settings of robust training and of the labeller, and the named recipes."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -19,6 +20,7 @@ from pyrobust.config.fields import (
     TrainingNorm,
     parse_epsilon,
 )
+from pyrobust.errors import UserError
 
 # What each recipe sets apart from the defaults of TrainSettings, which are those of `gowal21`.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -337,3 +339,18 @@ def check_epsilon(norm: str, epsilon: str) -> None:
         )
     if norm != "linf" and radius <= 0:
         raise ValueError(f"epsilon is {epsilon}, but must be above 0")
+
+
+def check_radius(norm: str, epsilon: str, image_shape: tuple[int, int, int]) -> None:
+    """Require a ball that leaves out some images: radii in 0..255 are a common mistake.
+
+    Raises:
+        UserError: no two images of this shape with pixels in [0, 1] are as far apart as epsilon.
+    """
+    values = math.prod(image_shape)
+    widest = {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[norm]
+    if parse_epsilon(epsilon) > widest:
+        raise UserError(
+            f"epsilon is {epsilon}, but images of shape {image_shape} with pixels in [0, 1] are at "
+            f"most {widest:.3g} apart in {norm}; use a smaller radius, such as 128/255 for l2"
+        )

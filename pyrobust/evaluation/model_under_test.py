@@ -9,6 +9,7 @@ from torch import Tensor
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
+from pyrobust.config.training import check_radius
 from pyrobust.data.store import check_labels
 from pyrobust.evaluation.labelled_images import LabelledImages, Rows
 from pyrobust.evaluation.model_sources import ModelSource, open_model
@@ -46,6 +47,7 @@ class Subject:
         Raises:
             UserError: the model is missing or damaged, or the two do not fit.
         """
+        check_radius(threat.norm, threat.epsilon, images.image_shape)
         height, width, channels = images.image_shape
         image = torch.full((1, channels, height, width), 0.5, device=device)
         model = open_model(source, image, images.num_classes, images.name)

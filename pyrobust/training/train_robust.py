@@ -8,7 +8,7 @@ from torch import nn
 from pyrobust.attacks.pgd import pgd40
 from pyrobust.attacks.threat_model import ThreatModel
 from pyrobust.config.fields import parse_epsilon
-from pyrobust.config.training import TrainSettings
+from pyrobust.config.training import TrainSettings, check_radius
 from pyrobust.data.store import SampleStore
 from pyrobust.models import ImageClassifier
 from pyrobust.models.spec import GIVEN, Normalization
@@ -55,6 +55,7 @@ def train_robust(
         settings = settings.model_copy(update={"architecture": given})
     uses_generated = round(settings.mixing_factor * settings.batch_size) < settings.batch_size
     inputs = TrainingInputs.open(dataset, samples if uses_generated else None, normalization)
+    check_radius(settings.norm, settings.epsilon, inputs.dataset.image_shape)
     plan = plan_batches(inputs, settings)
     train_classifier(
         inputs,

@@ -139,6 +139,8 @@ def test_a_killed_call_resumes_from_its_folder(
     [
         ({"epsilon": 8}, "epsilon is 8.*at most 1"),
         ({"epsilon": "a lot"}, "epsilon is 'a lot'"),
+        ({"norm": "l2", "epsilon": 9}, r"epsilon is 9.* at most 8 apart in l2"),
+        ({"norm": "l1", "epsilon": 65}, r"epsilon is 65.* at most 64 apart in l1"),
         ({"norm": "l3"}, "norm is 'l3'"),
         ({"attack": "apgd"}, "attack is 'apgd'.*aa_mt, autoattack, fast, pgd40"),
         ({"apgd_ce_steps": 3}, "apgd_ce_steps belongs to attack aa_mt, but attack is 'fast'"),

@@ -248,6 +248,7 @@ def test_a_stopped_call_resumes_from_its_folder(
     [
         ({"epsilon": 8}, "epsilon is 8.*at most 1"),
         ({"norm": "l3"}, "norm is 'l3'"),
+        ({"norm": "l2", "epsilon": 128}, r"epsilon is 128.* at most 8 apart in l2"),
         ({"epochs": 0}, "epochs is 0"),
         ({"steps": 3}, "unknown setting 'steps'"),
         ({"images": stripes(40)[0] * 255}, r"pixels range from .* must be in \[0, 1\]"),
