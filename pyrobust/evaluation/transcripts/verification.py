@@ -152,7 +152,7 @@ def verify_transcript(transcript: Transcript, subject: Subject) -> Verification:
     ball = ThreatModel(threat.norm, transcript.epsilon)
     problems = list(_problems(transcript, subject))
     found = _Findings(transcript.ids)
-    title = (
+    title = _visible(
         f"{threat.norm} {threat.epsilon}, {_which(transcript, subject.images.count)} of "
         f"{facts['images']['name']} ({facts['images']['split']}), {facts['attack']['name']}; "
         f"judged on {facts['judge']['device']}"
@@ -175,6 +175,11 @@ def verify_transcript(transcript: Transcript, subject: Subject) -> Verification:
     if np.any(found.differs.get(_IMAGE, False)) and _reordered(transcript, subject):
         problems.append("the images are the same in another order")
     return found.result(title, claimed, tuple(problems))
+
+
+def _visible(text: str) -> str:
+    """Return the text of a file with line breaks and other control characters spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _which(transcript: Transcript, count: int) -> str:

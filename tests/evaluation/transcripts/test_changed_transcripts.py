@@ -305,6 +305,13 @@ def test_hand_picked_images_are_named(subject: Subject, transcript: Transcript) 
     assert f"linf 24/255, {len(kept)} chosen images of digits" in title(only(transcript, kept))
 
 
+def test_a_forged_name_adds_no_line(subject: Subject, transcript: Transcript) -> None:
+    attack = {**transcript.facts["attack"], "name": "aa_mt\nthe claim holds\x1b[2J"}
+    named = replace(transcript, facts={**transcript.facts, "attack": attack})
+    title = next(verify_transcript(named, subject).lines())
+    assert r"aa_mt\nthe claim holds\x1b[2J; judged on" in title
+
+
 NO_VALUE = object()
 
 
