@@ -197,15 +197,16 @@ def check_masking(
 ) -> list[Check]:
     """Attack a few correctly classified images x (N, C, H, W) in ways of known order.
 
-    Returns no check where there are no such images. An order that is broken by a few images fails
-    only if chance explains it with a probability below 0.01 (`_chance_of_more`, `at_least`).
+    Without such images, all that is returned is that `attack` could not be tested. An order that is
+    broken by a few images fails only if chance explains it with a probability below 0.01
+    (`_chance_of_more`, `at_least`).
 
     Args:
         surrogate_fn: another network for these images; its points are tried where it is given.
         attack: must find planted examples, where it is given.
     """
     if not len(x):
-        return []
+        return [_untested(0, 0)] if attack else []
     ids, count = torch.arange(len(x), device=x.device), len(x)
 
     def broken(settings: PgdSettings, found_on: LogitsFn = logits_fn) -> Tensor:
@@ -275,13 +276,18 @@ def _check_planted(
     if seen.flat:
         words += f"; around {seen.flat} of these images the logits do not change, or are random"
     if at_least(count, count, 1 - _NEARLY_ALL) >= _PLANTED_CHANCE:  # all missed by chance
-        return Check(PLANTED, None, f"too few images to test: {count} of {len(x)}")
+        return _untested(count, len(x))
     return Check(PLANTED, chance >= _PLANTED_CHANCE, f"{words} (p = {chance:.2g})")
 
 
+def _untested(count: int, correct: int) -> Check:
+    words = f"too few images to test: {count} of {correct} that are classified correctly"
+    return Check(PLANTED, None, words)
+
+
 def is_trusted(checks: Sequence[Check]) -> bool | None:
-    """Return whether the attack passed the self-test, if there was one; None if it could not."""
-    return next((check.passed for check in checks if check.name == PLANTED), True)
+    """Return whether the attack passed the self-test among `checks`; None if it could not."""
+    return next(check.passed for check in checks if check.name == PLANTED)
 
 
 def check_square(cascade: Cascade, outcome: Outcome) -> Check:

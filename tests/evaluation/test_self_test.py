@@ -18,6 +18,7 @@ from pyrobust.evaluation.checks import PLANTED, at_least, check_masking, is_trus
 from pyrobust.evaluation.checks import TestedAttack as AttackToTest
 from pyrobust.evaluation.describe import NOT_TRUSTED, describe_result
 from pyrobust.evaluation.evaluate import evaluate
+from pyrobust.evaluation.labelled_images import LabelledImages
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.self_test import MovedBoundary, find_planted
 from pyrobust.reporting.evaluation_page import evaluation_page
@@ -223,6 +224,19 @@ def test_too_few_images_neither_pass_nor_fail(
     monkeypatch.setattr("pyrobust.evaluation.describe.headline", lambda _: "")
     lines = ["", f"check {PLANTED} not tested: {check.seen}"]
     assert list(describe_result(summary)) == (lines if count < 3 else [""])
+
+
+def test_an_attack_is_not_trusted_where_no_image_is_classified_correctly(
+    subject: Subject, tmp_path: Path
+) -> None:
+    x, _ = subject.load(range(8))
+    wrong = (subject.logits_fn(x).argmax(1) + 1) % 10
+    images = LabelledImages.of_tensors(x, wrong, 10)
+    result = evaluate(replace(subject, images=images), tmp_path, QUICK)
+    assert result is not None
+    assert result["trusted"] is None
+    lines = list(describe_result(result))
+    assert any(line.startswith(f"check {PLANTED} not tested: too few") for line in lines)
 
 
 def test_equal_images_are_used_once(subject: Subject) -> None:
