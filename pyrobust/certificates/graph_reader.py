@@ -227,7 +227,7 @@ class _Builder:
                 self._known[node] = replace(known, overwritten=True)
 
     def _module(self, node: fx.Node) -> _Known:
-        module, found = self._network.get_submodule(str(node.target)), self._input(node)
+        module, found = self._network.get_submodule(str(node.target)), self._varying(node)
         kind = type(module)
         if "forward" in vars(module):
             raise UserError(
@@ -263,9 +263,24 @@ class _Builder:
             )
         return found
 
+    def _varying(self, node: fx.Node) -> _Known:
+        """Return the first input of a step, which must depend on the image."""
+        found = self._input(node)
+        if found.place is None:
+            raise UserError(
+                f"step {node.name} computes with constants alone, which cannot be read; keep its "
+                "result as a buffer"
+            )
+        return found
+
     def _function(self, node: fx.Node) -> _Known:
         target: Any = node.target
         found, rest = self._input(node), list[Any](node.args[1:])
+        if target is operator.getitem and isinstance(found.value, tuple):
+            return _Known(None, found.value[rest[0]])
+        if target in _ARITHMETIC and len(rest) == 1 and not node.kwargs:
+            return self._arithmetic(_ARITHMETIC[target], found, self._of(rest[0]))
+        found = self._varying(node)
         if target in _ACTIVATIONS:
             return self._add(Activation(_ACTIVATIONS[target]), found)
         if target in _MEANS:
@@ -275,10 +290,6 @@ class _Builder:
         if target == "size" or (target is getattr and rest == ["shape"]):
             sizes = (_NUM_IMAGES, *found.value.shape[1:])
             return _Known(None, sizes[rest[0]] if target == "size" and rest else sizes)
-        if target is operator.getitem and isinstance(found.value, tuple):
-            return _Known(None, found.value[rest[0]])
-        if target in _ARITHMETIC and len(rest) == 1 and not node.kwargs:
-            return self._arithmetic(_ARITHMETIC[target], found, self._of(rest[0]))
         raise UserError(
             f"step {node.name} ({getattr(target, '__name__', target)}) is one for which no bounds "
             "are known; use --method smoothing"

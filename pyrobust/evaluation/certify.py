@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 ROWS, STATE = "certificates.parquet", "state"
 # The graph's logits must be the model's up to this share of the largest.
 _EQUAL = 1e-3
+# Two readings of the same code agree up to this share, if their sums run in another order.
+_STEADY = 1e-12
 
 
 def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[str, Any]:
@@ -153,8 +155,8 @@ def model_graph(model: LogitsFn, x: Tensor) -> tuple[Graph, float]:
         x: (N, C, H, W), images on which the graph is compared with the model.
 
     Raises:
-        UserError: the model has layers without bounds, computes in less than float32, or returns
-            something else than its logits.
+        UserError: the model has layers without bounds, computes in less than float32, returns
+            something else than its logits, or other logits at every pass.
     """
     assert isinstance(model, LogitsModel)
     low = {p.dtype for p in model.parameters()} - {torch.float32, torch.float64}
@@ -163,14 +165,24 @@ def model_graph(model: LogitsFn, x: Tensor) -> tuple[Graph, float]:
             f"the model computes in {', '.join(map(str, low))}, whose rounding no bound covers; "
             "convert it to float32, or use --method smoothing"
         )
-    graph = graph_of(_Normalized(model).to(x.device), x[:1])
+    network = _Normalized(model).to(x.device)
+    graph = graph_of(network, x[:1])
     with torch.no_grad():
         ours, theirs = graph(x.double()), model(x).double()
-    difference = (ours - theirs).abs().max()
-    if not difference <= _EQUAL * theirs.abs().max().clamp_min(1):  # also where it is NaN
+        # Reading runs the code too: what it draws, or writes into a buffer, is a constant of the
+        # graph, and another one once the model has run.
+        again = graph_of(network, x[:1])(x.double())
+    difference, drift = ((ours - other).abs().max() for other in (theirs, again))
+    largest = theirs.abs().max().clamp_min(1)
+    if not difference <= _EQUAL * largest:  # also where it is NaN
         raise UserError(
             "the model computes something else than its layers do, so their bounds are not its "
             "own; use --method smoothing"
+        )
+    if not drift <= _STEADY * largest:
+        raise UserError(
+            "the model draws random numbers or writes into its own buffers, so its logits change "
+            "from pass to pass and no bounds are known; use --method smoothing"
         )
     return graph, float(difference)
 

@@ -119,3 +119,32 @@ def test_a_layer_with_a_forward_method_of_its_own_is_refused(layer: nn.Module) -
     layer.forward = lambda x: x.square()  # type: ignore[method-assign]
     with pytest.raises(UserError, match="has a forward method of its own"):
         graph_of(nn.Sequential(layer, nn.Flatten()), torch.rand(1, *SHAPE))
+
+
+class WithParameter(nn.Module):
+    """A layer, a parameter, and how they meet."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor, nn.Module], Tensor]) -> None:
+        super().__init__()
+        self.function, self.layer = function, nn.Linear(72, 4)
+        self.scale = nn.Parameter(torch.rand(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, self.scale, self.layer)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, scale, layer: layer((x * scale.view(1, 2, 1, 1)).flatten(1)),
+        lambda x, scale, layer: layer((x * scale.mean(0)).flatten(1)),
+        lambda x, scale, layer: layer((x * F.relu(scale).sum()).flatten(1)),
+        lambda x, scale, layer: layer(x.flatten(1)) + layer(torch.ones(1, 72)),
+        lambda x, scale, layer: layer(x.reshape(scale.size(0), -1)),
+    ],
+)
+def test_steps_on_constants_alone_are_refused(
+    function: Callable[[Tensor, Tensor, nn.Module], Tensor],
+) -> None:
+    with pytest.raises(UserError, match="computes with constants alone"):
+        graph_of(WithParameter(function), torch.rand(1, *SHAPE))

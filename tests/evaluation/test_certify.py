@@ -213,3 +213,32 @@ def test_models_without_bounds_are_refused() -> None:
     for model, message in ((Odd(), "tanh"), (linear(4)[0].bfloat16(), "bfloat16")):
         with pytest.raises(UserError, match=message):
             pyrobust.certify(model, x, labels, norm="linf", epsilon=0.1, device="cpu")
+
+
+class Unsteady(nn.Module):
+    """A network that computes something else at every pass."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.layer, self.passes = how, nn.Linear(36, 2), 0
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.how == "writes":
+            self.scale += 1e-6
+        elif self.how == "assigns":
+            self.scale = self.scale * (1 + 1e-6)
+        elif self.how == "counts":
+            self.passes += 1
+            x = x * (1 + 1e-6 * self.passes)
+        else:
+            x = x + 1e-6 * torch.rand(1)
+        return self.layer((x * self.scale).flatten(1))
+
+
+@pytest.mark.parametrize("how", ["writes", "assigns", "counts", "draws"])
+def test_a_network_that_changes_from_pass_to_pass_is_refused(how: str) -> None:
+    x = torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    model = LogitsModel(Unsteady(how).eval().requires_grad_(False), how, x[:1], 2)
+    with pytest.raises(UserError, match="its logits change from pass to pass"):
+        certificates.model_graph(model, x)
