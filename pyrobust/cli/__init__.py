@@ -5,7 +5,6 @@ Verbs import heavy packages inside their functions, so that help and errors appe
 
 import errno
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ from pyrobust.cli import (
     verify,
 )
 from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError, lacks_memory
+from pyrobust.ranks import is_started
 from pyrobust.training.nodes import number_of_node
 from pyrobust.workflow.attempts import append_output, note_end
 
@@ -118,7 +118,7 @@ def options(
 ) -> None:
     """Evaluate image classifiers under attack, and train robust ones with generated data."""
     # Several processes and nodes share one log.
-    if log is None or "LOCAL_RANK" in os.environ or number_of_node() is not None:
+    if log is None or is_started(1) or number_of_node() is not None:
         return
     words = sys.argv[1:]
     append_output(log, words[words.index(str(context.invoked_subcommand)) :])

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,9 @@ import typer
 from pyrobust.errors import UserError
 from pyrobust.files import exclusive, shared
 from pyrobust.gpus import own_gpus
+from pyrobust.ranks import is_started
 from pyrobust.shares import Share
+from pyrobust.threads import divided_threads
 from pyrobust.trackers import parse_trackers
 from pyrobust.training.nodes import Layout, number_of_node, reported_status, run_nodes
 
@@ -121,11 +123,13 @@ def takes_runtime(verb: Verb) -> Verb:
         given = {option.name: values.pop(option.name) for option in _OPTIONS}
         layout = given.pop(_PROCESSES)
         given[_TRACKERS] = parse_trackers(given[_TRACKERS])
-        node = number_of_node()
-        if layout.nodes > 1 and node is None and not _is_process():
+        node, started = number_of_node(), is_started(layout.world_size)
+        if layout.nodes > 1 and node is None and not started:
             sys.exit(run_nodes(_command(), layout.nodes))
-        with _gpus(layout.per_node, given["device"]):
-            _share_out(layout, given["device"], node)
+        takes_gpus = given["device"] != "cpu" and not started
+        with own_gpus(layout.per_node) if takes_gpus else nullcontext():
+            if layout.world_size > 1 and not started:
+                _share_out(layout, given["device"], node)
 
             from pyrobust.training.runtime import Runtime
 
@@ -139,23 +143,13 @@ def takes_runtime(verb: Verb) -> Verb:
     return run
 
 
-def _gpus(count: int, device: str) -> AbstractContextManager[None]:
-    """Return a context with a GPU for each process; started processes have theirs already."""
-    return nullcontext() if device == "cpu" or "LOCAL_RANK" in os.environ else own_gpus(count)
-
-
 def _command() -> list[str]:
     """Return the words that run this command again."""
     return [sys.executable, "-m", "pyrobust", *sys.argv[1:]]
 
 
-def _is_process() -> bool:
-    """Return whether this is one of several processes of a training."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def _share_out(layout: Layout, device: str, node: int | None) -> None:
-    """Run the processes of this node and exit with their status, unless this is one of them.
+    """Run the processes of this node and exit with their status.
 
     Args:
         node: number of this node among several.
@@ -163,23 +157,18 @@ def _share_out(layout: Layout, device: str, node: int | None) -> None:
     Raises:
         UserError: there are fewer GPUs than processes.
     """
-    count = layout.per_node
-    if layout.world_size <= 1 or _is_process():
-        return
     import torch
 
     from pyrobust.training.data_parallel import run_processes
 
-    num_gpus = torch.cuda.device_count()
+    count, num_gpus = layout.per_node, torch.cuda.device_count()
     if device != "cpu" and 0 < num_gpus < count:
         raise UserError(
             f"processes is {count}, but torch finds only {num_gpus} GPU{'s' * (num_gpus > 1)}; use "
             f"--processes {num_gpus}, or another machine"
         )
     # Snakemake sets OMP_NUM_THREADS to the threads of the whole job; each process gets its part.
-    cores = len(os.sched_getaffinity(0))
-    threads = min(cores, int(os.environ.get("OMP_NUM_THREADS") or cores))
-    os.environ["OMP_NUM_THREADS"] = str(max(1, threads // count))
+    os.environ |= divided_threads(count)
     if node is None:
         sys.exit(run_processes(_command(), count))
     status = run_processes(_command(), count, first_rank=node * count, world_size=layout.world_size)

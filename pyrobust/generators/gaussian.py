@@ -5,7 +5,6 @@ do not show the last bits that different processors disagree about.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,13 +20,7 @@ from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec
 from pyrobust.generators.weights import map_tensors, write_tensors
 from pyrobust.ops import normal
 from pyrobust.progress import counting
-
-
-def num_threads() -> int:
-    """Return OMP_NUM_THREADS, which schedulers set for each job, else the usable processors."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
-
+from pyrobust.threads import num_threads
 
 WEIGHTS = "weights.safetensors"
 

@@ -10,6 +10,7 @@ import torch
 
 from pyrobust.errors import UserError
 from pyrobust.ops.core import CORE
+from pyrobust.ranks import Place
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def choose_device(wanted: str = "auto") -> torch.device:
         raise UserError(f"device is '{wanted}', expected auto, cpu or cuda")
     if wanted == "cpu":
         return torch.device("cpu")
-    index = int(os.environ.get("LOCAL_RANK", "0"))
+    place = Place.of_this_process()
+    index = place.local_rank if place else 0
     if not torch.cuda.is_available():
         reason = _why_torch_has_no_gpu()
         if wanted == "cuda":

@@ -31,6 +31,7 @@ from torch import Tensor
 from pyrobust.errors import EXIT_RESUMABLE, UserError
 from pyrobust.files import exclusive
 from pyrobust.ops import choose_device
+from pyrobust.ranks import Place
 from pyrobust.training.nodes import free_port
 from pyrobust.training.resuming import STOP_SIGNALS
 
@@ -109,6 +110,10 @@ class Processes:
         return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
 
+# Where the processes of a run meet.
+_MEETING = ("MASTER_ADDR", "MASTER_PORT")
+
+
 @contextmanager
 def joined_processes(device: str, folder: Path) -> Iterator[Processes]:
     """Join the other processes of the run for the block; without others, run alone.
@@ -124,21 +129,27 @@ def joined_processes(device: str, folder: Path) -> Iterator[Processes]:
         folder: where the run writes.
 
     Raises:
-        UserError: cuda is requested but unusable, or the folder cannot be written.
+        UserError: cuda is requested but unusable, the folder cannot be written, or the environment
+            does not say where the processes meet.
     """
     mine = choose_device(device)
     if mine.type == "cuda":
         torch.cuda.set_device(mine)
-    rank, world_size = (int(os.environ.get(*it)) for it in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    with exclusive(folder) if rank == 0 else nullcontext():
-        if world_size == 1:
+    place = Place.of_this_process()
+    with exclusive(folder) if place is None or place.rank == 0 else nullcontext():
+        if place is None or place.world_size == 1:
             yield Processes(mine)
             return
+        if missing := [name for name in _MEETING if name not in os.environ]:
+            raise UserError(
+                f"WORLD_SIZE is {place.world_size}, but {' and '.join(missing)} are not set: start "
+                "the processes with torchrun or --processes, or unset RANK and WORLD_SIZE"
+            )
         backend = "nccl" if mine.type == "cuda" else "gloo"
         # NCCL requires the device of each process; the timeout covers the writing of files.
         bound = mine if mine.type == "cuda" else None
         dist.init_process_group(backend, timeout=timedelta(hours=1), device_id=bound)
-        yield Processes(mine, rank, world_size)
+        yield Processes(mine, place.rank, place.world_size)
         dist.destroy_process_group()
 
 
@@ -171,17 +182,14 @@ def run_processes(
             process.send_signal(number)
 
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
-    meeting = {} if world_size else {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    here = dict(zip(_MEETING, ("127.0.0.1", str(free_port())), strict=True))
+    meeting = {} if world_size else here
     world_size = world_size or count
     end_with_parent = _end_with_parent()
     try:
         for rank in range(count):
-            own = {
-                "RANK": str(first_rank + rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(world_size),
-            }
-            environment = {**os.environ, **meeting, **own}
+            own = Place(first_rank + rank, rank, world_size)
+            environment = {**os.environ, **meeting, **own.variables()}
             processes.append(subprocess.Popen(command, env=environment, preexec_fn=end_with_parent))
         return _status(processes, grace)
     finally:

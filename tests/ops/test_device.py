@@ -90,7 +90,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "NVIDIA H100")
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
     device._report.cache_clear()
 
 
@@ -129,7 +130,10 @@ def test_a_gpu_that_fits_is_taken(gpu: None, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(device, "CORE", Core(TORCH, "13.0", ("sm_90",)))
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
     assert choose_device("cpu") == torch.device("cpu")
-    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "3")  # exported for another program
+    assert choose_device() == torch.device("cuda", 0)
+    monkeypatch.setenv("RANK", "7")
+    monkeypatch.setenv("WORLD_SIZE", "8")
     assert choose_device() == torch.device("cuda", 3)
 
 

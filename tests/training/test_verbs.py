@@ -201,7 +201,8 @@ def test_two_processes_follow_one(digits: Path, samples: Path, tmp_path: Path) -
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command("train", *options, "--output", one), env=ONE_THREAD, check=True)
     together = command("train", *options, "--output", two, "--processes", "2")
-    subprocess.run(together, env=ONE_THREAD, check=True)
+    exported = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8"}  # by a batch script
+    subprocess.run(together, env={**ONE_THREAD, **exported}, check=True)
     ours, theirs = (load_file(folder / "model.safetensors") for folder in (one, two))
     for name, value in ours.items():
         assert_close(theirs[name], value, rtol=1e-3, atol=1e-4, msg=name)
