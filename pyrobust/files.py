@@ -148,8 +148,22 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+class _Object(dict[str, Any]):
+    """An object of a JSON file, which names the file where a key is missing."""
+
+    def __init__(self, pairs: list[tuple[str, Any]], path: Path, made_by: str) -> None:
+        super().__init__(pairs)
+        self._file = path, made_by
+
+    def __missing__(self, key: str) -> Any:
+        path, made_by = self._file
+        raise UserError(
+            f"{path} is damaged (it lacks '{key}'): delete it and run '{made_by}' again"
+        )
+
+
 def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; to look up a key that one of its objects lacks raises a UserError, too.
 
     Args:
         made_by: the command that writes such a file; it is named where the file is missing.
@@ -158,15 +172,48 @@ def read_json(path: Path, made_by: str) -> Any:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=lambda pairs: _Object(pairs, path, made_by),
+        )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path} is missing: '{made_by}' writes it") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} is not JSON ({error}): rerun '{made_by}' to write it again"
+            f"{path} is not JSON ({error}): delete it and run '{made_by}' again"
         ) from error
+
+
+@contextmanager
+def described_by(index: Path, made_by: str) -> Iterator[None]:
+    """Refuse an index whose values are missing or of another type, as far as the block reads it.
+
+    Raises:
+        UserError: names the index and the command that writes it.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+        raise UserError(
+            f"{index} is damaged ({error!r}): delete it and run '{made_by}' again"
+        ) from error
+
+
+@contextmanager
+def computed_again_if_damaged(path: Path) -> Iterator[None]:
+    """Read a saved state in the block; if it is damaged, end the block with a warning.
+
+    What follows the block then computes it again, with the same result.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes its reader raise
+        reason = str(error).strip() or type(error).__name__
+        logger.warning("warning: %s is damaged (%s) and is computed again", path, reason)
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from pyrobust.errors import EXIT_RESUMABLE, UserError
-from pyrobust.files import write_json
+from pyrobust.files import described_by, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,9 @@ def _run_ids(folder: Path, names: Sequence[TrackerName], new: bool) -> dict[str,
     """Return one id per remote tracker, kept in the folder so that a resumed run finds its own."""
     remote = [name for name in names if name != "tensorboard"]
     path = folder / _RUN_IDS
-    kept = json.loads(path.read_text()) if path.is_file() and not new else {}
-    ids = {**kept, **{name: uuid.uuid4().hex for name in remote if name not in kept}}
+    kept = read_json(path, "pyrobust train") if path.is_file() and not new else {}
+    with described_by(path, "pyrobust train"):
+        ids = {**kept, **{name: uuid.uuid4().hex for name in remote if name not in kept}}
     if remote:
         write_json(path, ids)
     return ids

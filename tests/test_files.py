@@ -65,11 +65,25 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "record.json", "text")
 
 
-def test_a_missing_or_torn_json_names_the_command_that_writes_it(tmp_path: Path) -> None:
+def test_a_missing_file_or_key_names_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing: 'pyrobust dataset' writes it"):
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
-    (tmp_path / "dataset.json").write_text('{"count": 1')
-    with pytest.raises(UserError, match=r"not JSON .* rerun 'pyrobust dataset' to write it again"):
+    (tmp_path / "dataset.json").write_text('{"count": {"a": 1}}')
+    index = read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
+    assert index == {"count": {"a": 1}} and index.get("b") is None
+    for missing in (lambda: index["b"], lambda: index["count"]["b"]):
+        with pytest.raises(UserError, match=r"lacks 'b'.*delete it and run 'pyrobust dataset'"):
+            missing()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"count": 1', b"", b"\xe9", b"\0" * 9, b"[" * 99_999, b"1" * 9999], ids=len
+)
+def test_a_file_that_is_not_json_names_the_command_that_writes_it(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "dataset.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"not JSON .* delete it and run 'pyrobust dataset' again"):
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
 
 

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from pyrobust.files import atomic_path
+from pyrobust.files import atomic_path, computed_again_if_damaged
 
 # Seconds between two savings: 100M samples take 1.6 GB each time.
 _SAVE_SECONDS = 300.0
@@ -41,17 +40,18 @@ class SearchState:
     def load(self, index: np.ndarray, squared_distance: np.ndarray) -> int:
         """Fill both arrays (n,) as they were saved; return how many points were compared."""
         self._started = time.monotonic()
-        try:
+        if not self._path.exists():
+            return 0
+        with computed_again_if_damaged(self._path):
             with np.load(self._path, allow_pickle=False) as state:
                 if str(state["identity"]) != self._identity:
                     return 0
                 done, saved = int(state["done"]), (state["index"], state["squared_distance"])
                 seconds = float(state["seconds"])
             index[:], squared_distance[:] = saved
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile):
-            return 0
-        self._seconds_before = seconds
-        return done
+            self._seconds_before = seconds
+            return done
+        return 0
 
     def save(
         self, done: int, index: np.ndarray, squared_distance: np.ndarray, final: bool = False

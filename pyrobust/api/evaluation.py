@@ -20,7 +20,6 @@ from pyrobust.api.models import Model, epsilon_of, model_source
 from pyrobust.api.trackers import trackers_of
 from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings, check_evaluation
-from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
 from pyrobust.evaluation import evaluate as evaluation
 from pyrobust.evaluation.anytime import Limits
@@ -36,7 +35,7 @@ from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.tracking import track_result
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
 from pyrobust.evaluation.transcripts.transcript import check_transcript_name
-from pyrobust.files import atomic_path, exclusive, read_json, write_json
+from pyrobust.files import atomic_path, described_by, exclusive, read_json, write_json
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
 

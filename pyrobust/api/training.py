@@ -20,9 +20,8 @@ from pyrobust.api.training_data import Validation, dataset_folder, names_of, sam
 from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.data import Dataset
-from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
-from pyrobust.files import exclusive, read_json, write_json, write_text
+from pyrobust.files import described_by, exclusive, read_json, write_json, write_text
 from pyrobust.imports import import_path_of
 from pyrobust.models import ImageClassifier, ModelSpec, load_model, save_model
 from pyrobust.models.imported import ImportedClassifier

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,16 +26,25 @@ _IMPORTED = "MODULE:NAME"
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def parse_settings(model: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
+def parse_settings(
+    model: type[AnySettings], values: Mapping[str, Any], file: Path | None = None
+) -> AnySettings:
     """Check `values` and return them as `model`.
 
+    Args:
+        file: that the values come from.
+
     Raises:
-        UserError: names the first invalid key, its value and what was expected.
+        UserError: names the file, the first invalid key, its value and what was expected.
     """
+    where = f"{file}: " if file else ""
+    if not isinstance(values, Mapping):
+        found = type(values).__name__
+        raise UserError(f"{where}expected a mapping of keys to values, but found a {found}")
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise UserError(_first_mistake(model, error)) from error
+        raise UserError(f"{where}{_first_mistake(model, error)}") from error
 
 
 def _first_mistake(model: type[Settings], error: ValidationError) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 from pyrobust.config import parse_settings
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data.store import ImageShape, SampleStore
-from pyrobust.errors import UserError
-from pyrobust.files import read_json, sha256_of
+from pyrobust.files import described_by, read_json, sha256_of
 
 DATASET = "dataset.json"
 SPLITS = ("train", "validation", "test")
@@ -22,7 +21,7 @@ class Dataset:
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
         self.name: str = facts["name"]
-        self.settings = parse_settings(DatasetSettings, facts["settings"])
+        self.settings = parse_settings(DatasetSettings, facts["settings"], path / DATASET)
         self.class_names: tuple[str, ...] = tuple(facts["class_names"])
         height, width, channels = facts["image_shape"]
         self.image_shape: ImageShape = (height, width, channels)
@@ -39,13 +38,8 @@ class Dataset:
         """
         path = Path(path)
         facts = read_json(path / DATASET, "pyrobust dataset")
-        try:
+        with described_by(path / DATASET, "pyrobust dataset"):
             return cls(path, facts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path / DATASET} does not describe a data set ({error!r}); run 'pyrobust "
-                "dataset' again to rewrite it"
-            ) from error
 
     @property
     def num_classes(self) -> int:

@@ -15,7 +15,7 @@ from pyrobust.data.feature_set import FEATURES, FeatureSet
 from pyrobust.data.labels import LABELS, LabelStore
 from pyrobust.data.store import MANIFEST, SampleStore
 from pyrobust.errors import UserError
-from pyrobust.files import read_json, sha256_of
+from pyrobust.files import described_by, read_json, sha256_of
 
 Part = SampleStore | LabelStore | DistanceStore | FeatureSet
 
@@ -189,9 +189,10 @@ def _describe_part(path: Path, kind: _Kind, verify: bool) -> Iterator[str]:
 def _describe_generator(path: Path, verify: bool) -> Iterator[str]:
     made_by = "pyrobust fit-generator"
     facts = read_json(path / GENERATOR, made_by)
-    yield f"generator of type {facts['settings']['type']}, fitted on {facts['dataset']}"
-    yield f"classes: {_classes(tuple(facts['class_names']))}"
-    yield from _lines(facts["settings"])
+    with described_by(path / GENERATOR, made_by):
+        yield f"generator of type {facts['settings']['type']}, fitted on {facts['dataset']}"
+        yield f"classes: {_classes(tuple(facts['class_names']))}"
+        yield from _lines(facts["settings"])
     if verify and (path / "samples").is_dir():
         yield from _describe_part(path / "samples", _KINDS[MANIFEST], verify)
     elif verify:
@@ -209,10 +210,11 @@ def _describe_model(path: Path, verify: bool) -> Iterator[str]:
         with safe_open(path, framework="numpy") as file:
             shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
             metadata = json.loads((file.metadata() or {}).get("pyrobust", "{}"))
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a complete safetensors file ({error})") from error
     yield f"model: {sum(math.prod(shape) for shape in shapes):,} numbers in {len(shapes)} tensors"
-    yield from _lines(metadata.get("spec", {}))
+    with described_by(path, "pyrobust train"):
+        yield from _lines(metadata.get("spec", {}))
     if verify:
         yield f"SHA-256: {sha256_of(path)} (no other file holds it to compare with)"
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, described_by, read_index
+from pyrobust.data.shards import Column, ShardReader, read_index
+from pyrobust.files import described_by
 
 DISTANCES = "distances.json"
 FORMAT = "pyrobust-distances"

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, described_by, read_index
+from pyrobust.data.shards import Column, ShardReader, read_index
 from pyrobust.errors import UserError
+from pyrobust.files import described_by
 
 FEATURES = "features.json"
 FORMAT = "pyrobust-features"

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, described_by, read_index
+from pyrobust.data.shards import Column, ShardReader, read_index
 from pyrobust.data.store import check_labels
+from pyrobust.files import described_by
 
 # Images per class that suffice for the comparison.
 _ENOUGH = 30

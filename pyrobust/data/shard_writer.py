@@ -121,7 +121,7 @@ class ShardWriter:
                         break
                     kept.append(entry)
                 return kept
-            except (UserError, KeyError, TypeError):
+            except (UserError, LookupError, TypeError):
                 continue
         return []
 

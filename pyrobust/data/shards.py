@@ -6,7 +6,6 @@ however many there are.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -38,21 +37,6 @@ class Column:
 def shard_path(folder: Path, column: str, shard: int) -> Path:
     """Return the file of one column of one shard."""
     return folder / f"{column}-{shard:05}.npy"
-
-
-@contextmanager
-def described_by(index: Path, made_by: str) -> Iterator[None]:
-    """Refuse an index whose values are missing or of another type, as far as the block reads it.
-
-    Raises:
-        UserError: names the index and the command that writes it.
-    """
-    try:
-        yield
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
-        raise UserError(
-            f"{index} is damaged ({error!r}); run '{made_by}' again to rewrite it"
-        ) from error
 
 
 def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> dict[str, Any]:

@@ -143,7 +143,7 @@ class ShuffledRows:
             ):
                 self._sizes, self._sums = sizes, state["sums"]
                 return int(state["done"])
-        except (UserError, KeyError, TypeError):
+        except (UserError, LookupError, TypeError, ValueError):
             pass
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)

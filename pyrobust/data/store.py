@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pyrobust.data.shard_writer import ShardWriter
-from pyrobust.data.shards import Column, ShardReader, described_by
+from pyrobust.data.shards import Column, ShardReader
 from pyrobust.errors import UserError
-from pyrobust.files import read_json, sha256_of
+from pyrobust.files import described_by, read_json, sha256_of
 
 MANIFEST = "manifest.json"
 FORMAT = "pyrobust-store"

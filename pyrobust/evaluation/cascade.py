@@ -55,7 +55,7 @@ class CascadeRun:
             among: which of the images are attacked, (n,); all where not given.
         """
         path = self.folder / f"{cascade.name}-{rows.start:08d}.npz"
-        saved = Outcome.load(path) if path.is_file() else None
+        saved = Outcome.load(path)
         if saved and len(saved.broken_by) != len(rows):  # a batch of another size
             saved = None
         if saved and saved.stages_done == len(cascade.stages):

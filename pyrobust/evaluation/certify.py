@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ from pyrobust.evaluation.saved_state import (
     fingerprint,
     state_folder,
 )
-from pyrobust.files import atomic_path, read_json, sha256_of, write_json
+from pyrobust.files import (
+    atomic_path,
+    computed_again_if_damaged,
+    read_json,
+    sha256_of,
+    write_json,
+)
 from pyrobust.memory import keep_freed_memory
 from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
@@ -234,20 +241,34 @@ def _smoothed(
     return predictions, radii
 
 
-def _by_batch(name: str, compute: Any, batches: list[range], folder: Path) -> list[NDArray[Any]]:
+def _by_batch(
+    name: str,
+    compute: Callable[[range], tuple[NDArray[Any], ...]],
+    batches: list[range],
+    folder: Path,
+) -> list[NDArray[Any]]:
     """Return the columns that `compute(rows)` gives, joined; saved batches are read."""
     parts = []
     with counting(sum(map(len, batches)), "certify", "images") as advance:
         for rows in batches:
             path = folder / f"{name}-{rows.start:08d}.npz"
-            if not path.is_file():
+            columns = _saved_columns(path)
+            if columns is None:
                 columns = compute(rows)
                 with atomic_path(path) as temporary:
                     np.savez(temporary, *columns)
-            with np.load(path, allow_pickle=False) as saved:
-                parts.append([saved[key] for key in sorted(saved.files)])
+            parts.append(columns)
             advance(len(rows))
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _saved_columns(path: Path) -> tuple[NDArray[Any], ...] | None:
+    """Return what `_by_batch` saved of a batch; None if it is missing or damaged."""
+    if not path.exists():
+        return None
+    with computed_again_if_damaged(path), np.load(path, allow_pickle=False) as saved:
+        return tuple(saved[key] for key in sorted(saved.files))
+    return None
 
 
 def _attack(

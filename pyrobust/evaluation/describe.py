@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pyrobust.config.attacks import ATTACKS
-from pyrobust.data.shards import described_by
 from pyrobust.evaluation.confidence_sequence import anytime_interval
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.labelled_images import IN_MEMORY
-from pyrobust.files import read_json
+from pyrobust.files import described_by, read_json
 
 # The file that an evaluation writes last.
 RESULT = "evaluation.json"

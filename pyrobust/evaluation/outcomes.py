@@ -13,7 +13,7 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.attacks import LogitsFn
 from pyrobust.attacks.threat_model import PerturbationSet, predictions
-from pyrobust.files import atomic_path
+from pyrobust.files import atomic_path, computed_again_if_damaged
 
 # The value of `broken_by` where no stage broke an image.
 UNBROKEN = -1
@@ -130,10 +130,13 @@ class Outcome:
             np.savez(temporary, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
+    def load(cls, path: Path) -> Self | None:
+        """Read what `save` wrote; None if it is missing or, after a warning, damaged."""
+        if not path.exists():
+            return None
+        with computed_again_if_damaged(path), np.load(path, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        return None
 
     @classmethod
     def joined(cls, outcomes: Iterable[Self]) -> Self:

@@ -15,10 +15,9 @@ from pyrobust import ops
 from pyrobust.attacks import LogitsFn
 from pyrobust.config import Settings, parse_settings
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import RESULT
-from pyrobust.files import atomic_path, read_json
+from pyrobust.files import atomic_path, computed_again_if_damaged, described_by, read_json
 
 _LOGITS = "logits.npy"
 # Number of noise images used in addition to real ones; their seed.
@@ -51,8 +50,11 @@ def state_folder(state: Path, identity: Any, logits: NDArray[np.float32]) -> Pat
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     for folder in sorted(state.glob(f"{key}-*")):
         saved = folder / _LOGITS
-        if saved.is_file() and _equal(np.load(saved, allow_pickle=False), logits):
-            return folder
+        if not saved.is_file():
+            continue
+        with computed_again_if_damaged(saved):
+            if _equal(np.load(saved, allow_pickle=False), logits):
+                return folder
     folder = state / f"{key}-{hashlib.sha256(logits.tobytes()).hexdigest()[:16]}"
     with atomic_path(folder / _LOGITS) as temporary:
         np.save(temporary, logits)
@@ -81,7 +83,7 @@ def check_result_is_not_replaced(
     found = read_json(output / result, "pyrobust evaluate")
     with described_by(output / result, "pyrobust evaluate"):
         # Settings that an earlier version did not have had what is their default now.
-        before = parse_settings(model, found["settings"])
+        before = parse_settings(model, found["settings"], output / result)
         found["settings"] = before.model_dump(mode="json")
         theirs = dict(_leaves({key: found.get(key) for key in ("subject", "settings")}))
     ours = dict(_leaves(json.loads(json.dumps({"subject": subject, "settings": settings}))))

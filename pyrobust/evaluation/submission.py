@@ -14,11 +14,12 @@ import torch
 
 from pyrobust.config import parse_epsilon
 from pyrobust.errors import UserError
+from pyrobust.evaluation.describe import read_result
 from pyrobust.evaluation.leaderboard import Publication, entry_of
 from pyrobust.evaluation.model_sources import ModelSource, open_model
 from pyrobust.evaluation.transcripts.evidence import weights_sha256
 from pyrobust.evaluation.transcripts.transcript import Transcript
-from pyrobust.files import atomic_path, read_json, write_text
+from pyrobust.files import atomic_path, write_text
 from pyrobust.models.checkpoints import write_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
 from pyrobust.models.spec import ModelSpec
@@ -140,7 +141,7 @@ def write_submission(submission: Submission, output: Path) -> bool:
             f"name is '{name}', expected <Name><Year><FirstWordOfTheTitle> such as "
             "Gowal2021Improving"
         )
-    evaluation = read_json(submission.evaluation / "evaluation.json", "pyrobust evaluate")
+    evaluation = read_result(submission.evaluation)
     entry = entry_of(evaluation, submission.publication)
     network, spec = load_classifier(submission.model, Statements(), evaluation["dataset"])
     constructor = _constructor(spec)

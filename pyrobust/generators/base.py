@@ -11,10 +11,9 @@ import numpy as np
 from pyrobust.config import parse_settings
 from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import Dataset
-from pyrobust.data.shards import described_by
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
-from pyrobust.files import read_json, write_json
+from pyrobust.files import described_by, read_json, write_json
 from pyrobust.imports import source_sha256
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import Run
@@ -238,7 +237,7 @@ class Generator(ABC):
         with described_by(folder / description, MADE_BY):
             height, width, channels = map(int, facts["image_shape"])
             spec = GeneratorSpec(
-                parse_settings(GeneratorSettings, facts["settings"]),
+                parse_settings(GeneratorSettings, facts["settings"], folder / description),
                 facts["dataset"],
                 facts["dataset_sha256"],
                 tuple(facts["class_names"]),

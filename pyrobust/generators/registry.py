@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from pyrobust.config.generator_types import TYPES
-from pyrobust.data.shards import described_by
 from pyrobust.errors import UserError
+from pyrobust.files import described_by
 from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, Samples, read_generator_facts
 from pyrobust.imports import import_object, named_object, running
 

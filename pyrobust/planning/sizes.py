@@ -9,7 +9,7 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.data.dataset import DATASET
 from pyrobust.data.store import ImageShape
 from pyrobust.errors import UserError
-from pyrobust.files import read_json
+from pyrobust.files import described_by, read_json
 
 _LABEL = _ID = 8
 _SCORE = _LOGIT = 4
@@ -55,11 +55,13 @@ def count_images(name: str, settings: DatasetSettings, datasets: Path) -> ImageC
     path = datasets / name / DATASET
     if path.is_file():
         facts = read_json(path, "pyrobust dataset")
-        height, width, channels = facts["image_shape"]
-        classes = len(facts["class_names"])
-        return ImageCounts(
-            **facts["counts"], image_shape=(height, width, channels), num_classes=classes
-        )
+        with described_by(path, "pyrobust dataset"):
+            height, width, channels = map(int, facts["image_shape"])
+            return ImageCounts(
+                **{split: int(count) for split, count in facts["counts"].items()},
+                image_shape=(height, width, channels),
+                num_classes=len(facts["class_names"]),
+            )
     known = _KNOWN.get(name) or _KNOWN.get(settings.layout)
     if known is None:
         raise UserError(

@@ -9,7 +9,7 @@ from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.config.experiment import NOT_OF_THE_ATTACK
 from pyrobust.errors import UserError
-from pyrobust.files import read_json, write_text
+from pyrobust.files import described_by, read_json, write_text
 from pyrobust.reporting.accuracies import Cascade, cascade_of, robust_scores
 from pyrobust.reporting.charts import accuracy_chart
 from pyrobust.reporting.effects import arm_of
@@ -39,7 +39,11 @@ def write_overview(records: Sequence[Path], output: Path) -> None:
     Raises:
         UserError: a record is missing or invalid.
     """
-    write_text(output, build_overview([_read(path) for path in records], output.parent))
+    experiments = [_read(path) for path in records]
+    for experiment in experiments:  # each alone first, so that an error names its file
+        with described_by(experiment[0], f"snakemake {experiment[0]}"):
+            build_overview([experiment], output.parent)
+    write_text(output, build_overview(experiments, output.parent))
 
 
 def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
-from pyrobust.files import atomic_path, read_json, write_json
+from pyrobust.files import atomic_path, described_by, read_json, write_json
 
 
 def choose_run(runs: Sequence[Path], output: Path) -> None:
@@ -21,7 +21,7 @@ def choose_run(runs: Sequence[Path], output: Path) -> None:
     Raises:
         UserError: a run is not finished, or the runs are not comparable.
     """
-    records = [read_json(run / "training.json", "pyrobust train") for run in runs]
+    records = [_read(run / "training.json") for run in runs]
     _check_comparable(runs, records)
     order = sorted(range(len(runs)), key=lambda i: _seed(records[i]))
     best = max(order, key=lambda i: records[i]["validation"]["robust_accuracy"])
@@ -39,6 +39,16 @@ def choose_run(runs: Sequence[Path], output: Path) -> None:
         ],
     }
     write_json(output / "choice.json", choice)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the record of a run, with the values that the choice depends on."""
+    record: dict[str, Any] = read_json(path, "pyrobust train")
+    with described_by(path, "pyrobust train"):
+        parse_settings(TrainSettings, record["settings"], path)
+        float(record["validation"]["robust_accuracy"])
+        int(record["best_step"])
+    return record
 
 
 def _seed(record: dict[str, Any]) -> int:

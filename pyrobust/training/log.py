@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -68,6 +68,9 @@ def _key(line: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def _keys(lines: bytes) -> frozenset[tuple[int, str]]:
-    """Return the names of all complete lines."""
-    complete = lines[: lines.rfind(b"\n") + 1]
-    return frozenset(_key(json.loads(line)) for line in complete.splitlines())
+    """Return the names of all complete lines; a power failure may leave others that are none."""
+    keys = set()
+    for line in lines[: lines.rfind(b"\n") + 1].splitlines():
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            keys.add(_key(json.loads(line)))
+    return frozenset(keys)

@@ -302,11 +302,12 @@ class _Loop:
         saved = self._state.load()
         if saved is None:
             return
-        self.run = Run(**saved.facts)
-        # The next steps append metrics on the device.
-        pending = saved.tensors.pop(_PENDING, torch.empty(0))
-        self._pending = list(pending.to(self._processes.device))
-        self._task.load_state(saved.tensors)
+        with self._state.fitting():
+            self.run = Run(**saved.facts)
+            # The next steps append metrics on the device.
+            pending = saved.tensors.pop(_PENDING, torch.empty(0))
+            self._pending = list(pending.to(self._processes.device))
+            self._task.load_state(saved.tensors)
         logger.info("resuming from step %d", self.run.step)
 
     def _save(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrobust.errors import EXIT_RESUMABLE
+from pyrobust.errors import EXIT_RESUMABLE, UserError, lacks_memory
 from pyrobust.files import read_json, write_json
 from pyrobust.tensors import read_tensors, write_tensors
 
@@ -110,7 +110,28 @@ class StateFolder:
         if not self._file.is_file():
             self._log_others()
             return None
-        return SavedState(*read_tensors(self._file, f"remove {self._all} to start from scratch"))
+        return SavedState(*read_tensors(self._file, self._mended_by))
+
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Refuse a saved state that the block cannot load, such as one of another version.
+
+        Raises:
+            UserError: names the file and what to do.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if lacks_memory(error):
+                raise
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(
+                f"{self._file} is damaged or of another version ({reason[0]}); {self._mended_by}"
+            ) from error
+
+    @property
+    def _mended_by(self) -> str:
+        return f"remove {self._all} to start from scratch"
 
     def remove(self) -> None:
         """Remove the states of this folder, those of other settings included."""
@@ -118,7 +139,10 @@ class StateFolder:
 
     def _log_others(self) -> None:
         for other in sorted(self._all.glob("*/identity.json")):
-            identity = read_json(other, "pyrobust train")
+            try:
+                identity = read_json(other, "pyrobust train")
+            except UserError:
+                continue
             told = ", ".join(differences(identity, self._identity))
             logger.info(
                 "%s belongs to other settings and is not resumed: %s", other.parent.name, told

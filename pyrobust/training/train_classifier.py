@@ -128,7 +128,7 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
     if not isinstance(found, dict) or "settings" not in found:
         raise UserError(f"{path} is not the record of a training: {advice}")
     # Settings that an earlier version did not have had what is their default now.
-    before = parse_settings(type(settings), found["settings"]).model_dump(mode="json")
+    before = parse_settings(type(settings), found["settings"], path).model_dump(mode="json")
     theirs = {key: found.get(key) for key in _IDENTITY} | {"settings": before}
     ours = {key: identity.get(key) for key in _IDENTITY}
     for key in ("inputs", "network_logits"):

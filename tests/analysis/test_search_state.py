@@ -58,7 +58,9 @@ def test_a_killed_search_resumes_to_the_same_neighbours(
 
 
 @pytest.mark.parametrize("change", ["identity", "torn", "empty", "size"])
-def test_a_state_that_does_not_belong_is_dropped(tmp_path: Path, change: str) -> None:
+def test_a_state_that_does_not_belong_is_dropped(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "state.npz"
     few = 2 if change == "size" else 3000
     state = SearchState(path, "a", range(few), save_seconds=0)
@@ -69,6 +71,7 @@ def test_a_state_that_does_not_belong_is_dropped(tmp_path: Path, change: str) ->
         path.write_bytes(b"")
     found = search(SearchState(path, "b" if change == "identity" else "a", range(3000)))
     np.testing.assert_array_equal(found[0], search(None)[0])
+    assert ("is damaged" in caplog.text) == (change != "identity")
 
 
 def test_a_state_is_not_saved_again_at_once(tmp_path: Path) -> None:

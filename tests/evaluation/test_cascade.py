@@ -1,5 +1,6 @@
 """Cascades: what resumes, and that an image's result is its own."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,31 @@ def test_finished_batches_are_only_read(subject: Subject, cascade: Cascade, tmp_
     again = run.attack(Cascade(cascade.name, stages), range(20), advanced.append)
     np.testing.assert_array_equal(again.margin, first.margin[:20])
     assert sum(advanced) == 60
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"\0", b"\1")),
+        lambda path: np.savez(path, clean_prediction=np.zeros(12)),
+        lambda path: path.write_bytes(b"\x93NUMPY\1\0"),
+    ],
+    ids=["empty", "torn", "changed", "of another version", "no archive"],
+)
+def test_a_damaged_state_is_reported_and_computed_again(
+    damage: Callable[[Path], object],
+    subject: Subject,
+    cascade: Cascade,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = attack(subject, tmp_path, cascade, 12, count=12)
+    (path,) = tmp_path.glob("*.npz")
+    damage(path)
+    assert_equal(whole, attack(subject, tmp_path, cascade, 12, count=12))
+    assert f"{path} is damaged" in caplog.text and "is computed again" in caplog.text
 
 
 def test_images_that_only_the_stand_in_gets_wrong_are_attacked_again(

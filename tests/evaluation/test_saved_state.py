@@ -52,6 +52,15 @@ def test_a_state_is_found_again_by_its_logits(tmp_path: Path) -> None:
     assert len({folder, *others}) == 5
 
 
+def test_damaged_logits_are_written_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logits = fingerprint(linear, X)
+    folder = state_folder(tmp_path, {"a": 1}, logits)
+    (folder / "logits.npy").write_bytes(b"\x93NUMPY")
+    assert state_folder(tmp_path, {"a": 1}, logits) == folder
+    assert "logits.npy is damaged" in caplog.text
+    np.testing.assert_array_equal(np.load(folder / "logits.npy"), logits)
+
+
 def test_a_randomised_network_is_known_by_its_files_alone() -> None:
     def noisy(x: Tensor) -> Tensor:
         return linear(x) + torch.randn(len(x), 3)

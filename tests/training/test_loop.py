@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from pyrobust.errors import UserError
+from pyrobust.tensors import read_tensors, write_tensors
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import SKIPPED, LoopSettings, Metrics, Run, remove_state, run_loop
 from pyrobust.training.resuming import Interrupted
@@ -175,6 +176,50 @@ def test_a_state_of_other_settings_is_refused_and_the_difference_reported(
     assert "settings.epsilon: 8/255 there, 4/255 here" in told[0]
     assert run.step == 50
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 5 + 7
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def without_a_tensor(path: Path) -> None:
+    tensors, facts = read_tensors(path, "")
+    write_tensors(path, {"x": tensors["x"]}, facts)
+
+
+def with_another_fact(path: Path) -> None:
+    tensors, facts = read_tensors(path, "")
+    write_tensors(path, tensors, {**facts, "velocity": 3})
+
+
+@pytest.mark.parametrize("damage", [torn, without_a_tensor, with_another_fact])
+def test_a_state_that_cannot_be_loaded_is_named(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path, Walk(kill_at(20)))
+    (state,) = tmp_path.glob("state/*/state.safetensors")
+    damage(state)
+    with pytest.raises(UserError, match=rf"{state} .*remove {tmp_path}/state to start from scr"):
+        train(tmp_path, Walk())
+
+
+def test_what_a_power_failure_leaves_after_the_saved_state_is_ignored(tmp_path: Path) -> None:
+    whole, task = Walk(), Walk()
+    train(tmp_path / "whole", whole)
+    with pytest.raises(Killed):
+        train(tmp_path, Walk(kill_at(20)))
+    with (tmp_path / "log.jsonl").open("ab") as log:
+        log.write(b"\0" * 99 + b"\n3\n{}\n")
+    other = tmp_path / "state" / "0" / "identity.json"
+    other.parent.mkdir()
+    other.touch()
+    train(tmp_path, task)
+    assert torch.equal(task.x, whole.x)
+    logs = [(folder / "log.jsonl").read_bytes() for folder in (tmp_path / "whole", tmp_path)]
+    assert logs[0] == logs[1]
+    with pytest.raises(Killed):  # a state of no settings that can be read
+        train(tmp_path, Walk(kill_at(20)), identity="another")
 
 
 def test_a_finished_run_that_is_started_again_only_ends_again(tmp_path: Path) -> None:
