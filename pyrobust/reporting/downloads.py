@@ -54,7 +54,7 @@ def as_csv(rows: list[dict[str, str]]) -> str:
 def as_latex(rows: list[dict[str, str]]) -> str:
     """Return rows as a LaTeX table of the package booktabs."""
     cells = [[key.capitalize() for key in rows[0]], *(list(row.values()) for row in rows)]
-    head, *body = (" & ".join(row).translate(_ESCAPED) + r" \\" for row in cells)
+    head, *body = (" & ".join(cell.translate(_ESCAPED) for cell in row) + r" \\" for row in cells)
     lines = [r"\begin{tabular}{lrrr}", r"\toprule", head, r"\midrule"]
     return "\n".join([*lines, *body, r"\bottomrule", r"\end{tabular}", ""])
 

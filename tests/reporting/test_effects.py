@@ -11,7 +11,7 @@ from scipy import stats
 from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
-from pyrobust.reporting.downloads import result_table
+from pyrobust.reporting.downloads import as_latex, result_table
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stage_results import load_stages, parse_experiment
 from pyrobust.reporting.tables import headline_rows
@@ -41,6 +41,16 @@ def test_the_effect_is_the_difference_of_means_over_seeds(inputs: ReportInputs) 
     assert baseline["effect"]["clean_accuracy"]["difference"] == pytest.approx(-0.0075)
     # The chosen pair stays, for the sentence about these two models.
     assert baseline["robust_accuracy"]["difference"] == pytest.approx(0.62 - 0.46)
+
+
+def test_the_latex_table_separates_its_cells_and_escapes_what_is_in_them(
+    inputs: ReportInputs,
+) -> None:
+    four = add_seeds(inputs, robust=[0.6, 0.64], baseline=[0.5, 0.42])
+    lines = as_latex(result_table(record_of(four, SEEDS, SEEDS))).splitlines()
+    assert lines[2] == r"Experiment & Runs & Clean (mean $\pm$ sd) & Robust (mean $\pm$ sd) \\"
+    assert lines[4] == r"with & 4 & 93.8\% $\pm$ 0.5\% & 60.7\% $\pm$ 3.0\% \\"
+    assert as_latex([{"experiment": "a_b & c", "runs": "1"}]).splitlines()[4] == r"a\_b \& c & 1 \\"
 
 
 def test_two_seeds_an_arm_claim_no_effect(finished: ReportInputs) -> None:
