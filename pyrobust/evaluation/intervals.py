@@ -1,4 +1,4 @@
-"""95 % intervals over images (one accuracy, two models on the same images) and over runs."""
+"""95 % intervals over images (one accuracy, or the difference of two) and over runs."""
 
 import math
 from collections.abc import Sequence
@@ -21,15 +21,35 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"{successes} successes of {trials} trials make no share")
-    share = successes / trials
+    return _score_interval(successes / trials, trials)
+
+
+def _score_interval(share: float, trials: int) -> tuple[float, float]:
     shrink = 1 + _Z**2 / trials
     centre = (share + _Z**2 / (2 * trials)) / shrink
     spread = share * (1 - share) / trials + _Z**2 / (4 * trials**2)
     half = _Z * math.sqrt(spread) / shrink
     # At the ends the interval is exactly closed by 0 or 1; rounding must not open it.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
+    low = 0.0 if share == 0 else centre - half
+    high = 1.0 if share == 1 else centre + half
     return low, high
+
+
+def unpaired_difference(
+    first: float, first_trials: int, second: float, second_trials: int
+) -> tuple[float, float]:
+    """Return the 95 % interval of first - second, shares of two independent sets of trials.
+
+    The hybrid score interval of Newcombe (1998), method 10. It stays inside [-1, 1] and has a
+    width above zero where all trials of a set agree.
+    """
+    low, high = _score_interval(first, first_trials)
+    other_low, other_high = _score_interval(second, second_trials)
+    difference = first - second
+    return (
+        difference - math.hypot(first - low, other_high - second),
+        difference + math.hypot(high - first, second - other_low),
+    )
 
 
 def paired_difference(

@@ -214,26 +214,32 @@ def overfitting(record: Record) -> str:
     found = record["overfitting"]
     averaged, live, n = found["averaged"], found["live"], found["num_images"]
     low, high = averaged["gap_interval"]
+    live_low, live_high = live["gap_interval"]
     gap = (
-        f"At the last step, the gap in robust accuracy between {n:,} training images and the "
-        f"validation images is {points(averaged['gap'])} points (95% CI {points(low)} to "
-        f"{points(high)}) with the averaged weights and {points(live['gap'])} with the live ones."
+        f"At the last step, the gap in robust accuracy between {n:,} training images and "
+        f"{averaged['num_validation_images']:,} validation images is {points(averaged['gap'])} "
+        f"points (95% CI over images {points(low)} to {points(high)}) with the averaged weights "
+        f"and {points(live['gap'])} ({points(live_low)} to {points(live_high)}, "
+        f"{live['num_validation_images']:,} validation images) with the live ones."
     )
     if found["case"] == "too_long":
+        fall_low, fall_high = averaged["fall_interval"]
         return (
             f"The training is too long for its data: validation accuracy peaked at step "
             f"{averaged['peak_step']:,} and then fell by {unsigned_points(averaged['fall'])} "
-            f"points. {gap} Fewer steps, or more unique images, would help."
+            f"points (95% CI over images {unsigned_points(fall_low)} to "
+            f"{unsigned_points(fall_high)}). {gap} Fewer steps, or more unique images, can help."
         )
     if found["case"] == "too_few_images":
         return (
-            f"There are too few unique images: the network fits those it has. {gap} Validation "
-            "accuracy has not fallen, so the training is not too long; more unique images, such as "
-            "generated ones, can help."
+            f"There are too few unique images: the network fits those it has better than others. "
+            f"{gap} Validation accuracy has not fallen measurably, so the training is not too "
+            "long; more unique images, such as generated ones, can help."
         )
     return (
-        f"No overfitting is measurable. {gap} The network is too small, or the training too short, "
-        "to fit its images; more unique images cannot be expected to help."
+        f"No overfitting is measurable. {gap} Either the unique images suffice, or the network is "
+        "too small, or the training too short, to fit them; these curves give no reason to expect "
+        "a gain from more unique images."
     )
 
 

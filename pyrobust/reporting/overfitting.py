@@ -5,7 +5,6 @@ images keeps rising. Each validation of a run attacks some training images as we
 (`pyrobust/training/overfitting.py`); here the runs of an experiment are averaged.
 """
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -13,13 +12,13 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from pyrobust.config.training import TrainSettings
+from pyrobust.evaluation.intervals import unpaired_difference
 from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
 
 Json = dict[str, Any]
 
 # Prefixes of the history's keys: weights, then validation and training images.
 _WEIGHTS = {"averaged": ("", "train_"), "live": ("live_", "live_train_")}
-_Z = 1.96
 _WIDTH, _HEIGHT = 5.4, 3.2
 Y_LABEL = "robust accuracy, PGD-40"
 
@@ -28,11 +27,14 @@ def overfitting_of(runs: Sequence[Json]) -> Json | None:
     """Return the generalisation gap over the steps, mean over runs; None where none was measured.
 
     `case` is `too_long` where validation accuracy has fallen from its peak, `too_few_images` where
-    only the gap is beyond noise, else `too_small`; it is that of the averaged weights.
+    only the gap is beyond noise, else `too_small`; it is that of the averaged weights. Intervals
+    are over images and treat the mean over runs, which share their images, as one run.
 
     Args:
         runs: `training.json` of each run.
     """
+    if any(run["settings"]["mixing_factor"] == 0 for run in runs):
+        return None  # trained on no original image, so none is a training image
     histories = [run["history"] for run in runs]
     if not all(f"{_WEIGHTS['live'][1]}robust_accuracy" in entry for h in histories for entry in h):
         return None
@@ -59,25 +61,24 @@ def _of_weights(
         gap = {"train": train, "validation": validation, "gap": train - validation}
         curve.append({"step": entries[0]["step"], **gap})
     last, peak = curve[-1], max(curve, key=lambda point: point["validation"])
-    error = math.sqrt(_variance(last["train"], images) + _variance(last["validation"], validated))
+    gap_interval = unpaired_difference(last["train"], images, last["validation"], validated)
+    # As for independent images, though they are the same ones: the interval is cautious.
+    fall_interval = unpaired_difference(
+        peak["validation"], validated, last["validation"], validated
+    )
     return {
         "num_validation_images": validated,
         "curve": curve,
         "gap": last["gap"],
-        "gap_interval": [last["gap"] - _Z * error, last["gap"] + _Z * error],
+        "gap_interval": list(gap_interval),
         "peak_step": peak["step"],
         "fall": peak["validation"] - last["validation"],
-        # As for independent images, though they are the same ones: the threshold is cautious.
-        "fall_noise": _Z * math.sqrt(2 * _variance(last["validation"], validated)),
+        "fall_interval": list(fall_interval),
     }
 
 
-def _variance(share: float, count: int) -> float:
-    return share * (1 - share) / count
-
-
 def _case(averaged: Json) -> str:
-    if averaged["fall"] > averaged["fall_noise"]:
+    if averaged["fall_interval"][0] > 0:
         return "too_long"
     return "too_few_images" if averaged["gap_interval"][0] > 0 else "too_small"
 

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pyrobust.evaluation.intervals import paired_difference, wilson_interval
+from pyrobust.evaluation.intervals import (
+    paired_difference,
+    unpaired_difference,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,29 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
 def test_paired_difference_refuses_unpaired_outcomes() -> None:
     with pytest.raises(ValueError, match="cannot pair"):
         paired_difference(np.ones(3, bool), np.ones(4, bool))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [
+        # Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10.
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0000),
+    ],
+)
+def test_unpaired_difference_meets_newcombes_table(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    shares = [number for count, trials in (first, second) for number in (count / trials, trials)]
+    assert unpaired_difference(*shares) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_unpaired_interval_covers_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(0)
+    ours, theirs = random.binomial(100, 0.97, 4000) / 100, random.binomial(200, 0.8, 4000) / 200
+    found = [unpaired_difference(a, 100, b, 200) for a, b in zip(ours, theirs, strict=True)]
+    assert 0.93 < np.mean([low <= 0.17 <= high for low, high in found]) < 0.97

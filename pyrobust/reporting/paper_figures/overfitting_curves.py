@@ -56,6 +56,6 @@ def _overfitting(point: Point) -> dict[str, Any]:
     if found is None:
         raise UserError(
             f"'{point.experiment}' attacked no training images: set gap_images in its 'training' "
-            "and run snakemake again"
+            "and a mixing_factor above 0, and run snakemake again"
         )
     return found
