@@ -69,8 +69,9 @@ def effect(record: Record) -> str:
         found = f"{cause} {verb} robust accuracy by {size} (95% CI {low_text} to {high_text})"
     else:
         found = (
-            f"{cause} has no measurable effect: the difference in robust accuracy is "
-            f"{points(difference, n)} points (95% CI {points(low, n)} to {points(high, n)})"
+            f"Whether {cause[0].lower()}{cause[1:]} changes robust accuracy is open: the "
+            f"difference is {points(difference, n)} points (95% CI {points(low, n)} to "
+            f"{points(high, n)})"
         )
     mine, theirs = (
         f"{percent(arm['mean'], n)} (sd {unsigned_points(arm['std'], n)})"
@@ -86,6 +87,12 @@ def effect_basis(record: Record) -> str:
     """Return what the interval of the effect covers, or what an effect would take."""
     baseline = record["baseline"]
     attack = cascade_name(baseline["attack"])
+    if baseline["effect"] is None and baseline["num_runs"] >= MIN_RUNS:
+        return (
+            f"The {baseline['num_runs']} runs of each experiment do not differ in robust accuracy "
+            f"on these images ({attack}), so the randomness of training cannot be estimated: this "
+            f"is no evidence about {_subject(record)}. More test images can separate the runs."
+        )
     if baseline["effect"] is None:
         return (
             "Training noise alone can produce such a difference, so it is no evidence about "

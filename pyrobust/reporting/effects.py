@@ -2,8 +2,10 @@
 
 An effect of generated data is a statement about training runs: each arm has several runs that
 differ only in their seed, each run counts with its accuracy on the test images, and Welch's
-interval covers the randomness of training. The paired interval over images compares the two
-chosen models and holds only for these two, since retraining would give other models.
+interval covers the randomness of training. It treats all runs as independent: runs of equal seed
+in both arms share their initial weights, which at most makes it wide where they go up and down
+together. The paired interval over images compares the two chosen models and holds only for these
+two, since retraining would give other models.
 """
 
 from collections.abc import Sequence
@@ -39,7 +41,8 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
 
     Raises:
         UserError: the two differ in perturbation set, attack, images, number of runs or
-            `test_runs`, or a run that `test_runs` asks for was not evaluated.
+            `test_runs`, or in no setting and not in all seeds; or a run that `test_runs` asks for
+            was not evaluated.
     """
     differs_in = differences(experiment, baseline)
     for side, runs in ((experiment, arm), (baseline, other)):
@@ -66,6 +69,7 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
         "differs_in": differs_in,
         "uses_generated": baseline.uses_generated,
         "num_images": len(mine.image),
+        "num_runs": len(ours),
         "clean_accuracy": _pair(mine.clean_correct, their_chosen.clean_correct),
         "robust_accuracy": _pair(mine.robust_correct, their_chosen.robust_correct),
         "curve": scores_of(other.chosen.summary)["curve"],
@@ -81,7 +85,8 @@ def differences(first: Experiment, second: Experiment) -> list[str]:
 
     Raises:
         UserError: their numbers of runs, the way to choose among these, or their attacks differ,
-            so that no difference in accuracy could be put down to the settings.
+            so that no difference in accuracy could be put down to the settings; or they differ in
+            no setting and share seeds, so that some runs of both are the same.
     """
     check_comparable(
         (first.name, first.settings, first.evaluation),
@@ -91,12 +96,24 @@ def differences(first: Experiment, second: Experiment) -> list[str]:
     if not (first.uses_generated and second.uses_generated):
         no_matter |= {"generator", "num_samples", "selection", "labeller"}
     one, other = first.as_json(), second.as_json()
-    return sorted(key for key in one if key not in no_matter and one[key] != other[key])
+    found = sorted(key for key in one if key not in no_matter and one[key] != other[key])
+    shared = sorted(set(first.settings.seeds) & set(second.settings.seeds))
+    if not found and shared:
+        raise UserError(
+            f"'{first.name}' and its baseline '{second.name}' have equal settings and share the "
+            f"seeds {shared}, so these runs are the same; change a setting or the seeds"
+        )
+    return found
 
 
 def arm_of(values: Sequence[float]) -> Json:
-    """Return mean, standard deviation and 95 % interval of the mean over training runs."""
+    """Return mean, standard deviation and 95 % interval of a mean accuracy over training runs.
+
+    The interval ends at 0 or 1, where accuracies do.
+    """
     interval = mean_interval(values) if len(values) >= MIN_RUNS else None
+    if interval is not None:
+        interval = max(0.0, interval[0]), min(1.0, interval[1])
     return {
         "num_runs": len(values),
         "mean": fmean(values),
@@ -115,7 +132,7 @@ def effect_of(ours: Sequence[float], theirs: Sequence[float]) -> Json | None:
         return None
     return {
         "difference": fmean(ours) - fmean(theirs),
-        "interval": list(found),
+        "interval": [max(-1.0, found[0]), min(1.0, found[1])],
         "experiment": arm_of(ours),
         "baseline": arm_of(theirs),
     }

@@ -30,6 +30,7 @@ def record_with(low: float, difference: float, high: float, **baseline: Any) -> 
         "experiment": "other",
         "attack": "aa_mt",
         "num_images": 500,
+        "num_runs": 4,
         "differs_in": ["mixing_factor"],
         "uses_generated": False,
         "clean_accuracy": clean,
@@ -44,7 +45,13 @@ def record_with(low: float, difference: float, high: float, **baseline: Any) -> 
     [
         (0.01, 0.05, 0.09, "Generated data raises robust accuracy by 5.0 points (95% CI 1.0 to"),
         (-0.09, -0.05, -0.01, "lowers robust accuracy by 5.0 points (95% CI 1.0 to 9.0)"),
-        (-0.02, 0.01, 0.04, "no measurable effect: the difference in robust accuracy is +1.0"),
+        (
+            -0.02,
+            0.01,
+            0.04,
+            "Whether generated data changes robust accuracy is open: the difference",
+        ),
+        (0.0, 0.02, 0.04, "is open: the difference is +2.0 points (95% CI +0.0 to +4.0)"),
     ],
 )
 def test_an_effect_is_claimed_only_beyond_its_interval(
@@ -57,12 +64,19 @@ def test_an_effect_is_claimed_only_beyond_its_interval(
 
 
 def test_one_pair_of_models_claims_nothing_about_data() -> None:
-    record = record_with(0.01, 0.05, 0.09, effect=None)
+    record = record_with(0.01, 0.05, 0.09, effect=None, num_runs=2)
     assert effect(record).startswith(
         "The chosen model and that of other differ by +5.0 points in robust accuracy on these 500"
     )
     assert "no evidence about generated data" in effect_basis(record)
     assert "Generated data" not in effect(record) + effect_name(record)
+
+
+def test_runs_that_do_not_differ_are_not_told_to_be_three() -> None:
+    text = effect_basis(record_with(0.01, 0.05, 0.09, effect=None, num_runs=4))
+    assert text.startswith("The 4 runs of each experiment do not differ in robust accuracy")
+    assert "no evidence about generated data" in text
+    assert "at least" not in text
 
 
 def test_generated_data_get_no_credit_for_other_differences() -> None:

@@ -12,6 +12,7 @@ from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.reporting.downloads import as_latex, result_table
+from pyrobust.reporting.effects import arm_of, differences, effect_of
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stage_results import load_stages, parse_experiment
 from pyrobust.reporting.tables import headline_rows
@@ -66,7 +67,27 @@ def test_runs_that_all_agree_have_no_interval_and_claim_no_effect(inputs: Report
         write_json(index, read_json(first, ""))
     three = add_seeds(inputs, robust=[0.57], baseline=[0.57])
     seeds = {"seeds": [0, 1, 2]}
-    assert record_of(three, seeds, seeds)["baseline"]["effect"] is None
+    baseline = record_of(three, seeds, seeds)["baseline"]
+    assert (baseline["effect"], baseline["num_runs"]) == (None, 3)
+
+
+def test_intervals_of_accuracies_end_where_accuracies_do() -> None:
+    low, high = arm_of([0.97, 1.0, 0.99])["interval"]
+    assert low < 0.98667 < high == 1.0
+    assert arm_of([0.0, 0.01, 0.04])["interval"][0] == 0.0
+    assert arm_of([0.5, 0.51, 0.52])["interval"][1] < 0.54
+    effect = effect_of([0.8, 1.0, 0.9], [0.0, 0.1, 0.5])
+    assert effect is not None
+    assert effect["interval"][1] == 1.0
+
+
+def test_a_training_is_not_compared_with_itself() -> None:
+    one = parse_experiment("one", experiment_values())
+    same = parse_experiment("same", experiment_values(seeds=[1, 2], analysis={"name": "x"}))
+    with pytest.raises(UserError, match=r"equal settings and share the seeds \[1\]"):
+        differences(one, same)
+    other = parse_experiment("other", experiment_values(seeds=[2, 3]))
+    assert differences(one, other) == []
 
 
 @pytest.mark.parametrize(
