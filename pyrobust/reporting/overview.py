@@ -104,7 +104,8 @@ def _row(path: Path, record: Record, cost: Record, folder: Path, cascade: Cascad
         "baseline": record["baseline"],
         "paper": record["paper"],
         "departures": record["attack_departures"],
-        "attack_works": record["labeller"]["attack_check"]["passed"],
+        "is_bound": not record["labeller"]["attack_check"]["passed"]
+        or record.get("trusted") is False,
         "num_runs": len(record["runs"]),
         "seconds": cost["seconds"],
         "hours": cost["seconds"] / 3600,
@@ -172,5 +173,5 @@ def _task(
         "paper": [(result, result.robust_under(cascade)) for result in results_on(*task)[-1:]],
         "leaders": leaders_on(*task)[:1],
         "departs": [row["name"] for row in rows if row["departures"]],
-        "fails": [row["name"] for row in rows if not row["attack_works"]],
+        "bounds": [row["name"] for row in rows if row["is_bound"]],
     }

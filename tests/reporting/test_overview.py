@@ -140,6 +140,21 @@ def test_weak_attacks_are_marked() -> None:
     assert "an upper bound only" in page
 
 
+@pytest.mark.parametrize(
+    "doubt", [{"labeller": {"attack_check": {"passed": False}}}, {"trusted": False}]
+)
+def test_nobody_is_the_most_robust_by_an_upper_bound(doubt: dict[str, Any]) -> None:
+    path, record, cost = experiment("b", 0.9)
+    weak, strong = (path, record | doubt, cost), experiment("a", 0.5)
+    page = build_overview([strong, weak], Path("results"))
+    assert "no model is clearly the most robust: the 90.0% of b is an upper bound only" in page
+    assert "misses adversarial examples that are known to exist" in page
+    assert 'class="best"' not in page
+    # What is above all bounds is the most robust.
+    page = build_overview([experiment("c", 0.95), weak, strong], Path("results"))
+    assert "the model of c is the most robust of 3" in page
+
+
 def test_names_are_escaped() -> None:
     assert "<b>" not in build_overview([experiment("<b>", 0.5)], Path("results"))
 
