@@ -5,6 +5,7 @@ from typing import Any
 
 from pyrobust.reporting.accuracies import Cascade
 from pyrobust.reporting.protocols import AUTHORS_MIXING_FACTOR, ONE_MILLION, paper_epochs
+from pyrobust.reporting.wording import cascade_name
 
 # Tables 2 and 3: stages of AutoAttack in the order of its cascade.
 _AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
@@ -35,11 +36,14 @@ class PaperResult:
     num_runs: int = 1
     """Runs whose mean `robust_accuracy` is; 1: the better of two by validation."""
 
+    attack: Cascade = "worst"
+    """What `robust_accuracy` is under."""
+
     def robust_under(self, cascade: Cascade) -> tuple[float, Cascade]:
         """Return the robust accuracy to compare with one under `cascade`, and its attack."""
         if cascade == "aa_mt" and self.aa_mt is not None:
             return self.aa_mt, "aa_mt"
-        return self.robust_accuracy, "worst"
+        return self.robust_accuracy, self.attack
 
     def beside(
         self, cascade: Cascade, mixing_factor: float, epochs: float, recipe: str
@@ -52,10 +56,7 @@ class PaperResult:
         """
         accuracy, attack = self.robust_under(cascade)
         differs = unlike(self, mixing_factor, epochs, recipe)
-        if attack != cascade:
-            differs.append("the lower of AA+MT and AutoAttack (ours: AA+MT)")
-        if self.num_runs > 1:
-            differs.append(f"mean of {self.num_runs} runs (ours: the run that validation chose)")
+        differs += unlike_protocol(attack, self.num_runs, cascade)
         return {"robust_accuracy": accuracy, "attack": attack, "differs": differs}
 
 
@@ -89,8 +90,9 @@ def _model(
     What the text states of its own models without a table is under AA+MT (appendix A).
     """
     dataset, norm, epsilon = task
+    attack: Cascade = "worst"
     if aa_mt is None and not source.startswith("Table") and not external_data:
-        aa_mt = robust
+        aa_mt, attack = robust, "aa_mt"
     return PaperResult(
         dataset=dataset,
         norm=norm,
@@ -107,6 +109,7 @@ def _model(
         epochs=paper_epochs(num_samples if generator else 0),
         external_data=external_data,
         num_runs=num_runs,
+        attack=attack,
     )
 
 
@@ -290,6 +293,8 @@ def result_of(
 def unlike(result: PaperResult, mixing_factor: float, epochs: float, recipe: str) -> list[str]:
     """Return in which settings of the training the paper's model differs from one of ours."""
     found = []
+    if result.source.endswith(DDPM_OF_TINYIMAGENET):
+        found.append(f"a generator of TinyImageNet's images (paper: {DDPM_OF_TINYIMAGENET})")
     stated = result.mixing_factor
     theirs = "its best, not stated" if stated is None else f"{stated:g}"
     task = (result.dataset, result.norm, result.generator)
@@ -298,10 +303,31 @@ def unlike(result: PaperResult, mixing_factor: float, epochs: float, recipe: str
         theirs += f"; {stated:g} in the authors' code"
     if mixing_factor != stated:
         found.append(f"mixing factor {mixing_factor:g} (paper: {theirs})")
-    if epochs != result.epochs:
-        found.append(f"{epochs:g} epochs (paper: {result.epochs:g})")
+    return found + unlike_training(result.epochs, epochs, recipe)
+
+
+def unlike_training(their_epochs: float, epochs: float, recipe: str) -> list[str]:
+    """Return in which settings that hold for any mixing factor the trainings differ."""
+    found = []
+    if epochs != their_epochs:
+        found.append(f"{epochs:g} epochs (paper: {their_epochs:g})")
     if recipe not in ("gowal21", "authors"):
         found.append(f"recipe {recipe} (paper: gowal21)")
+    return found
+
+
+def unlike_protocol(attack: Cascade, num_runs: int, cascade: Cascade) -> list[str]:
+    """Return in what one of the paper's robust accuracies differs from that of a run of ours.
+
+    Args:
+        attack, num_runs: what the paper's is under, and of how many runs it is the mean.
+        cascade: what ours is under.
+    """
+    found = []
+    if attack != cascade:
+        found.append(f"{cascade_name(attack)} (ours: {cascade_name(cascade)})")
+    if num_runs > 1:
+        found.append(f"mean of {num_runs} runs (ours: the run that validation chose)")
     return found
 
 

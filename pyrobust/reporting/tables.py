@@ -37,9 +37,11 @@ def headline_rows(record: Record) -> list[Row]:
         }
         rows.insert(1, _accuracies(baseline["experiment"], scores))
     if paper:
-        accuracy = (cascade == "aa_mt" and paper["aa_mt"]) or paper["robust_accuracy"]
+        published = PaperResult(**{k: v for k, v in paper.items() if k != "beside"})
+        accuracy, attack = published.robust_under(cascade)
         stated = {"robust_accuracy": accuracy, "robust_interval": None}
-        rows.append(_accuracies("the paper", paper | stated))
+        under = "" if attack == cascade else f", {_ATTACKS[attack]}"
+        rows.append(_accuracies(f"the paper{under}", paper | stated))
     return rows
 
 

@@ -146,3 +146,21 @@ def test_aa_mt_is_beside_aa_mt() -> None:
     assert svhn.robust_under("aa_mt") == (0.609, "worst")
     differs = svhn.beside("aa_mt", 0.3, 400, "gowal21")["differs"]
     assert differs[-1] == "the lower of AA+MT and AutoAttack (ours: AA+MT)"
+
+
+def test_what_the_paper_attacked_by_aa_mt_alone_is_not_called_the_lower_of_both() -> None:
+    alone = result_of("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000, 0.0)
+    assert alone is not None
+    beside = alone.beside("worst", 0.0, 400, "gowal21")
+    assert (beside["robust_accuracy"], beside["attack"]) == (0.5843, "aa_mt")
+    assert beside["differs"] == ["AA+MT (ours: the lower of AA+MT and AutoAttack)"]
+
+
+def test_a_stand_in_for_the_generator_of_tinyimagenet_is_named() -> None:
+    task = ("tinyimagenet", "linf", "8/255", "wrn-28-10")
+    mixed, alone = result_of(*task, "edm", 1_000_000, 0.3), result_of(*task, None, 0, 1.0)
+    assert mixed is not None
+    assert alone is not None
+    named = "a generator of TinyImageNet's images (paper: a DDPM of ImageNet's images)"
+    assert named in unlike(mixed, 0.3, 400, "gowal21")
+    assert unlike(alone, 1.0, 400, "gowal21") == []

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pyrobust.cli import app
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
-from pyrobust.files import write_json
+from pyrobust.files import read_json, write_json
 from pyrobust.reporting.paper_figures.paper_values import STATEMENTS
 from tests.reporting.test_overfitting import run
 
@@ -224,10 +224,31 @@ def test_fractions_can_be_the_x_axis(make_point: Any, tmp_path: Path) -> None:
 def test_unseen_samples_are_another_series_than_test_images(
     make_point: Any, tmp_path: Path
 ) -> None:
-    points = [make_point(0.58), make_point(0.64, tested_on="ddpm", test_samples="1000")]
+    alone = {"mixing_factor": 0.0}
+    points = [make_point(0.58, **alone),
+              make_point(0.64, tested_on="ddpm", test_samples="1000", **alone)]  # fmt: skip
     settings = {"show": "curves", "x": "num_samples", "series": ["tested_on"], "paper": "figure6"}
     rows, _ = make(tmp_path, settings, points)
     assert [row["paper_robust_accuracy"] for row in rows] == ["0.5843", "0.6417"]
+    assert [row["paper_differs"] for row in rows] == ["", ""]
+    # At another mixing factor, the paper states nothing.
+    rows, _ = make(tmp_path, settings, [make_point(0.6, mixing_factor=0.3)])
+    assert "paper_robust_accuracy" not in rows[0]
+
+
+def test_a_number_of_a_curve_comes_with_what_differs(make_point: Any, tmp_path: Path) -> None:
+    settings = {"show": "curves", "paper": "figure3a"}
+    short = {"training": {"epochs": 80}, "kind": "gaussian"}
+    points = [make_point(mixing_factor=share, **short) for share in (0.8, 1.0)]
+    rows, _ = make(tmp_path, settings, points)
+    assert [row["paper_differs"] for row in rows] == [
+        "80 epochs (paper: 400)",
+        "80 epochs (paper: 400); mean of 10 runs (ours: the run that validation chose)",
+    ]
+    # The paper's Table 2 has no AA+MT alone.
+    rows, _ = make(tmp_path, {**settings, "paper": "figure8"}, [make_point(mixing_factor=1.0)])
+    assert rows[0]["paper_robust_accuracy"] == "0.5683"
+    assert rows[0]["paper_differs"] == "the lower of AA+MT and AutoAttack (ours: AA+MT)"
 
 
 def test_unseen_samples_have_an_interval_over_seeds(make_point: Any, tmp_path: Path) -> None:
@@ -284,6 +305,16 @@ def test_neighbours_are_beside_those_of_the_paper(make_point: Any, tmp_path: Pat
     assert [row["complementarity_self"] for row in rows] == ["0.4", "0.4"]
     assert [row["paper_complementarity_self"] for row in rows] == ["0.035", "0.4241"]
     assert [row["paper_fid"] for row in rows] == ["7.71", "3.15"]
+    assert {row["paper_differs"] for row in rows} == {""}
+    rows, _ = make(tmp_path, {"show": "neighbours", "paper": "table1"}, [ddpm])
+    assert rows[0]["paper_differs"] == "neighbours by lpips features (paper: inception)"
+    quality = {**read_json(tmp_path / "quality.json", ""), "extractor": "labeller"}
+    write_json(tmp_path / "quality.json", {**quality, "num_images": 2000})
+    rows, _ = make(tmp_path, {"show": "neighbours", "paper": "table4"}, [ddpm])
+    assert rows[0]["paper_differs"] == (
+        "FID and IS by labeller features (paper: inception); FID and IS of 2,000 images (paper: "
+        "50,000)"
+    )
 
     # Training without generated images has nothing to measure, and is what others gain over.
     alone, mixed = make_point(0.58, mixing_factor=1), make_point(0.64, mixing_factor=0.5)

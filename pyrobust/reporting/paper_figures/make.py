@@ -22,7 +22,11 @@ from pyrobust.reporting.paper_figures import (
     overfitting_curves,
 )
 from pyrobust.reporting.paper_figures.gains import gains
-from pyrobust.reporting.paper_figures.paper_values import published, stages_of
+from pyrobust.reporting.paper_figures.paper_values import (
+    published,
+    stages_of,
+    unlike_measures,
+)
 from pyrobust.reporting.paper_figures.points import Point, Row, accuracies, describe, neighbours
 
 _DPI = 200
@@ -95,7 +99,8 @@ def _row(settings: TargetSettings, point: Point) -> Row:
     if found is not None:
         row |= {f"paper_{key}": value for key, value in found.values.items()}
         row["paper_source"] = found.source
-        row["paper_differs"] = found.differs
+        differs = [found.differs, *unlike_measures(settings.paper, row)]
+        row["paper_differs"] = "; ".join(filter(None, differs))
     return row
 
 
