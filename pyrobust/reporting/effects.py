@@ -41,10 +41,16 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
 
     Raises:
         UserError: the two differ in perturbation set, attack, images, number of runs or
-            `test_runs`, or in no setting and not in all seeds; or a run that `test_runs` asks for
-            was not evaluated.
+            `test_runs`, or some runs of both are the same; or a run that `test_runs` asks for was
+            not evaluated.
     """
     differs_in = differences(experiment, baseline)
+    shared = sorted(set(experiment.settings.seeds) & set(baseline.settings.seeds))
+    if shared and not differs_in:
+        raise UserError(
+            f"'{experiment.name}' and its baseline '{baseline.name}' have equal settings and share "
+            f"the seeds {shared}, so these runs are the same; change a setting or the seeds"
+        )
     for side, runs in ((experiment, arm), (baseline, other)):
         _check_all_tested(side, runs)
     _check_threat(experiment, arm, baseline, other)
@@ -70,6 +76,7 @@ def compare(experiment: Experiment, arm: Arm, baseline: Experiment, other: Arm) 
         "uses_generated": baseline.uses_generated,
         "num_images": len(mine.image),
         "num_runs": len(ours),
+        "trusted": other.is_trusted,
         "clean_accuracy": _pair(mine.clean_correct, their_chosen.clean_correct),
         "robust_accuracy": _pair(mine.robust_correct, their_chosen.robust_correct),
         "curve": scores_of(other.chosen.summary)["curve"],
@@ -85,8 +92,7 @@ def differences(first: Experiment, second: Experiment) -> list[str]:
 
     Raises:
         UserError: their numbers of runs, the way to choose among these, or their attacks differ,
-            so that no difference in accuracy could be put down to the settings; or they differ in
-            no setting and share seeds, so that some runs of both are the same.
+            so that no difference in accuracy could be put down to the settings.
     """
     check_comparable(
         (first.name, first.settings, first.evaluation),
@@ -96,14 +102,7 @@ def differences(first: Experiment, second: Experiment) -> list[str]:
     if not (first.uses_generated and second.uses_generated):
         no_matter |= {"generator", "num_samples", "selection", "labeller"}
     one, other = first.as_json(), second.as_json()
-    found = sorted(key for key in one if key not in no_matter and one[key] != other[key])
-    shared = sorted(set(first.settings.seeds) & set(second.settings.seeds))
-    if not found and shared:
-        raise UserError(
-            f"'{first.name}' and its baseline '{second.name}' have equal settings and share the "
-            f"seeds {shared}, so these runs are the same; change a setting or the seeds"
-        )
-    return found
+    return sorted(key for key in one if key not in no_matter and one[key] != other[key])
 
 
 def arm_of(values: Sequence[float]) -> Json:

@@ -132,8 +132,7 @@ def build_record(
         and compare(experiment, stages.tested, baseline, stages.baseline),
         "paper": paper and _beside_paper(paper, experiment, training, scores),
         "checks": stages.tested.chosen.summary["checks"],
-        # Evaluations of earlier versions have no self-test.
-        "trusted": stages.tested.chosen.summary.get("trusted", True),
+        "trusted": stages.tested.is_trusted,
         "notes": stages.tested.chosen.summary["notes"],
     }
 

@@ -87,6 +87,15 @@ class Arm:
         """The evaluation of the run that validation chose."""
         return self.evaluations[self.chosen_seed]
 
+    @property
+    def is_trusted(self) -> bool | None:
+        """Whether the attack passed its self-test on every run; None where it could not be tested.
+
+        Evaluations of earlier versions have no self-test.
+        """
+        found = [run.summary.get("trusted", True) for run in self.evaluations.values()]
+        return False if False in found else None if None in found else True
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -129,6 +138,9 @@ def load_stages(inputs: ReportInputs) -> Stages:
             evaluated.
     """
     runs = [read_json(run, "pyrobust train") for run in inputs.runs]
+    seeds = [run["settings"]["seed"] for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"the runs have the seeds {seeds}; give the folder of each run once")
     baseline = None
     if inputs.baseline is not None:
         baseline = read_arm(inputs.baseline.choice, inputs.baseline.evaluations)
@@ -137,7 +149,7 @@ def load_stages(inputs: ReportInputs) -> Stages:
         dataset=read_json(inputs.dataset, "pyrobust dataset"),
         labeller=read_json(inputs.labeller, "pyrobust train-labeller"),
         labeller_evaluation=read_evaluation(inputs.labeller_evaluation),
-        runs={run["settings"]["seed"]: run for run in runs},
+        runs=dict(zip(seeds, runs, strict=True)),
         tested=read_arm(inputs.choice, inputs.evaluations),
         landscape=read_json(inputs.landscape, "pyrobust landscape"),
         generated=_generated(inputs.generated) if inputs.generated else None,
@@ -167,10 +179,18 @@ def read_arm(choice: Path, evaluations: Sequence[Path]) -> Arm:
         evaluations: the files evaluation.json, each in a folder `chosen` or `seed<seed>`.
 
     Raises:
-        UserError: a file is missing, or the chosen run was not evaluated.
+        UserError: a file is missing, a run was evaluated twice, or the chosen run was not.
     """
     chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
-    by_seed = {_seed_of(index.parent, chosen): read_evaluation(index) for index in evaluations}
+    by_seed: dict[int, Evaluation] = {}
+    for index in evaluations:
+        found, seed = read_evaluation(index), _seed_of(index.parent, chosen)
+        if seed in by_seed:
+            raise UserError(
+                f"{by_seed[seed].folder} and {found.folder} are both of seed {seed}; give one "
+                "evaluation of each run"
+            )
+        by_seed[seed] = found
     if chosen not in by_seed:
         raise UserError(
             f"the chosen run (seed {chosen}) has no evaluation in "

@@ -12,7 +12,7 @@ from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
 from pyrobust.reporting.downloads import as_latex, result_table
-from pyrobust.reporting.effects import arm_of, differences, effect_of
+from pyrobust.reporting.effects import arm_of, compare, effect_of
 from pyrobust.reporting.record import build_record
 from pyrobust.reporting.stage_results import load_stages, parse_experiment
 from pyrobust.reporting.tables import headline_rows
@@ -81,13 +81,34 @@ def test_intervals_of_accuracies_end_where_accuracies_do() -> None:
     assert effect["interval"][1] == 1.0
 
 
-def test_a_training_is_not_compared_with_itself() -> None:
-    one = parse_experiment("one", experiment_values())
-    same = parse_experiment("same", experiment_values(seeds=[1, 2], analysis={"name": "x"}))
+def test_a_training_is_not_compared_with_itself(finished: ReportInputs) -> None:
+    arm = load_stages(finished).tested
+    one, same = (parse_experiment(str(seeds), experiment_values(seeds=seeds))
+                 for seeds in ([0, 1], [1, 2]))  # fmt: skip
     with pytest.raises(UserError, match=r"equal settings and share the seeds \[1\]"):
-        differences(one, same)
-    other = parse_experiment("other", experiment_values(seeds=[2, 3]))
-    assert differences(one, other) == []
+        compare(one, arm, same, arm)
+
+
+def test_a_run_counts_once(inputs: ReportInputs) -> None:
+    twice = inputs.model_copy(update={"runs": (*inputs.runs, inputs.runs[0])})
+    with pytest.raises(UserError, match=r"have the seeds \[0, 1, 0\]; give the folder of each run"):
+        load_stages(twice)
+    copied = inputs.evaluations[1].parents[1] / "chosen/evaluation.json"  # seed 1 is chosen
+    write_json(copied, read_json(inputs.evaluations[1], ""))
+    twice = inputs.model_copy(update={"evaluations": (*inputs.evaluations, copied)})
+    with pytest.raises(UserError, match=r"seed1 and .*chosen are both of seed 1"):
+        load_stages(twice)
+
+
+def test_one_untrusted_evaluation_makes_an_arm_untrusted(inputs: ReportInputs) -> None:
+    assert inputs.baseline
+    assert record_of(inputs, {}, {})["trusted"] is True
+    for index in (inputs.evaluations[0], inputs.baseline.evaluations[1]):  # neither is chosen
+        write_json(index, {**read_json(index, ""), "trusted": False})
+    record = record_of(inputs, {}, {})
+    assert (record["trusted"], record["baseline"]["trusted"]) == (False, False)
+    write_json(inputs.evaluations[0], {**read_json(inputs.evaluations[0], ""), "trusted": None})
+    assert record_of(inputs, {}, {})["trusted"] is None
 
 
 @pytest.mark.parametrize(
