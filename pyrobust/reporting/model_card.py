@@ -13,12 +13,11 @@ from torch import nn
 
 from pyrobust import __version__
 from pyrobust.errors import UserError
-from pyrobust.evaluation.describe import RESULT, attack_words, read_result
+from pyrobust.evaluation.describe import RESULT, attack_words, interval_of_result, read_result
 from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
 from pyrobust.models import load_model
 from pyrobust.models.files import sha256_of_state
 from pyrobust.models.spec import GIVEN
-from pyrobust.reporting.accuracies import interval_of
 from pyrobust.reporting.departures import attack_departures
 from pyrobust.reporting.wording import norm_name
 
@@ -135,6 +134,8 @@ def _card(
     network: nn.Module | None,
 ) -> str:
     count = result["num_images"]
+    # Of an evaluation that was stopped, all images that it would have attacked.
+    population = result.get("anytime", {"population": count})["population"]
     accuracies = {"clean": result["clean_accuracy"], "robust": result["worst"]}
     environment = Environment(
         loader=PackageLoader("pyrobust.reporting"),
@@ -155,10 +156,11 @@ def _card(
         attack=attack_words(result),
         norm=norm_name(result["norm"]),
         accuracies={
-            key: (100 * value, [100 * bound for bound in interval_of(value, count)])
+            key: (100 * value, [100 * bound for bound in interval_of_result(result, value)])
             for key, value in accuracies.items()
         },
-        departures=attack_departures(result["settings"], count, count) if is_aa_mt else [],
+        population=population,
+        departures=attack_departures(result["settings"], count, population) if is_aa_mt else [],
         failed=[check for check in result["checks"] if check["passed"] is False],
         training=training,
         # `load_model` has required the network if the weights are of one given in Python.

@@ -210,6 +210,9 @@ def test_two_statements_stay_apart(subject: Subject, tmp_path: Path) -> None:
     page = evaluation_page(result)
     assert all(line in page for line in lines[1:3])
     assert "minutes of attack" in page
+    assert "95% confidence sequences for all images" in page
+    whole = {**result, "num_images": result["anytime"]["population"]}
+    assert "95% Wilson intervals over images" in evaluation_page(whole)
     found = Transcript.read(target)
     assert list(found.ids) == list(rows_of(tmp_path / "out").index)
     verification = verify_transcript(found, subject)

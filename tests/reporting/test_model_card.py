@@ -13,7 +13,8 @@ from torch import nn
 
 import pyrobust
 from pyrobust.cli import app
-from pyrobust.files import write_json
+from pyrobust.evaluation.confidence_sequence import anytime_interval
+from pyrobust.files import read_json, write_json
 from pyrobust.models import ModelSpec, build_model, save_model
 from pyrobust.reporting.model_card import push_model_folder
 
@@ -74,6 +75,29 @@ def test_the_folder_is_loaded_back_and_the_card_is_read(trained: Path, tmp_path:
     assert metrics[1]["value"] == pytest.approx(100 * summary["worst"], abs=0.01)
     assert "PGD-40" in body
     assert "95% interval" in body
+
+
+def test_a_card_of_a_stopped_evaluation_is_about_all_images(trained: Path, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "evaluation/rows.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copyfile(trained / name, tmp_path / name)
+    result = read_json(trained / "evaluation/evaluation.json", "")
+    result["anytime"] = {
+        "population": 20, "stopped_by": "budget", "clean_interval": [0, 1], "history": [],
+        "robust_interval": [0, 1], "last_stage": {"name": "x", "num_broken": 0, "num_attacked": 1},
+    }  # fmt: skip
+    write_json(tmp_path / "evaluation/evaluation.json", result)
+    card = _card_of(tmp_path, tmp_path / "out")
+    low, high = (100 * bound for bound in anytime_interval(round(6 * result["worst"]), 6, 20))
+    assert f"| {low:.1f} to {high:.1f} % |" in card
+    assert "Measured on 6 of 20 test images under PGD-40." in card
+    assert "the intervals (confidence sequences) are of all 20. They leave" in card
+    assert "intervals (confidence sequences)" not in _card_of(trained, tmp_path / "whole")
+
+
+def _card_of(folder: Path, output: Path) -> str:
+    publish(folder, output)
+    return (output / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_card_of_unnamed_layers_says_how_to_rebuild_them(tmp_path: Path) -> None:
