@@ -16,6 +16,14 @@ class UserError(Exception):
     """
 
 
+class OwnCodeError(UserError):
+    """Code of the user's own failed with the error that is the cause of this one."""
+
+
+class Stopped(BaseException):
+    """SIGTERM came; code of the user's that is caught with all its errors cannot swallow this."""
+
+
 class BusyError(UserError):
     """Another job works in the same folder; the same command succeeds later (exit status 75)."""
 

@@ -4,13 +4,10 @@ import hashlib
 import importlib
 import inspect
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyrobust.errors import UserError, lacks_memory
+from pyrobust.errors import OwnCodeError, UserError
 from pyrobust.files import sha256_of
 
 
@@ -45,34 +42,11 @@ def import_object(path: str, what: str, example: str) -> Any:
                 f"cannot import {what} {path}: there is no module '{package}'; install it by 'pip "
                 f"install {package}', or run the command in the folder of {package}.py"
             ) from error
-        raise UserError(
+        raise OwnCodeError(
             f"cannot import {what} {path} ({type(error).__name__}: {error}); expected MODULE:NAME "
             f"of an importable module, such as {example}"
         ) from error
     return found
-
-
-@contextmanager
-def running(path: str) -> Iterator[None]:
-    """Say in one sentence what an error of the user's own code is, for the block.
-
-    Args:
-        path: MODULE:NAME of the code; any other name is of this project, whose errors pass.
-
-    Raises:
-        UserError: states the error, and the line of the module that it comes from.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if ":" not in path or lacks_memory(error):
-            raise
-        file = getattr(sys.modules.get(path.partition(":")[0]), "__file__", None)
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-        where = f" in line {lines[-1]} of {file}" if lines else ""
-        raise UserError(f"{path} fails with {type(error).__name__}{where}: {error}") from error
 
 
 def import_path_of(named: object, what: str) -> str:

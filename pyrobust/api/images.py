@@ -1,7 +1,7 @@
 """Images and labels from wherever the user holds them: tensors, loaders, data sets, folders."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pyrobust.data import Dataset, SampleStore
 from pyrobust.data.dataset import DATASET
 from pyrobust.errors import UserError
 from pyrobust.evaluation.labelled_images import LabelledImages
+from pyrobust.own_code import own_code
 
 # (N, C, H, W) with (N,); or something that yields both; or a folder.
 Images = (
@@ -59,9 +60,10 @@ def labelled_images(images: Images, labels: Labels, num_images: int | None) -> L
         case str() | os.PathLike():
             return _from_folder(Path(images))
         case DataLoader() | Iterable():
-            return _collected(images, num_images)
+            return _collected(images, num_images, type(images).__name__)
         case _ if hasattr(images, "__getitem__") and hasattr(images, "__len__"):
-            return _collected((images[i] for i in range(len(images))), num_images)  # type: ignore[arg-type]
+            rows = (images[i] for i in range(len(images)))  # type: ignore[arg-type]
+            return _collected(rows, num_images, type(images).__name__)
     raise UserError(
         f"images are a {type(images).__name__}, expected a tensor (N, C, H, W) with labels, a "
         "DataLoader, a Dataset, a SampleStore, or the folder of a data set"
@@ -77,12 +79,16 @@ def _from_folder(path: Path) -> LabelledImages:
     )
 
 
-def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages:
-    """Read (images, labels) batches, or (image, label) pairs, into memory."""
+def _collected(batches: Iterable[Any], num_images: int | None, kind: str) -> LabelledImages:
+    """Read (images, labels) batches, or (image, label) pairs, into memory.
+
+    Args:
+        kind: of the loader or data set, for the message if its code fails.
+    """
     images: list[Tensor] = []
     labels: list[Tensor] = []
     count = 0
-    for item in batches:
+    for item in _items(batches, f"the {kind} of the images"):
         if not isinstance(item, tuple | list) or len(item) < 2:
             raise UserError(
                 f"an item of the images is a {type(item).__name__}, expected (image, label) or "
@@ -108,6 +114,19 @@ def _collected(batches: Iterable[Any], num_images: int | None) -> LabelledImages
         raise UserError("there are no images: the loader or data set is empty")
     keep = slice(0, num_images)
     return LabelledImages.of_tensors(torch.cat(images)[keep], torch.cat(labels)[keep])
+
+
+def _items(batches: Iterable[Any], name: str) -> Iterator[Any]:
+    """Yield the items of `batches`, whose code is the user's."""
+    with own_code(name):
+        iterator = iter(batches)
+    while True:
+        with own_code(name):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 def _tensor(values: Any) -> Tensor:

@@ -29,7 +29,15 @@ from pyrobust.cli import (
     train,
     verify,
 )
-from pyrobust.errors import EXIT_RESUMABLE, BusyError, UserError, lacks_memory
+from pyrobust.errors import (
+    EXIT_RESUMABLE,
+    BusyError,
+    OwnCodeError,
+    Stopped,
+    UserError,
+    lacks_memory,
+)
+from pyrobust.own_code import own_traceback
 from pyrobust.ranks import is_started
 from pyrobust.training.nodes import number_of_node
 from pyrobust.workflow.attempts import append_output, note_end
@@ -153,8 +161,14 @@ def _run(given: dict[str, Path]) -> None:
     """
     try:
         app(obj=given)
+    except Stopped:
+        _refuse("stopped by SIGTERM; the same command resumes", EXIT_RESUMABLE)
     except BusyError as error:
         _refuse(str(error), EXIT_RESUMABLE)
+    except OwnCodeError as error:
+        if error.__cause__ is not None:
+            print(own_traceback(error.__cause__), end="", file=sys.stderr)
+        _refuse(str(error))
     except UserError as error:
         _refuse(str(error))
     except (MemoryError, OSError, RuntimeError) as error:
@@ -165,7 +179,7 @@ def _run(given: dict[str, Path]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    _refuse("stopped by SIGTERM; the same command resumes", EXIT_RESUMABLE)
+    raise Stopped
 
 
 def _refuse(sentence: str, status: int = 2) -> None:

@@ -15,7 +15,8 @@ from pyrobust.data.raw_files import image_suffixes, visible_files
 from pyrobust.data.torchvision_layouts import ARCHIVES, find_kind, read_torchvision
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of
-from pyrobust.imports import import_object, running, source_sha256
+from pyrobust.imports import import_object, source_sha256
+from pyrobust.own_code import running
 
 
 def read_digits(folder: Path, name: str) -> RawDataset:

@@ -16,7 +16,8 @@ from pyrobust.evaluation.attack_stages import (
     stage_seed,
 )
 from pyrobust.evaluation.autoattack import autoattack
-from pyrobust.imports import import_object, named_object, running
+from pyrobust.imports import import_object, named_object
+from pyrobust.own_code import running
 
 
 class CustomAttack(Protocol):

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError, lacks_memory
+from pyrobust.errors import OwnCodeError, UserError, lacks_memory
 from pyrobust.models.spec import Normalization
+from pyrobust.own_code import words_of
 
 # Field of a structured answer that holds the logits, as in the transformers library.
 _LOGITS = "logits"
@@ -93,9 +94,9 @@ class LogitsModel(nn.Module):
         except (Exception, SystemExit) as error:  # the code is the user's
             if lacks_memory(error):
                 raise
-            raise UserError(
+            raise OwnCodeError(
                 f"{self._name} fails on {len(x)} images of shape {tuple(x.shape[1:])} with "
-                f"{_words(error)}; evaluate it on its own kind of images, and export models "
+                f"{words_of(error)}; evaluate it on its own kind of images, and export models "
                 "with a dynamic batch size (torch.export.Dim)"
             ) from error
 
@@ -180,8 +181,3 @@ def _shape(value: Any) -> str:
         return type(value).__name__
     kind = "" if value.is_floating_point() else f" of {value.dtype}"
     return f"shape {tuple(value.shape)}{kind}"
-
-
-def _words(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[-1]}" if text else type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
+from pyrobust.errors import OwnCodeError, UserError
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_zoos import WEIGHTS, build_from_zoo, hub_weights, zoo_of
 from pyrobust.files import sha256_of
@@ -319,17 +319,18 @@ _BESIDE = ("mean", "std")
 def _built(constructor: Callable[..., Any], name: str, num_classes: int | None) -> nn.Module:
     """Return the network that a constructor builds, for `num_classes` where it takes them."""
     network: Any = None
+    failure: BaseException | None = None
     for arguments in _arguments(constructor, num_classes):
         try:
             network = constructor(**arguments)
             break
         except (Exception, SystemExit) as error:  # the constructor is the user's
-            reason = f"{type(error).__name__}: {error}"
+            failure = error
     else:
-        raise UserError(
-            f"{name} cannot be called ({reason}); name a function that returns the network and "
-            "needs no argument except num_classes"
-        )
+        raise OwnCodeError(
+            f"{name} cannot be called ({type(failure).__name__}: {failure}); name a function that "
+            "returns the network and needs no argument except num_classes"
+        ) from failure
     if not isinstance(network, nn.Module):
         raise UserError(f"{name} returns a {type(network).__name__}; expected a torch.nn.Module")
     return network

@@ -16,7 +16,7 @@ from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import FITTED, MADE_BY, FidMeasure, Fit, Generator
 from pyrobust.generators.registry import generator_class, load_generator
-from pyrobust.imports import running
+from pyrobust.own_code import running
 from pyrobust.training.data_parallel import joined_processes
 from pyrobust.training.runtime import Runtime
 

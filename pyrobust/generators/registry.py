@@ -8,7 +8,8 @@ from pyrobust.config.generator_types import TYPES
 from pyrobust.errors import UserError
 from pyrobust.files import described_by
 from pyrobust.generators.base import GENERATOR, MADE_BY, Generator, Samples, read_generator_facts
-from pyrobust.imports import import_object, named_object, running
+from pyrobust.imports import import_object, named_object
+from pyrobust.own_code import running
 
 GENERATORS: dict[str, type[Generator]] = {
     name: named_object(kind.implementation) for name, kind in TYPES.items()

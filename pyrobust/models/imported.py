@@ -13,11 +13,12 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import UserError
+from pyrobust.errors import OwnCodeError, UserError
 from pyrobust.imports import import_object
 from pyrobust.models.batch_norm import convert_batch_norms
 from pyrobust.models.layers import ImageClassifier, check_weights
 from pyrobust.models.spec import GIVEN, ModelSpec
+from pyrobust.own_code import words_of
 
 # Arguments by which constructors load weights: ours come from the file or from training.
 _INITIAL_WEIGHTS = ("pretrained", "weights", "checkpoint_path")
@@ -107,10 +108,8 @@ def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
     try:
         logits = model(images.requires_grad_())
     except (Exception, SystemExit) as error:  # a network of the user's own may raise anything
-        lines = str(error).strip().splitlines() or [""]
-        raise UserError(
-            f"{spec.architecture} fails on images of shape {spec.image_shape} "
-            f"({type(error).__name__}: {lines[-1]})"
+        raise OwnCodeError(
+            f"{spec.architecture} fails on images of shape {spec.image_shape} ({words_of(error)})"
         ) from error
     is_plain = isinstance(logits, Tensor) and logits.layout == torch.strided
     found = tuple(logits.shape) if is_plain else type(logits).__name__
@@ -165,7 +164,7 @@ def _constructed(spec: ModelSpec) -> nn.Module:
     try:
         network = constructor(**arguments)
     except Exception as error:  # so may its constructor
-        raise UserError(
+        raise OwnCodeError(
             f"cannot construct {spec.architecture} ({type(error).__name__}: {error})"
         ) from error
     assert isinstance(network, nn.Module)

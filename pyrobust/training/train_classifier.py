@@ -23,6 +23,7 @@ from pyrobust.models.batch_norm import set_virtual_batch
 from pyrobust.models.files import sha256_of_state
 from pyrobust.models.imported import constructor_path
 from pyrobust.models.spec import GIVEN
+from pyrobust.own_code import own_code
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
 from pyrobust.training.data_parallel import Processes, joined_processes
@@ -93,14 +94,15 @@ def train_classifier(
                 logger.info("%s holds the finished training", output)
             return
         task = make_task(steps, processes)
-        run = run_loop(
-            task,
-            runtime.loop_settings(steps, settings.batch_size, validations),
-            output,
-            {**facts, **inputs.identity()},
-            description,
-            processes,
-        )
+        with own_code(_own_names(settings), certain=False):
+            run = run_loop(
+                task,
+                runtime.loop_settings(steps, settings.batch_size, validations),
+                output,
+                {**facts, **inputs.identity()},
+                description,
+                processes,
+            )
         if processes.is_main:
             save_model(output / WEIGHTS, task.result(), spec)
             rate = settings.batch_size * run.step / run.training_seconds
@@ -166,6 +168,13 @@ def _identity_of(network: nn.Module, spec: ModelSpec) -> dict[str, str]:
     hundredths = torch.nan_to_num(100 * sums / largest).round().to(torch.int64).tolist()
     digest = hashlib.sha256(f"{largest:.1e} {hundredths}".encode()).hexdigest()
     return dict(zip(_OF_NETWORK, (sha256_of_state(network), digest), strict=True))
+
+
+def _own_names(settings: ClassifierSettings) -> str:
+    """Return the names of the code that may be the user's: the network and the objective."""
+    objective = settings.objective if isinstance(settings, TrainSettings) else ""
+    names = [name for name in (settings.architecture, objective) if ":" in name]
+    return " or ".join(names) or "your code"
 
 
 def _own_code(settings: ClassifierSettings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.imports import import_object
+from pyrobust.own_code import running
 from pyrobust.training.objectives.cross_entropy import AdversarialTraining, CrossEntropy
 from pyrobust.training.objectives.ibp import IntervalBoundPropagation
 from pyrobust.training.objectives.mart import Mart
@@ -32,7 +33,8 @@ def make_objective(settings: TrainSettings) -> Objective:
     make = OBJECTIVES.get(settings.objective)
     if make is None:
         make = import_object(settings.objective, "objective", "my_objectives:MyObjective")
-    objective = make(settings)
+    with running(settings.objective):
+        objective = make(settings)
     if not isinstance(objective, Objective):
         raise UserError(
             f"objective {settings.objective} made a {type(objective).__name__}; expected a "
