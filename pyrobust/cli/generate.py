@@ -47,7 +47,10 @@ def sample(
     output: Annotated[Path, _output("manifest.json")],
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="Images to draw, of all parts together. Default: one part."),
+        typer.Option(
+            min=1,
+            help="Images to draw, in all parts together. Default: one part, or all if imported.",
+        ),
     ] = None,
     part: Annotated[
         int | None,
@@ -158,9 +161,7 @@ def select(
 
 @writes_folder
 def mix(
-    first: Annotated[
-        Path, stage_folder("Sample store that provides the rest of the mixture.", "manifest.json")
-    ],
+    first: Annotated[Path, stage_folder("Sample store of the other images.", "manifest.json")],
     second: Annotated[Path, stage_folder("Sample store that is mixed in.", "manifest.json")],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second store.")],
     num_samples: Annotated[int, typer.Option(min=1, help="Images of the mixture.")],

@@ -110,7 +110,8 @@ def sample_part(
     Args:
         part: number of the part, from 0; None draws all samples at once.
         part_size: images of each part; None takes that of the generator's settings.
-        count: number of samples in all parts; the last part may be smaller. None means one part.
+        count: number of samples in all parts; the last part may be smaller. None means one part,
+            or all that the generator has if no part is named.
 
     Raises:
         UserError: the generator is missing or damaged, the part is beyond `count` or beyond what
@@ -119,7 +120,7 @@ def sample_part(
     generator = load_generator(generator_folder, device)
     part_size = part_size or generator.spec.settings.part_size
     if part is None:
-        part, part_size = 0, count or part_size
+        part, part_size = 0, count or generator.count or part_size
     first_id = part * part_size
     ends = (first_id + part_size, count, generator.count)
     end = min(end for end in ends if end is not None)

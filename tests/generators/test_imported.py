@@ -195,6 +195,8 @@ def test_parts_end_where_the_samples_do(animals, samples, tmp_path):
     fit_generator(animals.path, tmp_path / "generator", settings_of(tmp_path / "files"), RUNTIME)
     sample_part(tmp_path / "generator", 1, 150, tmp_path / "part")
     assert SampleStore.open(tmp_path / "part").count == 50
+    sample_part(tmp_path / "generator", None, 150, tmp_path / "all")
+    assert SampleStore.open(tmp_path / "all").count == 200
     with pytest.raises(UserError, match="part 2 of 150 samples starts at id 300, expected below 2"):
         sample_part(tmp_path / "generator", 2, 150, tmp_path / "part")
 
