@@ -79,7 +79,7 @@ class EvaluationResult:
         return cls(summary, rows, torch.from_numpy(kept), read_json(path / _COST, made_by))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the files that `pyrobust evaluate` writes, the result last."""
+        """Write the files that `pyrobust evaluate` writes, except its page (`report`)."""
         path = Path(folder)
         with exclusive(path):
             with atomic_path(path / _ROWS) as temporary:

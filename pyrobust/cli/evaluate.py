@@ -45,7 +45,11 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Split to attack.")] = "test",
     samples: Samples = None,
     keep_adversarial: Annotated[
-        bool, typer.Option("--keep-adversarial", help="Also write the worst point of each image.")
+        bool,
+        typer.Option(
+            "--keep-adversarial",
+            help="Also write the strongest adversarial images found, as adversarial.npy.",
+        ),
     ] = False,
     weights: Weights = None,
     mean: Numbers = None,
@@ -53,8 +57,8 @@ def evaluate(
     surrogate: Annotated[
         str | None,
         typer.Option(
-            help="Another model file for these images, to check that points found on it break no "
-            "more than those found on the model itself."
+            help="Another model for these images, for a check of masked gradients: adversarial "
+            "images found on it must not break more than those found on the model itself."
         ),
     ] = None,
     share: ShareOption = None,
@@ -97,6 +101,8 @@ def evaluate(
     from pyrobust.evaluation.anytime import Limits
     from pyrobust.evaluation.describe import describe_result
     from pyrobust.evaluation.tracking import track_result
+    from pyrobust.files import atomic_path
+    from pyrobust.reporting.evaluation_page import evaluation_page
 
     limits = Limits.of(budget, until_width)
     source = model_source(model, weights, mean, std)
@@ -114,6 +120,8 @@ def evaluate(
         )
         if result is None:  # a share alone
             return
+        with atomic_path(output / "evaluation.html") as temporary:
+            temporary.write_text(evaluation_page(result), encoding="utf-8")
         track_result(result, output, names)
     for line in describe_result(result):
         print(line)

@@ -51,6 +51,8 @@ def test_evaluate_writes_all_that_the_formats_promise(
 ) -> None:
     invoke("evaluate", *options, *ATTACK, "--output", tmp_path, "--keep-adversarial")
     result = read_json(tmp_path / "evaluation.json", "")
+    page = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert f"{100 * result['worst']:.1f} %" in page
     assert (result["norm"], result["epsilon"], result["num_images"]) == ("linf", "16/255", 40)
     assert result["autoattack"] is None
     assert result["worst"] == result["robust_accuracy"] < result["clean_accuracy"]
