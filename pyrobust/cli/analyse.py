@@ -33,7 +33,7 @@ def features(
     store: Annotated[
         list[Path],
         stage_folder(
-            "Sample store, or data set with --split (several are read as one)",
+            "Sample store (repeat the option to read several as one), or data set with --split",
             "manifest.json",
             "dataset.json",
         ),
@@ -47,7 +47,10 @@ def features(
     split: Annotated[Split | None, typer.Option(help="Split of the data set.")] = None,
     known: Annotated[
         Path | None,
-        typer.Option(help="Folder of the parts' features by 'label --features', which are copied."),
+        typer.Option(
+            help="Folder of features that 'label --features' wrote for the parts; they are copied "
+            "instead of computed."
+        ),
     ] = None,
 ) -> None:
     """Compute features of the images in stores."""

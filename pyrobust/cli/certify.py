@@ -9,8 +9,10 @@ from pyrobust.cli.holding import uses_gpu, writes_folder
 from pyrobust.cli.options import Numbers, stage_folder, takes_settings
 from pyrobust.cli.subjects import (
     EpsilonOption,
+    Images,
     Model,
     NormOption,
+    OptionalDataset,
     Split,
     Weights,
     model_source,
@@ -31,21 +33,16 @@ def certify(
     epsilon: EpsilonOption,
     output: Annotated[Path, stage_folder("Folder to write.", "certificates.json")],
     settings: CertifySettings,
-    dataset: Annotated[
-        Path | None, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Raw files whose test images are certified, without a data set."),
-    ] = None,
+    dataset: OptionalDataset = None,
+    images: Images = None,
     split: Annotated[Split, typer.Option(help="Images that are certified.")] = "test",
     weights: Weights = None,
     mean: Numbers = None,
     std: Numbers = None,
 ) -> None:
-    """Count images that are certified, broken or undecided.
+    """Prove which images no perturbation breaks, and attack all.
 
-    A bound certifies an image, an attack breaks it.
+    Each image is then certified, broken or undecided.
     """
     threat = parse_settings(ThreatSettings, {"norm": norm, "epsilon": epsilon})
     check_certificate(settings, norm)

@@ -25,7 +25,7 @@ def dataset(
         Path, typer.Option(help="Folder that contains the folder NAME of raw files.")
     ] = Path("resources/raw"),
 ) -> None:
-    """Read images into train, validation and test stores."""
+    """Prepare a data set: train, validation and test images."""
     from pyrobust.data.prepare import make_dataset
 
     make_dataset(name, data_root, output, settings)
@@ -34,13 +34,15 @@ def dataset(
 def info(
     path: Annotated[
         Path | None,
-        typer.Argument(help="Folder of a store, of parts, of a data set, generator, labels, ..."),
+        typer.Argument(
+            help="Folder that pyrobust wrote: a data set, model, generator, evaluation, ..."
+        ),
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Verify all hashes.")] = False,
     plan: Annotated[
         str | None,
         typer.Option(
-            help="Experiment whose hours, disk space and jobs to estimate, or table or figure."
+            help="Experiment, table or figure whose hours, disk space and jobs to estimate."
         ),
     ] = None,
     config: Annotated[

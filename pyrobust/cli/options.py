@@ -19,7 +19,10 @@ Verb = Callable[..., None]
 # Normalisation of a model: a number per channel, or one for all.
 Numbers = Annotated[
     str | None,
-    typer.Option(help="Normalisation of the model: one number per channel, or one for all."),
+    typer.Option(
+        help="For a model that expects (pixels - mean) / std: one number per channel, or one for "
+        "all."
+    ),
 ]
 
 
@@ -38,8 +41,8 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...]:
 ShareOption = Annotated[
     Share | None,
     typer.Option(
-        help="Do one share of the work only, such as 1/4: several jobs do so at once, and a run "
-        "without it then writes the results.",
+        help="Do one share of the work only, such as 1/4, in parallel to jobs with the others. The "
+        "same command without --share then writes the results.",
         parser=Share.parse,
         metavar="NUMBER/OF",
     ),

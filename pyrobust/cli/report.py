@@ -70,7 +70,7 @@ def target(
     picture: Annotated[Path, typer.Option(help="Figure to write, as PNG.")],
     figure: Annotated[Path, typer.Option(help="Figure to write, as SVG.")],
 ) -> None:
-    """Write a table or figure over many experiments.
+    """Write a table or figure from many experiments.
 
     The paper's numbers are next to ours.
     """

@@ -33,17 +33,18 @@ DatasetFolder = Annotated[
     Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
 ]
 NormOption = Annotated[str, typer.Option(help="Norm of the perturbation set: linf, l2 or l1.")]
-EpsilonOption = Annotated[str, typer.Option(help="Its radius for pixels in [0, 1]: 8/255.")]
+EpsilonOption = Annotated[str, typer.Option(help="Radius of that set for pixels in [0, 1]: 8/255.")]
 Images = Annotated[
     Path | None,
     typer.Option(
-        help="Raw files whose test images are attacked, without a data set: <class>/*.png."
+        help="Folder of image files to use instead of a data set, such as <class>/*.png; its test "
+        "images if it has splits."
     ),
 ]
 Samples = Annotated[
     Path | None,
     stage_folder(
-        "Sample store of 'pyrobust select' that is attacked in place of a split.",
+        "Generated images to attack instead of a split: a store of 'pyrobust select'.",
         "manifest.json",
     ),
 ]

@@ -8,7 +8,9 @@ import typer
 from pyrobust.cli.holding import uses_gpu, writes_folder
 from pyrobust.cli.options import Numbers, stage_folder, takes_settings
 from pyrobust.cli.subjects import (
+    Images,
     Model,
+    OptionalDataset,
     Split,
     Weights,
     model_source,
@@ -26,13 +28,8 @@ def threats(
     model: Model,
     output: Annotated[Path, stage_folder("Folder to write.", "threats.json")],
     settings: ThreatsSettings,
-    dataset: Annotated[
-        Path | None, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Raw files whose test images are attacked, without a data set."),
-    ] = None,
+    dataset: OptionalDataset = None,
+    images: Images = None,
     split: Annotated[Split, typer.Option(help="Images that are attacked.")] = "test",
     weights: Weights = None,
     mean: Numbers = None,

@@ -52,7 +52,7 @@ def verify(
         typer.Option(
             min=0,
             max=1,
-            help="Robust accuracy that images from other tools are said to show: 0.5612.",
+            help="Robust accuracy claimed for images from other tools: 0.5612.",
         ),
     ] = None,
     weights: Weights = None,

@@ -105,7 +105,8 @@ Architecture = Annotated[
     Field(
         pattern=_ARCHITECTURE,
         description="wrn-DEPTH-WIDTH (depth 10, 16, 22, 28, ...), resnet-18 or resnet-34, which "
-        "are pre-activation networks, or MODULE:NAME of a constructor (docs/training.md).",
+        "are pre-activation networks, timm:NAME, torchvision:NAME, or MODULE:NAME of a constructor "
+        "(docs/training.md).",
     ),
     BeforeValidator(_as_named_here),
     AfterValidator(check_architecture),
