@@ -215,7 +215,7 @@ def check_masking(
     forty = broken(pgd40(threat))
 
     def seen(other: str, theirs: Tensor) -> str:
-        return f"PGD-40 breaks {int(forty.sum())} of {count} images, {other} {int(theirs.sum())}"
+        return f"broken, of {count}: {int(forty.sum())} by PGD-40, {int(theirs.sum())} by {other}"
 
     def weaker(name: str, other: str, theirs: Tensor) -> Check:
         chance = _chance_of_more(theirs, forty)
@@ -241,19 +241,19 @@ def check_masking(
     drawn = _broken_at_random(logits_fn, x, labels, ids, threat, seed)
     queried = _broken(logits_fn, lowest, labels)
     checks = [
-        Check("larger_epsilon_breaks_more", grows, seen(f"with {times} epsilon", larger)),
+        Check("larger_epsilon_breaks_more", grows, seen(f"PGD-40 with {times} epsilon", larger)),
         Check(
             "whole_range_breaks_all",
             left >= _CHANCE,
-            f"{seen(f'with epsilon {whole:.3g}', everything)} (p = {left:.2g})",
+            f"{seen(f'PGD-40 with epsilon {whole:.3g}', everything)} (p = {left:.2g})",
         ),
         weaker("many_steps_beat_one", "one step", single),
         weaker("gradient_beats_chance", f"{_RANDOM_POINTS} random points", drawn),
-        weaker("white_box_beats_black_box", f"{_FEW_QUERIES} queries", queried),
+        weaker("white_box_beats_black_box", f"Square with {_FEW_QUERIES} queries", queried),
     ]
     if surrogate_fn:
         moved = broken(pgd40(threat, stop_when_broken=False), surrogate_fn)
-        words = "the points that it finds on the surrogate"
+        words = "points found on the surrogate"
         checks.append(weaker("white_box_beats_transfer", words, moved))
     if attack:
         checks.append(_check_planted(attack, x, labels, lowest, threat))

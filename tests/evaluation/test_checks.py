@@ -111,7 +111,7 @@ def test_a_ball_so_small_that_twice_it_breaks_nothing_shows_no_masking(subject: 
     checks = check_masking(logits_fn, x[right], labels[right], threat, 0)
     assert [check for check in checks if not check.passed] == []
     (larger,) = [check for check in checks if check.name == "larger_epsilon_breaks_more"]
-    assert "breaks 0 of" in larger.seen and "twice" not in larger.seen, "the case tells nothing"
+    assert ": 0 by PGD-40," in larger.seen and "twice" not in larger.seen, "the case tells nothing"
 
 
 def test_a_network_without_gradients_shows_masking(subject: Subject) -> None:
