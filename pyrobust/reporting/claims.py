@@ -22,12 +22,12 @@ Record = dict[str, Any]
 # Where the classes of generated images come from, by `label_source` of the selection.
 _LABELS = {
     "labeller": "the labeller labelled the samples",
-    "condition": "each sample kept the class that it was drawn for",
+    "condition": "each sample kept the class that the generator was given",
 }
 
 _PROTOCOLS = {
     "until_full": "the first of each class, until all classes were full",
-    "top_k": "those of each class that the labeller was surest of",
+    "top_k": "those of each class with the highest labeller confidence",
     "first": "the first, whatever their class",
 }
 

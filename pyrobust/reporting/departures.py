@@ -44,13 +44,13 @@ def attack_departures(settings: dict[str, Any], num_images: int, num_test: int) 
                 f"instead of {theirs[0]}×{theirs[1]}"
             )
     if ours.multitargeted_share_restarts:
-        departures.append("MultiTargeted deals its restarts out over the targets")
+        departures.append("MultiTargeted distributes its restarts over the targets")
     if ours.multitargeted_targets is not None:
         departures.append(
             f"MultiTargeted tries {ours.multitargeted_targets} targets instead of all other classes"
         )
     if ours.search != paper.search:
-        departures.append(f"attacks search with {ours.search} products")
+        departures.append(f"attacks compute in {ours.search}")
     if num_images < num_test:
         departures.append(f"{num_images:,} of {num_test:,} test images are attacked")
     return departures

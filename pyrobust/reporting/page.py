@@ -106,7 +106,7 @@ def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Ori
             attack_chart=attack_chart(
                 record,
                 record["labeller"]["attack_check"],
-                "Accuracy left after each attack stage, of the classifier and of the labeller",
+                "Accuracy after each attack stage, of the classifier and of the labeller",
             ),
             curve_chart=robustness_curve(record, "Robust accuracy over the radius")
             if record["curve"]

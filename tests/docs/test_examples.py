@@ -95,6 +95,6 @@ def test_every_attack_is_on_the_pages() -> None:
         (found,) = re.findall(pattern, text, re.M)
         return set(re.findall(r"`(\w+)`", found))
 
-    assert set(ATTACKS) - {"aa_mt"} <= named(r"`--attack` replaces AA\+MT by .*", page)
+    assert set(ATTACKS) - {"aa_mt"} <= named(r"`--attack` selects another attack: .*", page)
     assert set(ATTACKS) <= named(r"^\| `attack` \| .*", python)
     assert set(METHODS) <= named(r"^`method` is [^.]*", python)

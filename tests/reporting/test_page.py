@@ -143,7 +143,7 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         r"\begin{tabular}",
         "Not recorded: sample, label, features, landscape.",
         "Complementarity of the generated images of each class",
-        "Of 375 samples,\n7 lay nearer than\n0.05 to a training image",
+        "Of 375 samples,\n7 were closer than\n0.05 to a training image",
     ],
 )
 def test_the_page_says(html: str, sentence: str) -> None:
@@ -212,7 +212,7 @@ def test_an_approximate_search_is_reported(inputs: ReportInputs, tmp_path: Path,
     }
     write_json(path, read_json(path, "") | {"approximate": check})
     page = write(inputs, tmp_path / "results").page.read_text(encoding="utf-8")
-    assert "An exact one for 1,000 of the" in page
+    assert "an exact search for\n1,000 of the" in page
     assert "in train for 90.0%, in test for 95.0%, in self for 50.0%, which" in page
     assert "complementarity by +4.0, +6.0, −10.0 points." in page
     assert Page(page).mistakes == []
