@@ -14,7 +14,7 @@ from pyrobust.errors import UserError
 
 if TYPE_CHECKING:
     from pyrobust.evaluation.labelled_images import LabelledImages
-    from pyrobust.evaluation.model_sources import ModelSource, model_file
+    from pyrobust.evaluation.model_sources import ModelSource
     from pyrobust.evaluation.model_under_test import Subject
 
 Split = Literal["train", "validation", "test"]
@@ -102,7 +102,7 @@ def open_subject(
     surrogate: str | None = None,
 ) -> "Subject":
     """Open the model for these images, on a GPU if the core supports it."""
-    from pyrobust.evaluation.model_sources import ModelSource
+    from pyrobust.evaluation.model_sources import ModelSource, model_file
     from pyrobust.evaluation.model_under_test import Subject
     from pyrobust.ops import choose_device
 
