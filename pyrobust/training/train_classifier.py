@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.attacks.inner_attack import InnerAttack
@@ -23,6 +23,7 @@ from pyrobust.models.batch_norm import set_virtual_batch
 from pyrobust.models.files import sha256_of_state
 from pyrobust.models.imported import constructor_path
 from pyrobust.models.spec import GIVEN
+from pyrobust.ops.precision import exact_kernels
 from pyrobust.own_code import own_code
 from pyrobust.training.batches import BatchPlan
 from pyrobust.training.classifier import ClassifierTask, TrainingInputs, Validation, new_model
@@ -81,9 +82,9 @@ def train_classifier(
     if isinstance(settings, TrainSettings):
         validations, virtual_batch = settings.validations, settings.virtual_batch
     facts = {"settings": settings.model_dump(mode="json"), **_own_code(settings)}
-    if network is not None:
-        facts |= _identity_of(network, spec)
     with joined_processes(runtime.device, output) as processes:
+        if network is not None:
+            facts |= _identity_of(network, spec, processes.device)
         facts["batch_norm_images"] = processes.normalized_together(
             settings.batch_size, virtual_batch
         )
@@ -149,25 +150,39 @@ _OF_NETWORK = ("network_sha256", "network_logits")
 _IDENTITY = ("settings", "own_code", *_OF_NETWORK, "batch_norm_images", "inputs")
 
 
-def _identity_of(network: nn.Module, spec: ModelSpec) -> dict[str, str]:
+def _identity_of(network: nn.Module, spec: ModelSpec, device: torch.device) -> dict[str, str]:
     """Return digests of a given network's weights, and of what its code computes from them.
 
     The latter is one sum of logits for each of a few images of noise, to a hundredth of the
     largest, which itself has two digits. Devices round much less, and few numbers rarely lie where
     that decides a digit.
+
+    Args:
+        device: of the training, used if the network fails on the CPU.
     """
-    height, width, channels = spec.image_shape
-    images = ops.uniform(torch.arange(_PROBES), (channels, height, width), 0)
-    model = new_model(spec, 0, False, False, torch.device("cpu"), network)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        logits = model(images)
+    try:
+        logits = _logits_of_noise(network, spec, torch.device("cpu"))
+    except UserError:
+        if device.type == "cpu":
+            raise
+        logits = _logits_of_noise(network, spec, device)
     weights = ops.uniform(torch.arange(1), (logits.shape[1],), 1)[0] - 0.5
     sums = (logits.double() * weights).sum(1)
     largest = sums.abs().max().item()
     hundredths = torch.nan_to_num(100 * sums / largest).round().to(torch.int64).tolist()
     digest = hashlib.sha256(f"{largest:.1e} {hundredths}".encode()).hexdigest()
     return dict(zip(_OF_NETWORK, (sha256_of_state(network), digest), strict=True))
+
+
+def _logits_of_noise(network: nn.Module, spec: ModelSpec, device: torch.device) -> Tensor:
+    """Return the logits of a given network for a few images of noise, on the CPU."""
+    height, width, channels = spec.image_shape
+    images = ops.uniform(torch.arange(_PROBES), (channels, height, width), 0)
+    model = new_model(spec, 0, False, False, device, network)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), exact_kernels():
+        torch.manual_seed(0)
+        logits: Tensor = model(images.to(device))
+    return logits.cpu()
 
 
 def _own_names(settings: ClassifierSettings) -> str:

@@ -15,13 +15,16 @@ from pyrobust.config.generators import GeneratorSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
+from pyrobust.errors import UserError
 from pyrobust.generators.base import Fit
 from pyrobust.generators.registry import GENERATORS
 from pyrobust.generators.trained import TrainedGenerator
+from pyrobust.models import ModelSpec
 from pyrobust.training.classifier import TrainingInputs
 from pyrobust.training.data_parallel import Processes
 from pyrobust.training.loop import LoopSettings, Task, run_loop
 from pyrobust.training.runtime import Runtime
+from pyrobust.training.train_classifier import _identity_of
 from pyrobust.training.train_labeller import labeller_task
 from pyrobust.training.train_robust import plan_batches, robust_task
 from tests.kills import Killed
@@ -156,3 +159,29 @@ def test_the_stand_in_refuses_what_a_gpu_would() -> None:
         reads.clear()
         assert bool(there.sum() == 3)
         assert reads
+
+
+class OnlyThere(torch.nn.Module):
+    """A network without kernels for the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(x, OnDevice):
+            raise NotImplementedError("no kernel for the CPU")
+        return self.layer(x.flatten(1))
+
+
+def test_a_network_that_fails_on_the_cpu_is_recognised_by_its_logits_on_the_device() -> None:
+    network = OnlyThere()
+    spec = ModelSpec("given:OnlyThere", "silu", 10, (8, 8, 1), (0.0,), (1.0,))
+    with stand_in_device() as device:
+        first = _identity_of(network, spec, device)
+        with torch.no_grad():
+            network.layer.bias[3] += 5
+        other = _identity_of(network, spec, device)
+    assert first["network_logits"] != other["network_logits"]
+    with pytest.raises(UserError, match="no kernel for the CPU"):
+        _identity_of(network, spec, torch.device("cpu"))
