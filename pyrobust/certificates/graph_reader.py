@@ -146,6 +146,8 @@ _ARITHMETIC = {
     operator.mul: operator.mul, operator.imul: operator.mul, torch.mul: operator.mul,
     operator.truediv: operator.truediv, operator.itruediv: operator.truediv,
     torch.div: operator.truediv,
+    # Methods, and what a buffer computes with a value to its right.
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
 }  # fmt: skip
 _IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 

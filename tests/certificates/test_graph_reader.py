@@ -41,6 +41,9 @@ def test_varied_networks_are_read_exactly_and_their_bounds_hold(seed: int) -> No
     assert (bounds[1:] >= bounds[0] - 1e-6).all()
 
 
+FACTOR = torch.tensor([0.5, -2.0]).view(2, 1, 1)
+
+
 class Spelled(nn.Module):
     """A network of one function."""
 
@@ -86,6 +89,9 @@ def over_a_view(x: Tensor) -> Tensor:
         (lambda x: x.reshape(-1, 2 * 6), "over the images of a batch"),
         (lambda x: x.permute(1, 0, 2, 3).flatten(1), "over the images of a batch"),
         (lambda x: F.avg_pool2d(x, x).flatten(1), "an argument that depends on the image"),
+        (lambda x: (FACTOR - x).flatten(1), "a constant minus or divided by a value"),
+        (lambda x: x.add(x, alpha=2).flatten(1), "for which no bounds are known"),
+        (lambda x: x.mul_(2).flatten(1), "for which no bounds are known"),
     ],
 )
 def test_what_cannot_be_read_exactly_is_refused(
@@ -110,6 +116,20 @@ def test_a_value_is_what_was_written_over_it(inplace: bool) -> None:
 
 def test_a_name_is_what_augmented_assignments_wrote_over_it() -> None:
     network, x = Spelled(over_another_name), torch.rand(3, *SHAPE)
+    found = graph_of(network, x[:1])(x.double()).float()
+    torch.testing.assert_close(found, network(x))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: FACTOR * x,
+        lambda x: FACTOR + x,
+        lambda x: x.sub(FACTOR).add(x).mul(2).div(FACTOR),
+    ],
+)
+def test_a_constant_may_stand_on_either_side(function: Callable[[Tensor], Tensor]) -> None:
+    network, x = Spelled(lambda x: function(x).flatten(1)), torch.rand(3, *SHAPE)
     found = graph_of(network, x[:1])(x.double()).float()
     torch.testing.assert_close(found, network(x))
 
