@@ -24,6 +24,7 @@ BLOCK = 64
 SUFFIX = ".safetensors"
 _DIGEST = "content_sha256"
 _MENDED_BY = "expected a file of 'pyrobust evaluate --transcript'"
+_COLUMNS = ("ids", "digests", "fate", "clean_margin", "margin")
 _POINTS = "points."
 
 
@@ -76,8 +77,7 @@ class Transcript:
         write_tensors(path, tensors, {**facts, _DIGEST: _content_sha256(facts, tensors)})
 
     def _tensors(self) -> dict[str, Tensor]:
-        columns = ("ids", "digests", "fate", "clean_margin", "margin")
-        tensors = {name: torch.from_numpy(np.array(getattr(self, name))) for name in columns}
+        tensors = {name: torch.from_numpy(np.array(getattr(self, name))) for name in _COLUMNS}
         for number, block in enumerate(self.blocks):
             held = np.frombuffer(block, np.uint8).copy()
             tensors[f"{_POINTS}{number:06d}"] = torch.from_numpy(held)
@@ -113,6 +113,9 @@ class Transcript:
         names = sorted(name for name in tensors if name.startswith(_POINTS))
         blocks = tuple(tensors.pop(name).numpy().tobytes() for name in names)
         try:
+            if tensors.keys() != set(_COLUMNS):
+                ours, theirs = (", ".join(sorted(some)) for some in (_COLUMNS, tensors))
+                raise ValueError(f"its tensors are {theirs}, expected {ours}")
             columns = {name: tensor.numpy() for name, tensor in tensors.items()}
             transcript = cls(facts, blocks=blocks, **columns)
             transcript._check()
@@ -122,7 +125,7 @@ class Transcript:
 
     def _check(self) -> None:
         """Compare the columns with each other and with the claim."""
-        count, broken = len(self.ids), int((self.fate == BROKEN).sum())
+        count, broken = self.ids.size, int((self.fate == BROKEN).sum())
         expected = {
             "ids": ((count,), np.int64),
             "digests": ((count, 16), np.uint8),
@@ -133,11 +136,12 @@ class Transcript:
         for name, (shape, kind) in expected.items():
             column = getattr(self, name)
             if column.shape != shape or column.dtype != kind:
-                raise ValueError(f"{name} is {column.dtype} {column.shape}, expected {shape}")
+                wanted = f"{kind.__name__} {shape}"
+                raise ValueError(f"{name} is {column.dtype} {column.shape}, expected {wanted}")
         if not count:
             raise ValueError("it is about no image")
         if self.ids[0] < 0 or (np.diff(self.ids) <= 0).any():
-            raise ValueError("ids do not ascend")
+            raise ValueError("ids do not ascend from 0 or more")
         if self.fate.max() > BROKEN:
             raise ValueError(f"fate is {self.fate.max()}, expected at most {BROKEN}")
         if len(self.blocks) != -(-broken // BLOCK):

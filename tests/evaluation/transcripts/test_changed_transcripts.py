@@ -14,7 +14,12 @@ from pyrobust.evaluation.labelled_images import LabelledImages
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.transcripts.evidence import BROKEN, STANDING
 from pyrobust.evaluation.transcripts.perturbation_codec import decode_points, encode_points
-from pyrobust.evaluation.transcripts.transcript import Transcript, TranscriptError, claim_of
+from pyrobust.evaluation.transcripts.transcript import (
+    Transcript,
+    TranscriptError,
+    _content_sha256,
+    claim_of,
+)
 from pyrobust.evaluation.transcripts.verification import verify_transcript
 from pyrobust.models import load_model, save_model
 from pyrobust.tensors import read_tensors, write_tensors
@@ -360,3 +365,28 @@ def test_a_transcript_of_no_images_or_of_other_types_is_refused(
     write_tensors(file, {**tensors, "margin": torch.zeros(3, dtype=torch.bfloat16)}, facts)
     with pytest.raises(TranscriptError, match="cannot be read"):
         Transcript.read(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"more": torch.zeros(1)}, "its tensors are clean_margin, .* margin, more, expected"),
+        ({"points.999999": torch.zeros(9, dtype=torch.uint8)}, "blocks of points for"),
+        ({"ids": torch.tensor([0, 0, *range(2, 96)])}, "ids do not ascend"),
+        ({"ids": torch.arange(96).flip(0)}, "ids do not ascend"),
+        ({"ids": torch.arange(96) - 1}, "ids do not ascend from 0"),
+        ({"ids": torch.tensor(3)}, r"ids is int64 \(\), expected int64"),
+        ({"ids": torch.arange(96.0)}, r"ids is float32 \(96,\), expected int64 \(96,\)"),
+    ],
+)
+def test_forged_tensors_with_a_checksum_that_fits_are_refused(
+    changes: dict[str, Tensor], message: str, folder: Path, tmp_path: Path
+) -> None:
+    tensors, facts = read_tensors(folder / "transcript.safetensors", "")
+    tensors |= changes
+    facts["content_sha256"] = _content_sha256(
+        {key: fact for key, fact in facts.items() if key != "content_sha256"}, tensors
+    )
+    write_tensors(tmp_path / "t.safetensors", tensors, facts)
+    with pytest.raises(TranscriptError, match=message):
+        Transcript.read(tmp_path / "t.safetensors")
