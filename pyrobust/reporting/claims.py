@@ -212,7 +212,7 @@ def choice(record: Record) -> str:
         f"The chosen run (seed {run['seed']}) reaches "
         f"{percent(validation['robust_accuracy'], validation['num_images'])} there and "
         f"{percent(record['robust_accuracy'], n)} on the test images. The first is the maximum "
-        "over steps and runs, so it is optimistic; the second is not."
+        "over validated steps and runs, so it is optimistic; the second is not."
     )
 
 
@@ -287,6 +287,10 @@ def _origin(settings: dict[str, Any]) -> str:
     model = generator_name(generator_kind(settings))
     if settings["type"] == "imported":
         return f"Samples of {model} were imported"
+    if settings.get("path"):
+        return f"Pretrained weights of {_article(model).lower()} {model} drew the samples"
+    if settings["type"] == "gaussian":
+        return f"{_article(model)} {model} was fitted to the training images"
     return f"{_article(model)} {model} was trained on the training images"
 
 

@@ -126,7 +126,7 @@ def _of_generated(
     settings, selection = experiment.settings, experiment.sections["selection"]
     generator = experiment.sections["generator"]
     kind = generator_kind(experiment.as_json()["generator"])
-    imported = generator["type"] == "imported"
+    trained_here = generator["type"] != "imported" and not generator.get("path")
     # Class-conditional samples of a model of ImageNet, which need no labeller (footnotes 9, 12).
     conditional = settings.dataset == "tinyimagenet"
     # The passages on the labels of Gaussian samples disagree (section 3.2, appendix D).
@@ -172,9 +172,9 @@ def _of_generated(
             "images that the generator was trained on",
             "those of ImageNet" if conditional else "all for training, with those of validation",
             None,
-            "those of its publisher, presumably with the validation images"
-            if imported
-            else f"{counts['train']:,}, without those of validation",
+            f"{counts['train']:,}, without those of validation"
+            if trained_here
+            else "those of its publisher, presumably with the validation images",
             "section 6.2" if conditional else "appendix D",
         ),
     ]

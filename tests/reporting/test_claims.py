@@ -13,6 +13,7 @@ from pyrobust.reporting.claims import (
     labeller_under_attack,
     memory,
     paper,
+    steps_in_words,
 )
 from pyrobust.reporting.published_results import result_of
 from pyrobust.reporting.wording import duration, interval, percent, points
@@ -103,6 +104,26 @@ def test_the_papers_number_comes_with_what_differs() -> None:
     beside = ddpm.beside("aa_mt", 0.3, 400, "gowal21")
     text = paper({"paper": {**asdict(ddpm), "beside": beside}})
     assert text.endswith("Mixing factor, epochs and recipe are the same.")
+
+
+@pytest.mark.parametrize(
+    ("generator", "sentence"),
+    [
+        ({"type": "ddpm"}, "A DDPM was trained on the training images; "),
+        ({"type": "edm", "path": "x"}, "Pretrained weights of an EDM drew the samples; "),
+        ({"type": "gaussian"}, "A class-conditional Gaussian was fitted to the training images; "),
+        ({"type": "imported", "name": "edm5m", "path": "x"}, "Samples of edm5m were imported; "),
+    ],
+)
+def test_the_origin_of_the_samples_is_named(generator: dict[str, str], sentence: str) -> None:
+    counts = {"train": 1, "validation": 1, "test": 1}
+    settings = {"labeller": {"architecture": "wrn-10-1"}, "generator": generator, "norm": "linf",
+                "selection": {"protocol": "first", "label_source": "labeller"}, "num_samples": 1,
+                "mixing_factor": 0.3, "epsilon": "8/255"}  # fmt: skip
+    record = {"settings": settings, "dataset": {"name": "x", "counts": counts}, "training": {},
+              "labeller": {"test_accuracy": 0.9}, "generator": {}, "autoattack": None,
+              "runs": [{"test": None}], "chosen_seed": 0, "num_images": 1}  # fmt: skip
+    assert steps_in_words(record)[2].startswith(sentence)
 
 
 @pytest.mark.parametrize(

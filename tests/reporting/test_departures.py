@@ -76,6 +76,18 @@ def test_each_departure_is_listed(changes: dict[str, Any], topic: str, ours: Any
     assert found(labeller, **changes)[topic]["ours"] == ours
 
 
+@pytest.mark.parametrize(
+    "generator",
+    [{"name": "x", "type": "ddpm", "path": "ddpm-cifar10-32"},
+     {"name": "x", "type": "imported", "path": "edm"}],
+)  # fmt: skip
+def test_weights_and_samples_of_others_have_seen_the_validation_images(
+    generator: dict[str, str],
+) -> None:
+    row = found(generator=generator)["images that the generator was trained on"]
+    assert row["ours"] == "those of its publisher, presumably with the validation images"
+
+
 def test_training_without_generated_images_has_no_choices_about_them() -> None:
     rows = found(mixing_factor=1)
     assert not {"generated images", "labeller accuracy", "mixing factor"} & rows.keys()
