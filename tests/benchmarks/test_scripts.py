@@ -251,6 +251,8 @@ def test_measures_and_gains(tmp_path: Path) -> None:
     assert found["FID, negative"]["interval_over_seeds"] == pytest.approx([1, 1])
     assert found["FID, negative"]["exact_p"] == pytest.approx(2 / 6)
     assert found["coverage of test images"]["correlation"] == 0
+    assert found["coverage of test images"]["minus_fid_over_seeds"] == pytest.approx([-1, -1])
+    assert found["Inception score"]["minus_fid_over_seeds"] == pytest.approx([0, 0])
 
 
 def test_learning(tmp_path: Path) -> None:

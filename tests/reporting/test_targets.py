@@ -14,7 +14,9 @@ from pyrobust.cli import app
 from pyrobust.data.store import StoreWriter
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.reporting.paper_figures.gains import interval_words
 from pyrobust.reporting.paper_figures.paper_values import STATEMENTS
+from pyrobust.reporting.wording import points
 from tests.reporting.test_overfitting import run
 
 SETTINGS = {
@@ -322,6 +324,29 @@ def test_neighbours_are_beside_those_of_the_paper(make_point: Any, tmp_path: Pat
     rows, _ = make(tmp_path, {"show": "neighbours"}, [alone, mixed])
     assert [row["complementarity_self"] for row in rows] == ["", "0.4"]
     assert [row["gain"] for row in rows] == ["", "0.06"]
+    seeds = {"seeds": [0, 1, 2], "test_runs": "all"}
+    alone = make_point([0.58, 0.57, 0.59], mixing_factor=1, **seeds)
+    mixed = make_point([0.64, 0.63, 0.65], mixing_factor=0.5, **seeds)
+    mixed = {**mixed, "files": {**mixed["files"], **files}}
+    rows, figure = make(tmp_path, {"show": "neighbours"}, [alone, mixed])
+    low, high = (float(rows[1][f"gain_{side}"]) for side in ("low", "high"))
+    assert f">[{points(low)}, {points(high)}]<" in figure
+    assert "robust: mean of 3 seeds" in figure
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([1], "one run, 95% interval over images"),
+        ([2], "mean of 2 seeds"),
+        ([3, 4], "mean of 3 to 4 seeds, 95% interval"),
+        ([2, 4], "mean of 2 to 4 seeds, 95% interval from 3 on"),
+        ([1, 2], "one run, or mean of 2 seeds, 95% interval over images"),
+        ([1, 4], "one run, or mean of 4 seeds, 95% interval over images or seeds"),
+    ],
+)
+def test_an_axis_says_what_has_an_interval(counts: list[int], words: str) -> None:
+    assert interval_words([{"num_runs": count} for count in counts]) == words
 
 
 def test_overfitting_is_the_mean_over_runs_at_each_validation(

@@ -9,14 +9,22 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from pyrobust.reporting.figure_style import LIGHT, MARKERS, percent_axis
-from pyrobust.reporting.paper_figures.gains import interval_words, shown
+from pyrobust.reporting.paper_figures.gains import interval_words, shown, value_words
 from pyrobust.reporting.paper_figures.points import Row
-from pyrobust.reporting.wording import architecture_name, percent, points, stage_name
+from pyrobust.reporting.wording import (
+    architecture_name,
+    percent,
+    points,
+    points_interval,
+    stage_name,
+)
 
 _HOLLOW: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "ls": ""}
 _SET_COLOURS = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
 _OF_BOTH = ("", "paper_")
 _PAPER_IMAGES = 10_000
+# Of a column with intervals, where that of one number is 1.
+_INTERVAL_WIDTH = 1.8
 # Light enough for text in the colours of the palette.
 _TINT = LinearSegmentedColormap.from_list("tint", [LIGHT["page"], "#cfe0f2"])
 
@@ -128,10 +136,18 @@ def _write_measures(axes: Axes, rows: Sequence[Row]) -> None:
         ("gain", "gain", points),
     )
     known = [m for m in measures if any(row.get(f"{p}{m[0]}") for row in rows for p in _OF_BOTH)]
-    for column, (key, name, in_words) in enumerate(known, 1):
-        axes.text(column, -0.75, name, ha="right", color=LIGHT["muted"])
-        _write_column(axes, rows, key, in_words, column, "right")
-    axes.set_xlim(0, max(len(known), 1))
+    has_intervals = any(row.get("gain_low") is not None for row in rows)
+    right = 0.0
+    for key, name, in_words in known:
+        right += _INTERVAL_WIDTH if key == "gain" and has_intervals else 1
+        axes.text(right, -0.75, name, ha="right", color=LIGHT["muted"])
+        _write_column(axes, rows, key, in_words, right, "right")
+    if any(row.get("num_runs") for row in rows):
+        notes = [f"robust: {value_words(rows)}"]
+        notes += ["gain: points, Welch's 95% interval"] if has_intervals else []
+        axes.text(right, len(rows) - 0.2, "\n".join(notes), ha="right", va="top",
+                  color=LIGHT["muted"], fontsize=7)  # fmt: skip
+    axes.set_xlim(0, max(right, 1))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_axis_off()
 
@@ -144,22 +160,24 @@ def _write_column(
     x: float,
     align: str,
 ) -> None:
-    """Write one measure of each row, and the paper's below it in brackets.
+    """Write one measure of each row, and below it the paper's in brackets; a gain's interval.
 
     Args:
         in_words: from a value and the number of test images behind it.
     """
     for place, row in enumerate(rows):
         ours, paper = (row.get(f"{prefix}{key}") for prefix in _OF_BOTH)
+        below = None if paper is None else f"({in_words(paper, _PAPER_IMAGES)})"
         if key == "robust_accuracy" and row.get("num_runs"):
             ours = shown(row, "robust")[0]
+        if key == "gain" and row.get("gain_low") is not None:
+            below = points_interval([row["gain_low"], row["gain_high"]])
         style: dict[str, Any] = {"ha": align, "va": "center"}
-        up = 0.0 if paper is None else 0.2
+        up = 0.0 if below is None else 0.2
         words = "–" if ours is None else in_words(ours, row.get("num_images", 0))
         axes.text(x, place - up, words, **style)
-        if paper is not None:
-            words = f"({in_words(paper, _PAPER_IMAGES)})"
-            axes.text(x, place + up, words, color=LIGHT["muted"], **style)
+        if below is not None:
+            axes.text(x, place + up, below, color=LIGHT["muted"], **style)
 
 
 def _two_decimals(value: float, num_images: int) -> str:

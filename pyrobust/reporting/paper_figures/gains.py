@@ -11,6 +11,9 @@ _SHARED = (
     "dataset", "norm", "epsilon", "architecture", "recipe", "training", "seeds", "test_runs",
 )  # fmt: skip
 
+# Numbers of runs above one whose mean has no interval.
+_NO_INTERVAL = frozenset(range(2, MIN_RUNS))
+
 
 def shown(row: Row, measure: str) -> tuple[float, float, float]:
     """Return what a figure shows of a row: (value, low, high).
@@ -28,15 +31,26 @@ def shown(row: Row, measure: str) -> tuple[float, float, float]:
     return mean, mean if low is None else low, mean if high is None else high
 
 
+def value_words(rows: Sequence[Row]) -> str:
+    """Return what the values of a figure are: of one run, or means over seeds."""
+    counts = sorted({row["num_runs"] for row in rows if row.get("num_runs")})
+    several = [count for count in counts if count > 1]
+    if not several:
+        return "one run"
+    seeds = " to ".join(str(count) for count in dict.fromkeys((several[0], several[-1])))
+    return ("one run, or " if 1 in counts else "") + f"mean of {seeds} seeds"
+
+
 def interval_words(rows: Sequence[Row]) -> str:
     """Return what the values and intervals of a figure are, for the label of its axis."""
     counts = {row["num_runs"] for row in rows}
-    if counts == {1}:
-        return "one run, 95% interval over images"
-    if 1 in counts:
-        return "95% interval over seeds, or over images of one run"
-    most = f"{min(counts)} to {max(counts)}" if len(counts) > 1 else f"{max(counts)}"
-    return f"mean of {most} seeds" + (", 95% interval" if max(counts) >= MIN_RUNS else "")
+    over = {"images" if count == 1 else "seeds" for count in counts if count not in _NO_INTERVAL}
+    if not over:
+        return value_words(rows)
+    words = f"{value_words(rows)}, 95% interval"
+    if over == {"images"} or len(over) == 2:
+        words += f" over {' or '.join(sorted(over))}"
+    return words + (f" from {MIN_RUNS} on" if counts & _NO_INTERVAL and "seeds" in over else "")
 
 
 def gains(points: Sequence[Point], rows: Sequence[Row]) -> list[Row]:
