@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from pyrobust.errors import BusyError, UserError
 
@@ -162,8 +162,14 @@ class _Object(dict[str, Any]):
         )
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def read_json(path: Path, made_by: str) -> Any:
     """Read a JSON file; to look up a key that one of its objects lacks raises a UserError, too.
+
+    NaN and Infinity, which Python would read, are not JSON: comparisons with them choose nothing.
 
     Args:
         made_by: the command that writes such a file; it is named where the file is missing.
@@ -175,6 +181,7 @@ def read_json(path: Path, made_by: str) -> Any:
         return json.loads(
             path.read_text(encoding="utf-8"),
             object_pairs_hook=lambda pairs: _Object(pairs, path, made_by),
+            parse_constant=_refuse_constant,
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path} is missing: '{made_by}' writes it") from error

@@ -77,7 +77,18 @@ def test_a_missing_file_or_key_names_the_command_that_writes_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"count": 1', b"", b"\xe9", b"\0" * 9, b"[" * 99_999, b"1" * 9999], ids=len
+    "content",
+    [
+        b'{"count": 1',
+        b"",
+        b"\xe9",
+        b"\0" * 9,
+        b"[" * 99_999,
+        b"1" * 9999,
+        b'{"a": NaN}',
+        b"-Infinity",
+    ],
+    ids=len,
 )
 def test_a_file_that_is_not_json_names_the_command_that_writes_it(
     content: bytes, tmp_path: Path
