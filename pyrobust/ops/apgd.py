@@ -69,7 +69,7 @@ def apgd_step_(
     P(x_adv + momentum (z - x_adv) + (1 - momentum) (x_adv - x_previous)).
 
     The direction is sign(grad) for linf and grad / ||grad||_2 for l2; P projects onto the ball
-    around x and onto [0, 1]. Gradients that are not finite count as 0, as in `linf_step_` and
+    around x and onto [0, 1]. Gradients that are not finite are treated as in `linf_step_` and
     `l2_step_`. Unlike AutoAttack's, the l2 direction has length 1 however small the gradient.
 
     Args:

@@ -15,8 +15,9 @@ from pyrobust.ops.core import core
 def linf_step_(x_adv: Tensor, x: Tensor, grad: Tensor, step_size: float, epsilon: float) -> None:
     """Set x_adv to x_adv + step_size * sign(grad), projected (Madry et al. 2018, Eq. 1).
 
-    The sign of NaN is 0: such an element does not move. |x_adv - x| exceeds epsilon by at most
-    the rounding of x + epsilon (half a unit in the last place).
+    The sign of NaN is 0: such an element does not move, while an infinite gradient has a sign.
+    |x_adv - x| exceeds epsilon by at most the rounding of x + epsilon (half a unit in the last
+    place).
     """
     core.linf_step_(x_adv, x, grad, step_size, epsilon)
 
