@@ -107,7 +107,7 @@ class _Creations(TorchDispatchMode):
 
 
 class _Conversions(TorchFunctionMode):
-    """Lets torch.tensor and tolist, which no dispatch mode sees, know the device."""
+    """Lets torch.tensor, new_tensor and tolist, which no dispatch mode sees, know the device."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -118,6 +118,9 @@ class _Conversions(TorchFunctionMode):
             return func(*args, **kwargs).to(DEVICE)
         if func is Tensor.tolist and isinstance(args[0], OnDevice):
             return args[0].cpu().tolist()
+        if func is Tensor.new_tensor and isinstance(args[0], OnDevice):
+            kwargs = {"dtype": args[0].dtype, **kwargs}
+            return torch.tensor(*args[1:], **kwargs).to(DEVICE)
         return func(*args, **kwargs)
 
 

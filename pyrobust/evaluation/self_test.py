@@ -118,10 +118,11 @@ def find_planted(
 
 def _separate(x: Tensor, threat: ThreatModel) -> Tensor:
     """Return the rows of images whose balls do not meet, (n,) int64, ascending."""
-    apart = _distances(x, x, threat.norm) > 2 * threat.epsilon
+    # Read at once: a GPU would wait for the host at each image.
+    apart = (_distances(x, x, threat.norm) > 2 * threat.epsilon).tolist()
     chosen: list[int] = []
     for row in range(len(x)):
-        if len(chosen) < MOST and bool(apart[row, chosen].all()):
+        if len(chosen) < MOST and all(apart[row][other] for other in chosen):
             chosen.append(row)
     return torch.tensor(chosen, dtype=torch.int64, device=x.device)
 
