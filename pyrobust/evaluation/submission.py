@@ -166,21 +166,23 @@ def _check_transcript(submission: Submission, evaluation: dict[str, Any]) -> lis
     """Return logits of the model, after comparing it and the evaluation with the transcript."""
     transcript = Transcript.read(submission.transcript)
     claim = transcript.facts["claim"]
-    accuracy = claim["num_standing"] / max(claim["num_images"], 1)
-    if (claim["num_images"], accuracy) != (evaluation["num_images"], evaluation["worst"]):
-        raise UserError(
-            f"{submission.transcript} claims {accuracy:.2%} of {claim['num_images']:,} images, but "
-            f"{submission.evaluation} {evaluation['worst']:.2%} of {evaluation['num_images']:,}; "
-            "use the transcript of this evaluation"
-        )
+    count = claim["num_images"]
+    stated = {"num_images": count, "clean_accuracy": claim["num_clean_correct"] / count,
+              "worst": claim["num_standing"] / count}  # fmt: skip
+    for name, value in stated.items():
+        if evaluation[name] != value:
+            raise UserError(
+                f"{name} is {value:g} by {submission.transcript}, but {evaluation[name]:g} in "
+                f"{submission.evaluation}; use the transcript of this evaluation"
+            )
     _check_same_evaluation(transcript, submission, evaluation)
     image = torch.full((1, 3, 32, 32), 0.5)
     model = open_model(ModelSource(str(submission.model)), image, None, evaluation["dataset"])
-    stated = transcript.facts["model"]["weights_sha256"]
-    if weights_sha256(model) != stated:
+    evaluated = transcript.facts["model"]["weights_sha256"]
+    if weights_sha256(model) != evaluated:
         raise UserError(
             f"{submission.model} has other weights (SHA-256 {weights_sha256(model)}) than the "
-            f"transcript ({stated}); use the model that was evaluated"
+            f"transcript ({evaluated}); use the model that was evaluated"
         )
     places = torch.arange(_NUM_IMAGES * 3 * 32 * 32).reshape(_NUM_IMAGES, 3, 32, 32)
     with torch.no_grad():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,14 @@ def other_weights(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "other.safetensors"
 
 
-def other_evaluation(folder: Path, tmp_path: Path) -> Path:
-    shutil.copytree(folder / "out", tmp_path / "out")
-    result = read_json(tmp_path / "out/evaluation.json", "")
-    write_json(tmp_path / "out/evaluation.json", {**result, "worst": 0.5})
-    return tmp_path / "out"
+def evaluation_with(**changes: float) -> Callable[[Path, Path], Path]:
+    def changed(folder: Path, tmp_path: Path) -> Path:
+        shutil.copytree(folder / "out", tmp_path / "out")
+        result = read_json(tmp_path / "out/evaluation.json", "")
+        write_json(tmp_path / "out/evaluation.json", {**result, **changes})
+        return tmp_path / "out"
+
+    return changed
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,8 @@ def test_a_transcript_of_another_evaluation_is_refused_by_name(
     [
         ("name", "improving", "name is 'improving', expected <Name><Year>"),
         ("model", other_weights, r"has other weights .* than the transcript"),
-        ("evaluation", other_evaluation, "use the transcript of this evaluation"),
+        ("evaluation", evaluation_with(worst=0.5), "worst is .* use the transcript of this"),
+        ("evaluation", evaluation_with(clean_accuracy=0.9), "clean_accuracy is 1 by .* but 0.9 in"),
         ("transcript", lambda folder, _: folder / "model.safetensors", "pyrobust-transcript"),
     ],
 )
