@@ -77,9 +77,10 @@ def _tensor(path: Path) -> Tensor:
         raise UserError(
             f"{path} holds {len(images)} tensors of four dimensions, expected one, (N, C, H, W)"
         )
-    if images[0].layout != torch.strided or images[0].device.type != "cpu":
+    (held,) = images
+    if held.layout != torch.strided or held.is_nested or held.device.type != "cpu":
         raise UserError(f"{path} holds a tensor without plain pixels; save a dense one")
-    return images[0].detach()
+    return held.detach()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

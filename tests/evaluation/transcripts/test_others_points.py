@@ -128,6 +128,7 @@ class Bad:
         return print, ("code of the file ran",)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     ("save", "message"),
     [
@@ -147,6 +148,10 @@ class Bad:
         (lambda p, f: f.write_bytes(bytes.fromhex("800268052e")), "cannot be read as tensors"),
         (lambda p, f: torch.save(endless(), f), "holds 0 tensors"),
         (lambda p, f: torch.save(p.to_sparse(), f), "without plain pixels"),
+        (
+            lambda p, f: torch.save(torch.nested.nested_tensor(list(p)), f),
+            "without plain pixels",
+        ),
         (lambda p, f: torch.save(p.double()[:1].expand(10**9, -1, -1, -1), f), "96 images"),
         (lambda p, f: torch.save(torch.cat([p] * 3), f), "there are 96 images"),
         (lambda p, f: torch.save([p, p], f), "holds 2 tensors of four dimensions"),
