@@ -40,8 +40,13 @@ def headline(record: Record) -> str:
     return (
         f"{_article(model)} {model} classifies {clean} of {n:,} {record['dataset']['name']} test "
         f"images correctly, and {robust} ({interval(record['robust_interval'], n)}, 95% interval) "
-        f"under attack in the {norm_name(settings['norm'])} ball of radius {settings['epsilon']}."
+        f"under {_attack(record)} in the {norm_name(settings['norm'])} ball of radius "
+        f"{settings['epsilon']}."
     )
+
+
+def _attack(record: Record) -> str:
+    return "AA+MT and AutoAttack" if record["autoattack"] else "AA+MT"
 
 
 def effect(record: Record) -> str:
@@ -327,6 +332,5 @@ def steps_in_words(record: Record) -> list[str]:
         f"(seed {record['chosen_seed']})."
     )
     attacked = "every run" if all(run["test"] for run in runs) else "the chosen run"
-    attack = "AA+MT and AutoAttack" if record["autoattack"] else "AA+MT"
-    steps.append(f"{attack} attacked {attacked} on {record['num_images']:,} test images.")
+    steps.append(f"{_attack(record)} attacked {attacked} on {record['num_images']:,} test images.")
     return steps

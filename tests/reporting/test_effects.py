@@ -11,6 +11,7 @@ from scipy import stats
 from pyrobust.config.report import ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
+from pyrobust.reporting.claims import headline
 from pyrobust.reporting.downloads import as_latex, result_table
 from pyrobust.reporting.effects import arm_of, compare, effect_of
 from pyrobust.reporting.record import build_record
@@ -190,6 +191,9 @@ def test_where_this_one_alone_ran_autoattack_all_that_is_compared_is_under_aa_mt
         with_autoattack(index, 0.02 if "labeller" in str(index) else 0.4)
     record = record_of(inputs, _autoattack(), {})
     assert (record["robust_accuracy"], record["baseline"]["attack"]) == (0.4, "aa_mt")
+    assert "and 40.0% (33.5 to 46.9%, 95% interval) under AA+MT and AutoAttack in" in headline(
+        record
+    )
     shown = {row["name"]: row["robust_accuracy"] for row in headline_rows(record)}
     assert shown == {"labeller (not robust)": 0.0, "without": 0.46, "this classifier, AA+MT": 0.62}
     assert [row["robust"] for row in result_table(record)] == ["62.0%", "46.0%"]
