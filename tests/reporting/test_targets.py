@@ -363,6 +363,8 @@ def test_overfitting_is_the_mean_over_runs_at_each_validation(
         ("averaged", "100"), ("averaged", "200"), ("live", "100"),
     ]  # fmt: skip
     assert (rows[1]["train_robust_accuracy"], rows[1]["gap"]) == ("0.85", "0.25")
+    assert (rows[1]["num_images"], rows[1]["num_validation_images"]) == ("1000", "1024")
+    assert 0.2 < float(rows[1]["gap_low"]) < 0.25 < float(rows[1]["gap_high"]) < 0.3
     assert "few images" in svg
 
 

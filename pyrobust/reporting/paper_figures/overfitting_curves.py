@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyrobust.errors import UserError
+from pyrobust.evaluation.intervals import unpaired_difference
 from pyrobust.files import read_json
 from pyrobust.reporting.overfitting import Y_LABEL, draw_overfitting, overfitting_of
 from pyrobust.reporting.paper_figures.points import Point, Row
@@ -18,26 +19,35 @@ WIDTH = 3.4  # inches of a panel
 def rows_of(point: Point) -> list[Row]:
     """Return a row for each validation and kind of weights: means over the runs of a point.
 
+    `gap_low` and `gap_high` are the 95 % interval over images.
+
     Raises:
         UserError: the runs attacked no training images.
     """
     found = _overfitting(point)
-    return [
-        {
-            "name": point.name,
-            "experiment": point.experiment,
-            "num_runs": found["num_runs"],
-            "num_images": found["num_images"],
-            "weights": weights,
-            "step": entry["step"],
-            "train_robust_accuracy": entry["train"],
-            "validation_robust_accuracy": entry["validation"],
-            "gap": entry["gap"],
-            "case": found["case"],
-        }
-        for weights in ("averaged", "live")
-        for entry in found[weights]["curve"]
-    ]
+    rows = []
+    for weights in ("averaged", "live"):
+        images, validated = found["num_images"], found[weights]["num_validation_images"]
+        for entry in found[weights]["curve"]:
+            low, high = unpaired_difference(entry["train"], images, entry["validation"], validated)
+            rows.append(
+                {
+                    "name": point.name,
+                    "experiment": point.experiment,
+                    "num_runs": found["num_runs"],
+                    "num_images": images,
+                    "num_validation_images": validated,
+                    "weights": weights,
+                    "step": entry["step"],
+                    "train_robust_accuracy": entry["train"],
+                    "validation_robust_accuracy": entry["validation"],
+                    "gap": entry["gap"],
+                    "gap_low": low,
+                    "gap_high": high,
+                    "case": found["case"],
+                }
+            )
+    return rows
 
 
 def draw(figure: Figure, panels: Sequence[Axes], points: Sequence[Point]) -> None:
