@@ -1,10 +1,11 @@
-"""Does a small network learn to be robust, and do Gaussian samples help it?
+"""Does a small network learn to be robust on CIFAR-10, with and without Gaussian samples?
 
     snakemake --cores all results/cifar10_linf_small{,_no_generated}.json  # an hour or two
     python benchmarks/learning.py
 
 Puts the experiment beside its baseline without generated data: writes their table to
-`benchmarks/results/learning.md`, the curves to `learning.svg` and both to `learning.json`.
+`benchmarks/results/learning.md`, the curves to `learning.svg` and both to `learning.json`. One run
+of each says nothing about the effect of the samples: intervals are over images.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def table(runs: dict[str, dict[str, Any]], machine: str) -> str:
         "",
         f"{training['architecture']}, {first['steps']} steps of {training['batch_size']} images, "
         f"{training['precision']}, linf 8/255; {first['num_images']} test images, layout "
-        f"{first['layout']}; {machine}. 95 % intervals.",
+        f"{first['layout']}; {machine}. One run each, 95 % intervals over images.",
         "",
         "| training images | clean | AA+MT | minutes | images/s |",
         "| --- | --- | --- | --- | --- |",
@@ -95,8 +96,9 @@ def table(runs: dict[str, dict[str, Any]], machine: str) -> str:
     low, high = (100 * bound for bound in difference["interval"])
     lines += [
         "",
-        f"Robust accuracy with Gaussian samples minus without, on the same images: "
-        f"{100 * difference['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]. The non-robust "
+        f"Robust accuracy of these two models, with Gaussian samples minus without, on the same "
+        f"images: {100 * difference['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]. Training "
+        f"again would give other models, so this is no effect of the samples. The non-robust "
         f"labeller keeps {first['labeller']['robust_accuracy']:.1%} under the same attack.",
         "",
         "![curves](learning.svg)",
