@@ -4,7 +4,7 @@ from pyrobust.attacks.apgd import ApgdSettings, apgd
 from pyrobust.attacks.fab import FabSettings, fab
 from pyrobust.attacks.multitargeted import MultitargetedSettings, multitargeted
 from pyrobust.attacks.network_passes import FixedPasses, LogitsFn, packed_passes
-from pyrobust.attacks.pgd import AscentSettings, PgdSettings, pgd, pgd40
+from pyrobust.attacks.pgd import AscentSettings, pgd, pgd40
 from pyrobust.attacks.square import SquareSettings, square
 from pyrobust.attacks.threat_model import ThreatModel
 
@@ -15,7 +15,6 @@ __all__ = [
     "FixedPasses",
     "LogitsFn",
     "MultitargetedSettings",
-    "PgdSettings",
     "SquareSettings",
     "ThreatModel",
     "apgd",

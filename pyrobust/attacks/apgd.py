@@ -26,13 +26,11 @@ _MOMENTUM = 0.75
 
 @dataclass(frozen=True)
 class ApgdSettings:
-    """Number of restarts and steps, and the adaptation of the step size.
+    """Loss, and number of restarts and steps.
 
     Args:
         num_restarts: restarts for each image; for a targeted loss, for each target.
         num_targets: targets with the largest clean logits that a targeted loss tries.
-        rho: a step size is halved where at most this share of the last steps raised the loss; not
-            read for l1 (`pyrobust.attacks.apgd_l1`).
     """
 
     threat: ThreatModel
@@ -40,7 +38,6 @@ class ApgdSettings:
     num_steps: int = 100
     num_restarts: int = 5
     num_targets: int = 9
-    rho: float = 0.75
 
     @property
     def is_targeted(self) -> bool:
@@ -144,7 +141,7 @@ def _walk(
             ops.apgd_step_(state, x, grad, threat.epsilon, threat.norm, momentum)
             here = gradient(logits_fn, state.x_adv, loss, *goals)
             grad, broken = here.grad, is_broken(here.logits, goals[0])
-            ops.apgd_track_(state, grad, here.loss, ~broken, windows.get(step, 0), settings.rho)
+            ops.apgd_track_(state, grad, here.loss, ~broken, windows.get(step, 0))
         if broken.any():
             fell, keep = torch.nonzero(broken)[:, 0], torch.nonzero(~broken)[:, 0]
             worst.update(rows[fell], state.x_broken[fell], here.loss[fell], broken[fell])

@@ -18,24 +18,23 @@ from pyrobust.config.fields import Norm
 # The least length of a move, where two are weighed against each other.
 _SHORTEST = 1e-8
 
+# As in AutoAttack: the most that a step is drawn to the image, how far it goes beyond the
+# linearised boundary (eta), and to which share of its distance a misclassified point is brought
+# back (beta).
+_LARGEST_ALPHA, _OVERSHOOT, _BACKWARD = 0.1, 1.05, 0.9
+
 
 @dataclass(frozen=True)
 class FabSettings:
-    """Number of steps and targets; the other values are those of AutoAttack.
+    """Number of steps and targets.
 
     Args:
         num_targets: targets with the largest clean logits that are tried.
-        alpha_max: the most that a step is drawn to the image.
-        overshoot: eta, how far a step goes beyond the linearised boundary.
-        backward: beta, to which share of its distance a misclassified point is brought back.
     """
 
     threat: ThreatModel
     num_steps: int = 100
     num_targets: int = 9
-    alpha_max: float = 0.1
-    overshoot: float = 1.05
-    backward: float = 0.9
 
 
 def fab(logits_fn: LogitsFn, x: Tensor, labels: Tensor, settings: FabSettings) -> Tensor:
@@ -86,7 +85,7 @@ def _walk(
                 return
             point, x, rows, broken = point[keep], x[keep], rows[keep], broken[keep]
             goals = tuple(goal[keep] for goal in goals)
-        back = x + settings.backward * (point - x)
+        back = x + _BACKWARD * (point - x)
         point = torch.where(broken[:, None, None, None], back, point)
 
 
@@ -105,9 +104,9 @@ def _step(point: Tensor, x: Tensor, here: Gradient, settings: FabSettings) -> Te
     moves = to_hyperplane(points, normal.repeat(2, 1), residuals, settings.threat.norm)
     lengths = _lengths(moves, settings.threat.norm).clamp_min(_SHORTEST)
     (move, from_image), (short, long) = moves.chunk(2), lengths.chunk(2)
-    alpha = (short / (short + long)).clamp_max(settings.alpha_max)[:, None]
-    ahead = at + settings.overshoot * move
-    near = image + settings.overshoot * from_image
+    alpha = (short / (short + long)).clamp_max(_LARGEST_ALPHA)[:, None]
+    ahead = at + _OVERSHOOT * move
+    near = image + _OVERSHOOT * from_image
     return ((1 - alpha) * ahead + alpha * near).clamp(0, 1).view(x.shape)
 
 

@@ -15,6 +15,9 @@ from pyrobust import ops
 from pyrobust.attacks.network_passes import LogitsFn, gradient
 from pyrobust.attacks.threat_model import WorstPoints, in_pixel_range, is_broken
 
+# First step size, in the [0, 1] pixel range; it falls linearly to a tenth.
+_STEP_SIZE = 0.2
+
 
 @dataclass(frozen=True)
 class PatchSettings:
@@ -24,13 +27,11 @@ class PatchSettings:
         area: share of the image that the square covers, rounded to whole pixels.
         num_locations: places along each axis, from border to border.
         num_steps: of ascent on the margin at each place.
-        step_size: in the [0, 1] pixel range; it falls linearly to a tenth.
     """
 
     area: float = 0.025
     num_locations: int = 7
     num_steps: int = 20
-    step_size: float = 0.2
 
     def side(self, height: int, width: int) -> int:
         """Return the side of the square in pixels, at least 1 and at most that of the image."""
@@ -120,6 +121,6 @@ def _ascend(
         if step == settings.num_steps or not len(rows):
             return
         x_adv, grad = x_adv[keep], torch.where(mask, here.grad[keep], 0.0)
-        size = settings.step_size * (1 - 0.9 * step / settings.num_steps)
+        size = _STEP_SIZE * (1 - 0.9 * step / settings.num_steps)
         # A ball of radius 1 is the whole range; pixels without a gradient stay.
         ops.linf_step_(x_adv, x[rows], grad, size, 1.0)

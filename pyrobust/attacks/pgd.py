@@ -1,4 +1,4 @@
-"""Projected gradient descent with restarts, and PGD-40 as the paper's authors run it."""
+"""Projected gradient descent, and PGD-40 as the paper's authors run it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.network_passes import LogitsFn, Loss, LossFn, gradient, loss_fn
+from pyrobust.attacks.network_passes import LogitsFn, LossFn, gradient
 from pyrobust.attacks.threat_model import ThreatModel, WorstPoints, is_broken
 
 OptimizerName = Literal["adam", "steepest"]
@@ -160,23 +160,14 @@ def ascend(
         x_adv = optimizer.step(x_adv, x, grad, settings.step_size(step), settings.threat)
 
 
-@dataclass(frozen=True)
-class PgdSettings:
-    """Which loss is climbed, how, and from how many starts."""
-
-    ascent: AscentSettings
-    loss: Loss = "margin"
-    num_restarts: int = 1
-
-
-def pgd40(threat: ThreatModel, stop_when_broken: bool = True) -> PgdSettings:
+def pgd40(threat: ThreatModel, stop_when_broken: bool = True) -> AscentSettings:
     """Return PGD-40 as the paper's authors run it for early stopping (appendix A).
 
     One start, the margin loss, and Adam with rate 0.1, from step 20 on 0.01 and from step 30 on
     0.0001, since the factors 0.1 and 0.01 of their schedule multiply.
     """
     ascent = AscentSettings.falling(threat, 40, ((20, 0.1), (30, 0.01)))
-    return PgdSettings(replace(ascent, stop_when_broken=stop_when_broken))
+    return replace(ascent, stop_when_broken=stop_when_broken)
 
 
 def pgd(
@@ -184,29 +175,22 @@ def pgd(
     x: Tensor,
     labels: Tensor,
     sample_ids: Tensor,
-    settings: PgdSettings,
+    settings: AscentSettings,
     seed: int,
 ) -> Tensor:
     """Return the worst point visited for each image, of the shape of x.
 
-    That is a misclassified point where there is one, else the point of the highest loss; starts
-    and last points count. Each restart begins at a point uniform in the perturbation set.
+    The walk climbs the margin from a point uniform in the perturbation set. The worst point is a
+    misclassified one, else that of the highest margin; the start and the last point count.
 
     Args:
         x: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
-        sample_ids: (N,) int64; (seed, sample id, restart) name the random start.
+        sample_ids: (N,) int64; (seed, sample id) name the random start.
     """
-    ascent, worst = settings.ascent, WorstPoints(x)
-    every_row = torch.arange(len(x), device=x.device)
-    for restart in range(settings.num_restarts):
-        rows = worst.standing() if ascent.stop_when_broken else every_row
-        if not len(rows):
-            break
-        images, threat = x[rows], ascent.threat
-        start = ops.random_start(
-            images, sample_ids[rows], threat.epsilon, threat.norm, seed, restart
-        )
-        loss = loss_fn(settings.loss)
-        ascend(logits_fn, images, start, loss, (labels[rows],), ascent, rows, worst)
+    threat, worst = settings.threat, WorstPoints(x)
+    if len(x):
+        rows = torch.arange(len(x), device=x.device)
+        start = ops.random_start(x, sample_ids, threat.epsilon, threat.norm, seed, 0)
+        ascend(logits_fn, x, start, ops.margin, (labels,), settings, rows, worst)
     return worst.x_adv

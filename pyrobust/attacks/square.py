@@ -19,21 +19,22 @@ from pyrobust.attacks.threat_model import ThreatModel, WorstPoints, is_broken
 
 # Queries after which the share of pixels that a square covers is halved (Section 5).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# Share of the pixels that the first squares cover.
+_FIRST_SHARE = 0.8
 # Smallest side of a window in l2 and l1.
 _SMALLEST_WINDOW = 3
 
 
 @dataclass(frozen=True)
 class SquareSettings:
-    """Number of queries after the starting point, and the share of pixels of the first squares."""
+    """Number of queries after the starting point."""
 
     threat: ThreatModel
     num_queries: int = 5000
-    first_share: float = 0.8
 
     def phases(self) -> Iterator[tuple[int, float]]:
         """Yield (number of queries, share of pixels that a square covers)."""
-        first, share = 0, self.first_share
+        first, share = 0, _FIRST_SHARE
         for last in (*_HALVINGS, self.num_queries):
             end = min(last + 1, self.num_queries)
             if end > first:

@@ -25,10 +25,6 @@ class Region:
         lower, upper = self.x - self.epsilon, self.x + self.epsilon
         return Bounds(lower.clamp(0, 1), upper.clamp(0, 1))
 
-    def at(self, rows: slice) -> "Region":
-        """Return the regions of some of the images."""
-        return Region(self.x[rows], self.norm, self.epsilon)
-
     def least(self, weights: Tensor) -> Tensor:
         """Return a lower bound of the sum of weights * x', (N, S).
 

@@ -84,8 +84,6 @@ def stage_of(
     Raises:
         UserError: the method is unknown, or takes no such number of steps.
     """
-    if num_restarts < 1 or (num_steps is not None and num_steps < 1):
-        raise UserError(f"steps is {num_steps} and restarts is {num_restarts}, expected 1 or more")
     attack = SINGLE_ATTACKS.get(method, SingleAttack(method))
     if attack.loss is not None:
         steps = num_steps or 100

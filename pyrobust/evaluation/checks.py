@@ -17,9 +17,9 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import (
+    AscentSettings,
     FixedPasses,
     LogitsFn,
-    PgdSettings,
     SquareSettings,
     ThreatModel,
     pgd,
@@ -209,7 +209,7 @@ def check_masking(
         return [_untested(0, 0)] if attack else []
     ids, count = torch.arange(len(x), device=x.device), len(x)
 
-    def broken(settings: PgdSettings, found_on: LogitsFn = logits_fn) -> Tensor:
+    def broken(settings: AscentSettings, found_on: LogitsFn = logits_fn) -> Tensor:
         return _broken(logits_fn, pgd(found_on, x, labels, ids, settings, seed), labels)
 
     forty = broken(pgd40(threat))

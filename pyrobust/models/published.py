@@ -1,7 +1,7 @@
-"""Published models: where they are, what they are, how robust, and their download.
+"""Published models: where they are, what they are, and their download.
 
-Robust accuracies are AutoAttack's on the 10,000 test images (RobustBench) or AA+MT's, as the
-publishers state them. Corrected against the publishers' own tables:
+docs/evaluation.md lists their accuracies. A name starts with data set, norm and network. In the
+publishers' own tables, some of these are wrong:
 
 - `cifar10_linf_wrn28-10_ddpm_100m` is a WRN-28-10; the authors' README calls it WRN-70-16.
 - The two l2 rows of the authors' `iclrw2021doing/README.md` state the radius 8/255 and link linf
@@ -9,10 +9,11 @@ publishers state them. Corrected against the publishers' own tables:
 - `cifar10_linf_wrn70-16_cutmix_ddpm_100m` is the paper's best model, although the paper does not
   mention CutMix.
 
-The publishers state no hashes. `sha256` is None where none was ever checked here; a download then
-records the hash that it saw, and later downloads must agree with it.
+The publishers state no hashes, so the first download records the hash that it saw, and later ones
+must agree with it.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +21,6 @@ from pyrobust.downloading import fetch
 from pyrobust.errors import UserError
 from pyrobust.files import sha256_of, write_text
 from pyrobust.models.spec import ModelSpec, Normalization
-
-_DEEPMIND = "https://storage.googleapis.com/dm-adversarial-robustness/"
-_EDM = "https://huggingface.co/wzekai99/DM-Improves-AT/resolve/main/checkpoint/"
 
 # What the published models normalise by.
 NORMALIZATION: dict[str, Normalization] = {
@@ -35,65 +33,50 @@ NORMALIZATION: dict[str, Normalization] = {
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published checkpoint.
-
-    Args:
-        clean_accuracy, robust_accuracy: fractions, as its publishers state them.
-        sha256: of the file; None where no hash is known.
-    """
+    """A published checkpoint."""
 
     name: str
     url: str
-    dataset: str
-    norm: str
-    epsilon: str
-    architecture: str
-    clean_accuracy: float
-    robust_accuracy: float
-    sha256: str | None = None
 
     @property
     def spec(self) -> ModelSpec:
         """The specification that fits the file; all of them use SiLU on 32×32 images."""
-        mean, std = NORMALIZATION[self.dataset]
-        num_classes = 100 if self.dataset == "cifar100" else 10
-        return ModelSpec(self.architecture, "silu", num_classes, (32, 32, 3), mean, std)
+        dataset, _, network = self.name.split("_")[:3]
+        architecture = re.sub("wrn|resnet", r"\g<0>-", network)
+        num_classes = 100 if dataset == "cifar100" else 10
+        return ModelSpec(architecture, "silu", num_classes, (32, 32, 3), *NORMALIZATION[dataset])
 
 
-def _deepmind(name: str, architecture: str, clean: float, robust: float) -> PublishedModel:
-    dataset, norm = name.split("_")[:2]
-    epsilon = "8/255" if norm == "linf" else "128/255"
-    url = f"{_DEEPMIND}{name}.pt"
-    return PublishedModel(name, url, dataset, norm, epsilon, architecture, clean, robust)
+# Gowal et al. 2021: 1M DDPM images, then 100M.
+_DEEPMIND = "https://storage.googleapis.com/dm-adversarial-robustness/"
+_DEEPMIND_FILES = (
+    "cifar10_linf_wrn28-10_ddpm_v2",
+    "cifar10_linf_wrn70-16_ddpm_v2",
+    "cifar10_l2_wrn28-10_ddpm_v2",
+    "cifar10_l2_wrn70-16_ddpm_v2",
+    "cifar100_linf_wrn28-10_ddpm",
+    "cifar100_linf_wrn70-16_ddpm",
+    "cifar10_linf_resnet18_ddpm_100m",
+    "cifar10_linf_wrn28-10_ddpm_100m",
+    "cifar10_linf_wrn70-16_cutmix_ddpm_100m",
+)
 
-
-def _edm(file: str, architecture: str, clean: float, robust: float) -> PublishedModel:
-    dataset, norm = file.split("_")[:2]
-    epsilon = "8/255" if norm == "linf" else "128/255"
-    url = f"{_EDM}{file}.pt"
-    return PublishedModel(f"{file}_edm", url, dataset, norm, epsilon, architecture, clean, robust)
-
+# Wang et al. 2023: EDM images. Only their names here say so.
+_EDM = "https://huggingface.co/wzekai99/DM-Improves-AT/resolve/main/checkpoint/"
+_EDM_FILES = (
+    "cifar10_linf_wrn28-10",
+    "cifar10_linf_wrn70-16",
+    "cifar10_l2_wrn28-10",
+    "cifar10_l2_wrn70-16",
+    "cifar100_linf_wrn28-10",
+    "cifar100_linf_wrn70-16",
+)
 
 PUBLISHED: dict[str, PublishedModel] = {
     model.name: model
     for model in (
-        # Gowal et al. 2021: 1M DDPM images, then 100M.
-        _deepmind("cifar10_linf_wrn28-10_ddpm_v2", "wrn-28-10", 0.8597, 0.6073),
-        _deepmind("cifar10_linf_wrn70-16_ddpm_v2", "wrn-70-16", 0.8694, 0.6362),
-        _deepmind("cifar10_l2_wrn28-10_ddpm_v2", "wrn-28-10", 0.9024, 0.7744),
-        _deepmind("cifar10_l2_wrn70-16_ddpm_v2", "wrn-70-16", 0.9083, 0.7839),
-        _deepmind("cifar100_linf_wrn28-10_ddpm", "wrn-28-10", 0.5918, 0.3081),
-        _deepmind("cifar100_linf_wrn70-16_ddpm", "wrn-70-16", 0.6046, 0.3349),
-        _deepmind("cifar10_linf_resnet18_ddpm_100m", "resnet-18", 0.8735, 0.5863),
-        _deepmind("cifar10_linf_wrn28-10_ddpm_100m", "wrn-28-10", 0.8750, 0.6344),
-        _deepmind("cifar10_linf_wrn70-16_cutmix_ddpm_100m", "wrn-70-16", 0.8874, 0.6611),
-        # Wang et al. 2023: EDM images; accuracies as RobustBench lists them.
-        _edm("cifar10_linf_wrn28-10", "wrn-28-10", 0.9244, 0.6731),
-        _edm("cifar10_linf_wrn70-16", "wrn-70-16", 0.9325, 0.7069),
-        _edm("cifar10_l2_wrn28-10", "wrn-28-10", 0.9516, 0.8368),
-        _edm("cifar10_l2_wrn70-16", "wrn-70-16", 0.9554, 0.8497),
-        _edm("cifar100_linf_wrn28-10", "wrn-28-10", 0.7258, 0.3877),
-        _edm("cifar100_linf_wrn70-16", "wrn-70-16", 0.7522, 0.4266),
+        *(PublishedModel(file, f"{_DEEPMIND}{file}.pt") for file in _DEEPMIND_FILES),
+        *(PublishedModel(f"{file}_edm", f"{_EDM}{file}.pt") for file in _EDM_FILES),
     )
 }
 
@@ -115,8 +98,8 @@ def published_model(name: str) -> PublishedModel:
 def download(model: PublishedModel, folder: Path) -> Path:
     """Return the checkpoint of `model` in `folder`, downloaded if missing.
 
-    The hash is compared with the registry's. If the registry has none, the first download
-    writes it to `<name>.pt.sha256`, and every later use is verified against that file.
+    The first download writes its hash to `<name>.pt.sha256`, and every later use is verified
+    against that file.
 
     Raises:
         UserError: the address cannot be reached, or the hash is another one.
@@ -126,10 +109,9 @@ def download(model: PublishedModel, folder: Path) -> Path:
     if not path.is_file():
         fetch(model.url, path)
     seen = sha256_of(path)
-    expected = model.sha256 or (pinned.read_text().strip() if pinned.is_file() else None)
-    if expected is None:
+    if not pinned.is_file():
         write_text(pinned, f"{seen}\n")
-    elif seen != expected:
+    elif seen != (expected := pinned.read_text().strip()):
         raise UserError(
             f"{path} has SHA-256 {seen}, but {expected} is expected; delete it and run the "
             "command again"

@@ -158,9 +158,9 @@ def training_passes(settings: TrainSettings) -> int:
     return losses * images * _WEIGHT_GRADIENT + _IMAGE_GRADIENT * attack_steps
 
 
-def validation_passes(num_steps: int = 40) -> int:
-    """Return the forward passes of an image of the validation split under PGD."""
-    return 1 + _IMAGE_GRADIENT * num_steps
+def validation_passes() -> int:
+    """Return the forward passes of an image of the validation split under PGD-40."""
+    return 1 + _IMAGE_GRADIENT * 40
 
 
 def landscape_passes(settings: LandscapeSettings, num_images: int) -> tuple[int, int]:

@@ -27,7 +27,6 @@ class AdamUpdate:
         network: nn.Module,
         processes: Processes,
         betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
         weight_decay: float = 0.0,
         fused: bool = False,
     ) -> None:
@@ -35,7 +34,7 @@ class AdamUpdate:
         self.skips = 0
         self._parameters = list(network.parameters())
         self._optimizer = torch.optim.AdamW(
-            self._parameters, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused
+            self._parameters, betas=betas, weight_decay=weight_decay, fused=fused
         )
 
     def step(

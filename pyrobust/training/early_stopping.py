@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyrobust import ops
 from pyrobust.attacks import FixedPasses, LogitsFn
-from pyrobust.attacks.pgd import PgdSettings, pgd
+from pyrobust.attacks.pgd import AscentSettings, pgd
 from pyrobust.attacks.threat_model import is_broken
 from pyrobust.data.store import SampleStore
 from pyrobust.models import ImageClassifier
@@ -40,7 +40,7 @@ class RobustValidation:
     def __init__(
         self,
         store: SampleStore,
-        attack: PgdSettings,
+        attack: AscentSettings,
         batch_size: int,
         seed: int,
         processes: Processes,

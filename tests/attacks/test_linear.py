@@ -8,7 +8,6 @@ from pyrobust.attacks import (
     AscentSettings,
     FabSettings,
     MultitargetedSettings,
-    PgdSettings,
     ThreatModel,
     apgd,
     fab,
@@ -37,7 +36,7 @@ def attacked(name: str, norm: str, num_classes: int) -> tuple[torch.Tensor, torc
         "multitargeted": lambda: multitargeted(
             network, x, labels, ids, MultitargetedSettings(threat, 60, 1), 0
         ),
-        "pgd": lambda: pgd(network, x, labels, ids, PgdSettings(steepest, num_restarts=2), 0),
+        "pgd": lambda: pgd(network, x, labels, ids, steepest, 0),
         "pgd40": lambda: pgd(network, x, labels, ids, pgd40(threat), 0),
     }[name]()
     assert threat.contains(x_adv, x).all()

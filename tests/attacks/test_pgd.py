@@ -9,7 +9,6 @@ from pyrobust.attacks import (
     ApgdSettings,
     AscentSettings,
     MultitargetedSettings,
-    PgdSettings,
     ThreatModel,
     apgd,
     multitargeted,
@@ -26,10 +25,8 @@ THREATS = [ThreatModel("linf", 0.02), ThreatModel("l2", 0.12)]
 
 def test_pgd40_is_that_of_the_authors() -> None:
     settings = pgd40(ThreatModel("linf", 8 / 255))
-    ascent = settings.ascent
-    assert (ascent.num_steps, ascent.optimizer) == (40, "adam")
-    assert (settings.loss, settings.num_restarts) == ("margin", 1)
-    rates = [ascent.step_size(step) for step in (0, 19, 20, 29, 30, 39)]
+    assert (settings.num_steps, settings.optimizer) == (40, "adam")
+    rates = [settings.step_size(step) for step in (0, 19, 20, 29, 30, 39)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.0001, 0.0001])
 
 
@@ -46,8 +43,7 @@ def test_results_depend_on_seed_and_sample_id_alone(name: str, threat: ThreatMod
             return apgd(*images, ApgdSettings(threat, "dlr", 10, 2), seed)
         if name == "multitargeted":
             return multitargeted(*images, MultitargetedSettings(threat, 6, 1), seed)
-        ascent = AscentSettings(threat, 6, ((0, 0.01),))
-        return pgd(*images, PgdSettings(ascent, num_restarts=2), seed)
+        return pgd(*images, AscentSettings(threat, 6, ((0, 0.01),)), seed)
 
     together = attack(torch.arange(24))
     order = torch.tensor([7, 3, 20, 11, 0])
@@ -66,28 +62,16 @@ def test_points_lie_in_the_ball_and_in_the_box(threat: ThreatModel) -> None:
     assert (threat.distance(x_adv, x) > threat.epsilon / 10).all()
 
 
-def test_restarts_may_continue_to_the_highest_loss() -> None:
+def test_a_walk_may_continue_to_the_highest_loss() -> None:
     network, x, labels = linear_task(4, 64, 0.1, seed=0)
     settings = pgd40(ThreatModel("linf", 0.02))
-    full = replace(settings, ascent=replace(settings.ascent, stop_when_broken=False))
+    full = replace(settings, stop_when_broken=False)
     stopped, worst = (pgd(network, x, labels, torch.arange(64), s, 0) for s in (settings, full))
     loss = loss_fn("margin")
     first, highest = (gradient(network, p, loss, labels).loss for p in (stopped, worst))
     assert torch.equal(first > 0, highest > 0)
     assert (highest >= first - 1e-6).all()
     assert highest.sum() > first.sum() + 1
-
-
-def test_more_restarts_never_leave_more_images() -> None:
-    network, x = smooth_network(dtype=torch.float32), random_images(64, dtype=torch.float32)
-    labels = network(x).argmax(1)
-    ascent = AscentSettings(ThreatModel("linf", 0.01), 3, ((0, 0.01),))
-    standing = []
-    for num_restarts in (1, 2, 4):
-        settings = PgdSettings(ascent, num_restarts=num_restarts)
-        x_adv = pgd(network, x, labels, torch.arange(64), settings, 0)
-        standing.append(int((network(x_adv).argmax(1) == labels).sum()))
-    assert standing == sorted(standing, reverse=True)
 
 
 def test_worst_points_prefer_broken_ones_then_higher_losses() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrobust import ops
-from pyrobust.attacks.pgd import PgdSettings, pgd, pgd40
+from pyrobust.attacks.pgd import AscentSettings, pgd, pgd40
 from pyrobust.attacks.threat_model import ThreatModel
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data.dataset import Dataset
@@ -37,7 +37,7 @@ def model(digits: Path) -> ImageClassifier:
 
 
 def make_validation(
-    digits: Path, processes: Processes, batch_size: int = 25, attack: PgdSettings = ATTACK
+    digits: Path, processes: Processes, batch_size: int = 25, attack: AscentSettings = ATTACK
 ) -> RobustValidation:
     return RobustValidation(Dataset.open(digits).validation, attack, batch_size, 3, processes)
 
@@ -45,7 +45,7 @@ def make_validation(
 def test_it_counts_the_robust_images_after_forty_steps(
     digits: Path, model: ImageClassifier
 ) -> None:
-    assert (ATTACK.ascent.num_steps, ATTACK.loss, ATTACK.num_restarts) == (40, "margin", 1)
+    assert (ATTACK.num_steps, ATTACK.optimizer) == (40, "adam")
     assert DatasetSettings(layout="digits").validation_size == 1024
     store = Dataset.open(digits).validation
     ids = torch.arange(store.count)

@@ -27,9 +27,8 @@ class StandingBatchNorm(nn.Module):
     standing_mean: Tensor
     standing_var: Tensor
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.eps = eps
         self.gathering: int | None = None  # batches that the standing statistics hold, if gathering
         self.register_buffer("standing_mean", torch.zeros(channels))
         self.register_buffer("standing_var", torch.ones(channels))
@@ -37,14 +36,12 @@ class StandingBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, channels, H, W)."""
         if not self.training:
-            return F.batch_norm(x, self.standing_mean, self.standing_var, eps=self.eps)
+            return F.batch_norm(x, self.standing_mean, self.standing_var)
         if self.gathering is None:
-            return F.batch_norm(x, None, None, training=True, eps=self.eps)
+            return F.batch_norm(x, None, None, training=True)
         share = 1 / (self.gathering + 1)
         self.gathering += 1
-        return F.batch_norm(
-            x, self.standing_mean, self.standing_var, training=True, momentum=share, eps=self.eps
-        )
+        return F.batch_norm(x, self.standing_mean, self.standing_var, training=True, momentum=share)
 
 
 @contextmanager
