@@ -6,14 +6,21 @@ from matplotlib.axes import Axes
 
 from pyrobust.config import parse_epsilon
 from pyrobust.reporting.accuracies import interval_of
-from pyrobust.reporting.figure_style import LIGHT, MARKERS, as_svg, drawing, percent_axis
+from pyrobust.reporting.figure_style import (
+    LIGHT,
+    MARKERS,
+    as_svg,
+    drawing,
+    name_rows,
+    percent_axis,
+)
 from pyrobust.reporting.wording import norm_name, stage_name
 
 _WIDTH = 4.4
 _ROW = 0.34
 
 
-def attack_chart(scores: dict[str, Any], labeller: dict[str, Any], title: str) -> str:
+def attack_chart(scores: dict[str, Any], labeller: dict[str, Any]) -> str:
     """Draw what each attack stage leaves of the classifier and of the non-robust labeller."""
     stages = scores["aa_mt"]["stages"]
     names = ["Clean", *(stage_name(stage["name"]) for stage in stages)]
@@ -30,10 +37,12 @@ def attack_chart(scores: dict[str, Any], labeller: dict[str, Any], title: str) -
         _label_rows(axes, names)
         axes.set_xlabel("accuracy left, 95% interval")
         figure.legend(loc="outside upper left", ncols=2)
-        return as_svg(figure, title)
+        return as_svg(
+            figure, "Accuracy after each attack stage, of the classifier and of the labeller"
+        )
 
 
-def robustness_curve(record: dict[str, Any], title: str) -> str:
+def robustness_curve(record: dict[str, Any]) -> str:
     """Draw robust accuracy over the radius, of the classifier, its baseline and the labeller."""
     labeller = record["labeller"]["attack_check"]
     series = [
@@ -70,7 +79,7 @@ def robustness_curve(record: dict[str, Any], title: str) -> str:
         percent_axis(axes)
         axes.set_xlabel(f"radius in {norm_name(record['settings']['norm'])}")
         figure.legend(loc="outside upper left", ncols=2)
-        return as_svg(figure, title)
+        return as_svg(figure, "Robust accuracy over the radius")
 
 
 def _accuracies_left(scores: dict[str, Any]) -> tuple[list[float], list[list[float]]]:
@@ -112,45 +121,37 @@ def accuracy_chart(rows: list[dict[str, Any]], title: str) -> str:
 
 def _label_rows(axes: Axes, names: list[str]) -> None:
     """Name the rows of a chart, the first on top, over an axis of accuracy."""
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    name_rows(axes, names)
     axes.set_xlim(-0.02, 1.02)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
     percent_axis(axes, "x")
     axes.set_xlabel("accuracy")
 
 
-def neighbour_chart(complementarity: dict[str, float], ideal: dict[str, float], title: str) -> str:
+def neighbour_chart(complementarity: dict[str, float], ideal: dict[str, float]) -> str:
     """Draw the shares of nearest neighbours as one bar, above the ideal ones."""
     colours = {"train": LIGHT["clean"], "test": LIGHT["robust"], "self": LIGHT["generated"]}
     bars = {"these samples": complementarity, "ideal": ideal}
     with drawing(_WIDTH, 1.55) as (figure, (axes,)):
         for row, shares in enumerate(bars.values()):
-            left = 0.0
-            for name, colour in colours.items():
-                axes.barh(
-                    row,
-                    shares[name],
-                    left=left,
-                    color=colour,
-                    height=0.7,
-                    label=name if row == 0 else None,
-                )
-                if shares[name] > 0.08:
-                    axes.text(
-                        left + shares[name] / 2,
-                        row,
-                        f"{shares[name]:.0%}",
-                        ha="center",
-                        va="center",
-                        color=LIGHT["page"],
-                    )
-                left += shares[name]
+            draw_shares(axes, row, shares, colours)
         axes.set_yticks(range(len(bars)), list(bars))
         axes.invert_yaxis()
-        axes.grid(visible=False)
-        axes.set_xlim(0, 1)
-        percent_axis(axes, "x")
         figure.legend(loc="outside upper left", ncols=3)
+        title = "Nearest neighbours of generated images by set, compared with the ideal"
         return as_svg(figure, title)
+
+
+def draw_shares(axes: Axes, row: int, shares: dict[str, float], colours: dict[str, str]) -> None:
+    """Draw shares of a whole as one bar, in the order of `colours`; row 0 names them."""
+    left = 0.0
+    for name, colour in colours.items():
+        share = shares[name]
+        label = name if row == 0 else None
+        axes.barh(row, share, left=left, color=colour, height=0.7, label=label)
+        if share > 0.08:
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": LIGHT["page"]}
+            axes.text(left + share / 2, row, f"{share:.0%}", **style)
+        left += share
+    axes.grid(visible=False)
+    axes.set_xlim(0, 1)
+    percent_axis(axes, "x")

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+from collections.abc import Sequence
 from io import StringIO
 from typing import Any
 
@@ -42,13 +43,24 @@ def result_table(record: Record) -> list[dict[str, str]]:
     ]
 
 
-def as_csv(rows: list[dict[str, str]]) -> str:
-    """Return rows as CSV with a head."""
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Return rows as CSV; columns in the order of their first appearance, the paper's last."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns.sort(key=lambda key: key.startswith("paper_"))
     text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as it is written; numbers with the digits that a measurement has."""
+    if isinstance(value, list):
+        return " ".join(str(_cell(each)) for each in value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else value
 
 
 def as_latex(rows: list[dict[str, str]]) -> str:

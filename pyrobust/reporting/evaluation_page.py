@@ -3,34 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pyrobust import __version__
 from pyrobust.evaluation.describe import anytime_lines, attack_words, headline, interval_of_result
 from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
-from pyrobust.reporting.page import css, environment
+from pyrobust.reporting.page import render
 from pyrobust.reporting.wording import stage_name
 
 
 def evaluation_page(summary: Mapping[str, Any]) -> str:
     """Return one HTML page about what `evaluation.json` holds."""
-    page: str = (
-        environment()
-        .get_template("evaluation.html.j2")
-        .render(
-            css=css(),
-            summary=summary,
-            headline=headline(summary),
-            attack=attack_words(summary),
-            chart=stage_chart(summary),
-            rows=_rows(summary),
-            anytime=[*anytime_lines(summary)] if "anytime" in summary else [],
-            is_sample=summary["num_images"]
-            < summary.get("anytime", {"population": 0})["population"],
-            anytime_chart=bound_chart(summary) if "anytime" in summary else None,
-            trusted=summary.get("trusted", True),
-            version=__version__,
-        )
+    return render(
+        "evaluation.html.j2",
+        summary=summary,
+        headline=headline(summary),
+        attack=attack_words(summary),
+        chart=stage_chart(summary),
+        rows=_rows(summary),
+        anytime=[*anytime_lines(summary)] if "anytime" in summary else [],
+        is_sample=summary["num_images"]
+        < summary.get("anytime", {"population": 0})["population"],
+        anytime_chart=bound_chart(summary) if "anytime" in summary else None,
+        trusted=summary.get("trusted", True),
     )
-    return page
 
 
 def stage_chart(summary: Mapping[str, Any]) -> str:

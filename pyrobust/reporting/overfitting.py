@@ -83,12 +83,13 @@ def _case(averaged: Json) -> str:
     return "too_few_images" if averaged["gap_interval"][0] > 0 else "too_small"
 
 
-def overfitting_chart(overfitting: Json, title: str) -> str:
+def overfitting_chart(overfitting: Json) -> str:
     """Draw robust accuracy on training and validation images: averaged and live weights."""
     with drawing(_WIDTH, _HEIGHT) as (figure, (axes,)):
         draw_overfitting(axes, overfitting)
         axes.set_ylabel(Y_LABEL)
         figure.legend(loc="outside upper left", ncols=2)
+        title = "Robust accuracy on training and validation images over the steps"
         return as_svg(figure, title)
 
 

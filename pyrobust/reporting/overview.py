@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pyrobust import __version__
 from pyrobust.config import parse_epsilon
 from pyrobust.config.experiment import NOT_OF_THE_ATTACK
 from pyrobust.errors import UserError
@@ -13,7 +12,7 @@ from pyrobust.files import described_by, read_json, write_text
 from pyrobust.reporting.accuracies import Cascade, cascade_of, robust_scores
 from pyrobust.reporting.charts import accuracy_chart
 from pyrobust.reporting.effects import arm_of
-from pyrobust.reporting.page import css, environment
+from pyrobust.reporting.page import render
 from pyrobust.reporting.published_results import SNAPSHOT, leaders_on, results_on
 from pyrobust.reporting.tables import generated_data
 from pyrobust.reporting.wording import architecture_name, generator_kind, norm_name
@@ -59,19 +58,12 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
         task = (settings["dataset"], settings["norm"], settings["epsilon"])
         by_task.setdefault(task, []).append((path, record, cost))
     ordered = sorted(by_task, key=lambda task: (task[0], task[1], parse_epsilon(task[2])))
-    return (
-        environment()
-        .get_template("overview.html.j2")
-        .render(
-            css=css(),
-            version=__version__,
-            tasks=[
-                _task(number, task, by_task[task], folder) for number, task in enumerate(ordered)
-            ],
-            num_experiments=len(experiments),
-            sortings=SORTINGS,
-            snapshot=SNAPSHOT,
-        )
+    return render(
+        "overview.html.j2",
+        tasks=[_task(number, task, by_task[task], folder) for number, task in enumerate(ordered)],
+        num_experiments=len(experiments),
+        sortings=SORTINGS,
+        snapshot=SNAPSHOT,
     )
 
 

@@ -77,6 +77,12 @@ def environment() -> Environment:
     return templates
 
 
+def render(template: str, **values: Any) -> str:
+    """Return the page of a template; equal values give equal pages."""
+    page = environment().get_template(template)
+    return page.render(css=css(), version=__version__, **values)
+
+
 # Classes that the chart shows; the table contains all of them.
 _MAX_CHARTED = 20
 
@@ -84,56 +90,40 @@ Record = dict[str, Any]
 
 
 def build_page(record: Record, stages: Stages, cost: dict[str, Any], origin: Origin) -> str:
-    """Return the page; equal inputs give equal pages.
+    """Return the page of an experiment.
 
     Raises:
         UserError: a file that the page shows is missing or damaged.
     """
     class_names = stages.dataset["class_names"]
     classes = tables.class_rows(read_rows(stages.tested.chosen), class_names)
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            record=record,
-            claims=claims,
-            version=__version__,
-            record_json=json.dumps(record["settings"], indent=2, sort_keys=True),
-            css=css(),
-            result_csv=downloads.as_csv(downloads.result_table(record)),
-            result_latex=downloads.as_latex(downloads.result_table(record)),
-            attack_rows=tables.attack_rows(record),
-            attack_chart=attack_chart(
-                record,
-                record["labeller"]["attack_check"],
-                "Accuracy after each attack stage, of the classifier and of the labeller",
-            ),
-            curve_chart=robustness_curve(record, "Robust accuracy over the radius")
-            if record["curve"]
-            else None,
-            published_rows=tables.published_rows(record),
-            setting_groups=tables.setting_rows(record),
-            class_rows=classes,
-            headline_chart=accuracy_chart(
-                tables.headline_rows(record),
-                "Clean and robust accuracy, compared with the labeller's",
-            ),
-            num_charted=min(len(classes), _MAX_CHARTED),
-            class_chart=accuracy_chart(
-                tables.weakest(classes, _MAX_CHARTED), "Clean and robust accuracy of each class"
-            ),
-            runs=_runs(record, stages),
-            overfitting_chart=record["overfitting"]
-            and overfitting_chart(
-                record["overfitting"],
-                "Robust accuracy on training and validation images over the steps",
-            ),
-            landscapes=_landscapes(stages),
-            sources=stages.dataset["sources"],
-            cost=cost,
-            origin=origin,
-            **_images(record, stages),
-        )
+    return render(
+        "page.html.j2",
+        record=record,
+        claims=claims,
+        record_json=json.dumps(record["settings"], indent=2, sort_keys=True),
+        result_csv=downloads.as_csv(downloads.result_table(record)),
+        result_latex=downloads.as_latex(downloads.result_table(record)),
+        attack_rows=tables.attack_rows(record),
+        attack_chart=attack_chart(record, record["labeller"]["attack_check"]),
+        curve_chart=robustness_curve(record) if record["curve"] else None,
+        published_rows=tables.published_rows(record),
+        setting_groups=tables.setting_rows(record),
+        class_rows=classes,
+        headline_chart=accuracy_chart(
+            tables.headline_rows(record), "Clean and robust accuracy, compared with the labeller's"
+        ),
+        num_charted=min(len(classes), _MAX_CHARTED),
+        class_chart=accuracy_chart(
+            tables.weakest(classes, _MAX_CHARTED), "Clean and robust accuracy of each class"
+        ),
+        runs=_runs(record, stages),
+        overfitting_chart=record["overfitting"] and overfitting_chart(record["overfitting"]),
+        landscapes=_landscapes(stages),
+        sources=stages.dataset["sources"],
+        cost=cost,
+        origin=origin,
+        **_images(record, stages),
     )
 
 
@@ -166,11 +156,7 @@ def _images(record: Record, stages: Stages) -> dict[str, Any]:
         "nearest": nearest_originals(
             inputs.neighbours.with_suffix(".parquet"), original, generated
         ),
-        "neighbour_chart": neighbour_chart(
-            neighbours["complementarity"],
-            ideal,
-            "Nearest neighbours of generated images by set, compared with the ideal",
-        ),
+        "neighbour_chart": neighbour_chart(neighbours["complementarity"], ideal),
         "ideal": ideal,
         "class_neighbours": stages.generated.neighbours["per_class"],
         "generator_curves": _generator_curves(inputs.generator.parent),
@@ -187,7 +173,7 @@ def _generator_curves(folder: Path) -> str | None:
     log = folder / "log.jsonl"
     if not log.is_file():
         return None
-    return generator_curves(read_log(log), "What the training of the generator logged")
+    return generator_curves(read_log(log))
 
 
 def _runs(record: Record, stages: Stages) -> list[dict[str, Any]]:

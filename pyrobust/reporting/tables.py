@@ -56,7 +56,7 @@ def attack_rows(record: Record) -> list[Row]:
     paper = {**paper, **paper.get("beside", {})}
     labeller = record["labeller"]["attack_check"]
     rows = [
-        _attack_row("Clean", "", record, labeller, "clean_accuracy", "clean_interval", paper),
+        _attack_row("Clean", record, labeller, "clean_accuracy", "clean_interval", paper),
         *_stage_rows("AA+MT: ", record["aa_mt"], labeller["aa_mt"], {}),
     ]
     rows[-1]["paper"] = paper.get("aa_mt")
@@ -68,15 +68,12 @@ def attack_rows(record: Record) -> list[Row]:
             paper["autoattack_stages"],
         )
     result = "Worst of AA+MT and AutoAttack" if record["autoattack"] else "Result"
-    rows.append(
-        _attack_row(result, "", record, labeller, "robust_accuracy", "robust_interval", paper)
-    )
+    rows.append(_attack_row(result, record, labeller, "robust_accuracy", "robust_interval", paper))
     return rows
 
 
 def _attack_row(
     name: str,
-    attack: str,
     scores: Record,
     labeller: Record,
     key: str,
@@ -85,7 +82,7 @@ def _attack_row(
 ) -> Row:
     return {
         "name": name,
-        "attack": attack,
+        "attack": "",
         "accuracy": scores[key],
         "interval": scores[interval],
         "labeller": labeller[key],

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pyrobust import __version__
 from pyrobust.evaluation.describe_threats import row_words
 from pyrobust.reporting.accuracies import interval_of
-from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis, with_variables
-from pyrobust.reporting.page import css, environment
+from pyrobust.reporting.figure_style import LIGHT, as_svg, drawing, percent_axis
+from pyrobust.reporting.page import render
 from pyrobust.reporting.wording import norm_name
 
 _UNIONS = {"all": "all together", "balls": "all balls"}
@@ -16,18 +15,7 @@ _BALLS = ("linf", "l2", "l1")
 
 def threats_page(result: Mapping[str, Any]) -> str:
     """Return one HTML page about what `threats.json` holds."""
-    page: str = (
-        environment()
-        .get_template("threats.html.j2")
-        .render(
-            css=css(),
-            result=result,
-            chart=with_variables(threats_chart(result)),
-            rows=_rows(result),
-            version=__version__,
-        )
-    )
-    return page
+    return render("threats.html.j2", result=result, chart=threats_chart(result), rows=_rows(result))
 
 
 def threats_chart(result: Mapping[str, Any]) -> str:

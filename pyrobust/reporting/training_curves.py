@@ -79,7 +79,7 @@ def loss_curves(log: Log, title: str) -> str:
         return as_svg(figure, title)
 
 
-def generator_curves(log: Log, title: str) -> str:
+def generator_curves(log: Log) -> str:
     """Draw the log of a generator's training: its losses and other metrics."""
     colours = (LIGHT["ink"], LIGHT["clean"], LIGHT["robust"], LIGHT["muted"])
     keys = [
@@ -99,7 +99,7 @@ def generator_curves(log: Log, title: str) -> str:
             )
         axes.set_xlabel("step")
         figure.legend(loc="outside upper left", ncols=3)
-        return as_svg(figure, title)
+        return as_svg(figure, "What the training of the generator logged")
 
 
 def _series(

@@ -54,7 +54,7 @@ def test_the_gap_is_the_mean_over_runs_for_both_sets_of_weights() -> None:
     assert low < 0.2 < high
     assert [point["step"] for point in found["averaged"]["curve"]] == [100, 200]
     assert (found["averaged"]["num_validation_images"], found["num_images"]) == (1024, 1000)
-    assert "live weights" in overfitting_chart(found, "A title")
+    assert "live weights" in overfitting_chart(found)
 
 
 def test_images_that_all_agree_leave_the_gap_uncertain() -> None:

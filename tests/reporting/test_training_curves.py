@@ -14,6 +14,6 @@ def test_skipped_updates_are_drawn_only_where_there_are_some(
     lines: list[dict[str, Any]] = [
         {"step": step, "loss": 1.0, "skipped": share} for step, share in enumerate(skipped)
     ]
-    svg = generator_curves(Log(lines, []), "Loss")
+    svg = generator_curves(Log(lines, []))
     assert ">loss<" in svg
     assert (">skipped<" in svg) == drawn

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from pyrobust.reporting.figure_style import LIGHT, MARKERS, percent_axis
+from pyrobust.reporting.figure_style import LIGHT, MARKERS, name_rows, percent_axis
 from pyrobust.reporting.paper_figures.gains import interval_words, shown, value_words
 from pyrobust.reporting.paper_figures.points import Row
 from pyrobust.reporting.wording import (
@@ -52,7 +52,7 @@ def draw_accuracies(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
             hollow |= _draw_hollow(axes, rows, paper, marker, LIGHT[key])
     if hollow:
         name_hollow_marks(axes)
-    _name_rows(axes, [_model_name(row) for row in rows])
+    name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel(f"accuracy, {interval_words(rows)}")
     percent_axis(axes, "x")
@@ -66,7 +66,7 @@ def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     axes.imshow(left, _TINT, vmin=0, vmax=1, aspect="auto")
     for column, stage in enumerate(stages):
         _write_column(axes, rows, stage, percent, column, "center")
-    _name_rows(axes, [_model_name(row) for row in rows])
+    name_rows(axes, [_model_name(row) for row in rows])
     axes.set_xticks(range(len(stages)), [_stage_words(stage) for stage in stages])
     axes.xaxis.tick_top()
     axes.tick_params(axis="x", length=0)
@@ -110,8 +110,8 @@ def draw_neighbours(figure: Figure, panels: Sequence[Axes], rows: Sequence[Row])
             markersize=4.5,
         )
         hollow |= _draw_hollow(right, rows, f"paper_{key}", marker, colour)
-    _name_rows(left, [row["name"] for row in rows])
-    _name_rows(right, ["" for _ in rows])
+    name_rows(left, [row["name"] for row in rows])
+    name_rows(right, ["" for _ in rows])
     left.set_xlabel("nearest neighbour lies in" + (" (thin: the paper)" if hollow else ""))
     right.set_xlabel("coverage" + (" (hollow: the paper)" if hollow else ""))
     left.set_xlim(0, 1)
@@ -191,13 +191,6 @@ def _draw_hollow(axes: Axes, rows: Sequence[Row], key: str, marker: str, colour:
         values, places = zip(*known, strict=True)
         axes.plot(values, places, marker, markeredgecolor=colour, **_HOLLOW)
     return bool(known)
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.grid(visible=False, axis="y")
-    axes.tick_params(axis="y", length=0)
 
 
 def _model_name(row: Row) -> str:

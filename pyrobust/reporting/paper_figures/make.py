@@ -1,12 +1,9 @@
 """From the points of a target to its table, its picture and its figure."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -14,6 +11,7 @@ from matplotlib.figure import Figure
 from pyrobust.config.targets import TargetSettings
 from pyrobust.files import atomic_path, write_text
 from pyrobust.reporting.accuracies import Cascade
+from pyrobust.reporting.downloads import as_csv
 from pyrobust.reporting.figure_style import LIGHT, STYLE, drawing
 from pyrobust.reporting.paper_figures import (
     bar_charts,
@@ -132,23 +130,3 @@ def _draw(settings: TargetSettings, points: Sequence[Point], rows: Sequence[Row]
     title = fill(settings.title, round(_CHARACTERS * figure.get_figwidth()))
     figure.suptitle(title, fontsize=9.5, x=0.01, ha="left")
     return figure
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV; columns in the order of their first appearance, the paper's last."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    columns.sort(key=lambda key: key.startswith("paper_"))
-    text = StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a value as it is written; numbers with the digits that a measurement has."""
-    if isinstance(value, list):
-        return " ".join(str(_cell(each)) for each in value)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else value
