@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,23 @@ from pyrobust.files import atomic_path
 
 # One key only: the format stores its metadata in no fixed order, and equal contents must give
 # equal bytes.
-_KEY = "pyrobust"
+KEY = "pyrobust"
+
+
+@contextmanager
+def safetensors_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a writer of safetensors; rename it to `path` afterwards.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            yield temporary
+        except SafetensorError as error:  # what the system said, without its number
+            raise OSError(str(error)) from error
+        # The library makes files that only their owner may read.
+        temporary.chmod(0o666 & ~_umask())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -31,13 +48,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
         if tensor.numel() and place in places:
             held[name] = tensor.clone()
         places.add(place)
-    with atomic_path(path) as temporary:
-        try:
-            save_file(held, temporary, {_KEY: json.dumps(facts, sort_keys=True)})
-        except SafetensorError as error:  # what the system said, without its number
-            raise OSError(str(error)) from error
-        # The library makes files that only their owner may read.
-        temporary.chmod(0o666 & ~_umask())
+    with safetensors_path(path) as temporary:
+        save_file(held, temporary, {KEY: json.dumps(facts, sort_keys=True)})
 
 
 def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -51,7 +63,7 @@ def read_tensors(path: Path, mended_by: str) -> tuple[dict[str, Tensor], dict[st
     """
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(KEY)
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
