@@ -60,8 +60,8 @@ def prepare(work: Work) -> None:
     from pyrobust.config.generators import GeneratorSettings
     from pyrobust.data.prepare import make_dataset
     from pyrobust.generators.fitting import fit_generator
-    from pyrobust.generators.pseudo_labels import MODEL
     from pyrobust.models import ModelSpec, build_model, save_model
+    from pyrobust.models.files import WEIGHTS
     from pyrobust.training.runtime import Runtime
 
     raw = work.path("raw", "noise")
@@ -78,7 +78,7 @@ def prepare(work: Work) -> None:
     grey = (0.5,) * work.image_shape[2]
     spec = ModelSpec("wrn-10-1", "silu", len(CLASSES), work.image_shape, grey, grey)
     torch.manual_seed(0)
-    save_model(work.path("labeller") / MODEL, build_model(spec), spec)
+    save_model(work.path("labeller") / WEIGHTS, build_model(spec), spec)
 
 
 def take_batches(work: Work, read: Callable[[np.ndarray], object]) -> None:

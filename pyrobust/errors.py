@@ -28,6 +28,11 @@ class BusyError(UserError):
     """Another job works in the same folder; the same command succeeds later (exit status 75)."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class without one."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def lacks_memory(error: BaseException) -> bool:
     """Whether more memory mends an error."""
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY)

@@ -8,8 +8,9 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, TextIO
 
 from pyrobust.errors import BusyError, UserError
@@ -74,6 +75,14 @@ def exclusive(folder: Path) -> Iterator[None]:
                     for path in made:
                         path.rmdir()
             raise
+
+
+@contextmanager
+def result_folder(output: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Hold the folder of a result for this process alone; a temporary one without `output`."""
+    here = TemporaryDirectory() if output is None else nullcontext(output)
+    with here as folder, exclusive(Path(folder)):
+        yield Path(folder)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
 
 # (module, name) as a pickle spells a global -> what it gets.
 AllowList = Mapping[tuple[str, str], Any]
@@ -36,8 +36,9 @@ def load_allowed(path: Path, allowed: AllowList, content: str) -> Any:
     except UserError:
         raise
     except Exception as error:  # whatever a broken or hostile file makes an unpickler raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a complete pickle of {content} ({reason})") from error
+        raise UserError(
+            f"{path} is not a complete pickle of {content} ({reason_of(error)})"
+        ) from error
 
 
 class Fixed:

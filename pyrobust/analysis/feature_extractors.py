@@ -23,7 +23,7 @@ from pyrobust.analysis.lpips_weights import LPIPS_SOURCE, TRUNK_SHA256, read_lpi
 from pyrobust.config.analysis import ExtractorSettings
 from pyrobust.errors import UserError
 from pyrobust.models.extraction import Extractor, as_rgb, classifier_extractor, named_file
-from pyrobust.models.files import load_strictly
+from pyrobust.models.files import WEIGHTS, load_strictly
 
 # VGG-16's convolutions by the layer of LPIPS that they end in: relu1_2, 2_2, 3_3, 4_3, 5_3.
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -119,7 +119,7 @@ def make_extractor(
 def _labeller(folder: Path | None, device: torch.device) -> Extractor:
     if folder is None:
         raise UserError("extractor labeller requires --labeller DIR")
-    extractor, spec = classifier_extractor(folder / "model.safetensors", device)
+    extractor, spec = classifier_extractor(folder / WEIGHTS, device)
     height, width, channels = spec.image_shape
 
     def compute(images: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,9 +1,7 @@
 """`pyrobust.certify`: which images of a model no perturbation breaks."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.evaluation import certify as certificates
 from pyrobust.evaluation.describe_certificates import describe_certificates
 from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.files import atomic_path, exclusive
+from pyrobust.files import result_folder, write_text
 from pyrobust.ops.device import choose_device
 
 
@@ -49,8 +47,7 @@ class CertificatesResult:
         """Write the result as one HTML page that needs no other file, and return its path."""
         from pyrobust.reporting.certificates_page import certificates_page
 
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(certificates_page(self.summary), encoding="utf-8")
+        write_text(Path(path), certificates_page(self.summary))
         return Path(path)
 
     def __repr__(self) -> str:
@@ -96,7 +93,6 @@ def certify(
         threat,
         str(choose_device(device)),
     )
-    here = tempfile.TemporaryDirectory() if output is None else nullcontext(str(output))
-    with here as folder, exclusive(Path(folder)):
-        summary = certificates.certify(subject, Path(folder), parsed)
-        return CertificatesResult(summary, pq.read_table(Path(folder) / certificates.ROWS))
+    with result_folder(output) as folder:
+        summary = certificates.certify(subject, folder, parsed)
+        return CertificatesResult(summary, pq.read_table(folder / certificates.ROWS))

@@ -1,9 +1,7 @@
 """`pyrobust.evaluate`: the robust accuracy of any model on any images, in memory."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -25,7 +23,9 @@ from pyrobust.evaluation import evaluate as evaluation
 from pyrobust.evaluation.anytime import Limits
 from pyrobust.evaluation.attack_suites import CustomAttack
 from pyrobust.evaluation.describe import (
+    POINTS,
     RESULT,
+    ROWS,
     describe_result,
     headline,
     interval_of_result,
@@ -35,11 +35,19 @@ from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.tracking import track_result
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
 from pyrobust.evaluation.transcripts.transcript import check_transcript_name
-from pyrobust.files import atomic_path, described_by, exclusive, read_json, write_json
+from pyrobust.files import (
+    atomic_path,
+    described_by,
+    exclusive,
+    read_json,
+    result_folder,
+    write_json,
+    write_text,
+)
 from pyrobust.imports import import_path_of
 from pyrobust.ops.device import choose_device
 
-_ROWS, _POINTS, _COST = "rows.parquet", "adversarial.npy", "cost.json"
+_COST = "cost.json"
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,10 +78,10 @@ class EvaluationResult:
             UserError: it holds no evaluation, or a file is damaged.
         """
         path, made_by = Path(folder), "pyrobust evaluate"
-        points = path / _POINTS
+        points = path / POINTS
         summary = read_result(path)
-        with described_by(path / _ROWS, made_by):
-            rows = pq.read_table(path / _ROWS)
+        with described_by(path / ROWS, made_by):
+            rows = pq.read_table(path / ROWS)
         with described_by(points, made_by):
             kept = np.load(points, allow_pickle=False) if points.is_file() else np.empty(0, "f4")
         return cls(summary, rows, torch.from_numpy(kept), read_json(path / _COST, made_by))
@@ -82,13 +90,13 @@ class EvaluationResult:
         """Write the files that `pyrobust evaluate` writes, except its page (`report`)."""
         path = Path(folder)
         with exclusive(path):
-            with atomic_path(path / _ROWS) as temporary:
+            with atomic_path(path / ROWS) as temporary:
                 pq.write_table(self.rows, temporary)
             if len(self.adversarial):
-                with atomic_path(path / _POINTS) as temporary:
+                with atomic_path(path / POINTS) as temporary:
                     np.save(temporary, self.adversarial.numpy())
             else:
-                (path / _POINTS).unlink(missing_ok=True)
+                (path / POINTS).unlink(missing_ok=True)
             write_json(path / _COST, dict(self.cost))
             write_json(path / RESULT, dict(self.summary))
 
@@ -145,8 +153,7 @@ class EvaluationResult:
         """Write the result as one HTML page that needs no other file, and return its path."""
         from pyrobust.reporting.evaluation_page import evaluation_page
 
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(evaluation_page(self.summary), encoding="utf-8")
+        write_text(Path(path), evaluation_page(self.summary))
         return Path(path)
 
     def transcript(self, path: str | os.PathLike[str]) -> Path:
@@ -261,16 +268,15 @@ def evaluate(
         threat,
         str(choose_device(device)),
     )
-    here = tempfile.TemporaryDirectory() if output is None else nullcontext(str(output))
-    with here as folder, exclusive(Path(folder)):
+    with result_folder(output) as folder:
         evaluation.evaluate(
             subject,
-            Path(folder),
+            folder,
             parsed,
             keep_adversarial=True,
             transcript=None if transcript is None else Path(transcript),
             limits=Limits.of(budget, until_width),
         )
         result = replace(EvaluationResult.load(folder), subject=subject)
-        track_result(result.summary, Path(folder), names)
+        track_result(result.summary, folder, names)
         return result

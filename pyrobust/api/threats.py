@@ -1,9 +1,7 @@
 """`pyrobust.threats`: the robust accuracy of a model under threats of several kinds."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from pyrobust.config.threats import ThreatsSettings
 from pyrobust.evaluation.describe_threats import describe_threats
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.threats import ROWS, evaluate_threats
-from pyrobust.files import atomic_path, exclusive
+from pyrobust.files import result_folder, write_text
 from pyrobust.ops.device import choose_device
 
 
@@ -51,8 +49,7 @@ class ThreatsResult:
         """Write the result as one HTML page that needs no other file, and return its path."""
         from pyrobust.reporting.threats_page import threats_page
 
-        with atomic_path(Path(path)) as temporary:
-            temporary.write_text(threats_page(self.summary), encoding="utf-8")
+        write_text(Path(path), threats_page(self.summary))
         return Path(path)
 
     def __repr__(self) -> str:
@@ -91,7 +88,6 @@ def threats(
         ThreatSettings(norm="linf", epsilon=parsed.linf),
         str(choose_device(device)),
     )
-    here = tempfile.TemporaryDirectory() if output is None else nullcontext(str(output))
-    with here as folder, exclusive(Path(folder)):
-        summary = evaluate_threats(subject, Path(folder), parsed)
-        return ThreatsResult(summary, pq.read_table(Path(folder) / ROWS))
+    with result_folder(output) as folder:
+        summary = evaluate_threats(subject, folder, parsed)
+        return ThreatsResult(summary, pq.read_table(folder / ROWS))

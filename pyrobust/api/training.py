@@ -24,12 +24,12 @@ from pyrobust.errors import UserError
 from pyrobust.files import described_by, exclusive, read_json, write_json, write_text
 from pyrobust.imports import import_path_of
 from pyrobust.models import ImageClassifier, ModelSpec, load_model, save_model
+from pyrobust.models.files import WEIGHTS
 from pyrobust.models.imported import ImportedClassifier
 from pyrobust.models.layers import own_normalization
 from pyrobust.models.spec import GIVEN, agreed
 from pyrobust.ops.device import choose_device
 from pyrobust.training.runtime import Runtime
-from pyrobust.training.train_classifier import WEIGHTS
 from pyrobust.training.train_robust import train_robust
 
 logger = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from torch._ops import OpOverload
 
 from pyrobust.certificates.affine_layers import average, batch_norm, largest_window, weighted
 from pyrobust.certificates.graph import Activation, ActivationName, Affine, Graph, Node, Sum
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
 from pyrobust.models.batch_norm import BatchNorm
 from pyrobust.models.hooks import REMOVAL, layer_with_hooks
 from pyrobust.models.layers import Conv3x3
@@ -65,7 +65,7 @@ def graph_of(
     try:
         traced = _Tracer().trace(network)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"the code of {type(network[0]).__name__} cannot be read as a graph ({reason}); "
             "certificates need a network of convolutions, linear layers, ReLU and SiLU, or use "

@@ -1,21 +1,20 @@
 """Verbs for the analysis of generated data: `features`, `neighbours`, `quality`, `augment`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from typer.models import OptionInfo
 
 from pyrobust.cli.holding import holding, uses_gpu, writes_folder
 from pyrobust.cli.options import SearchMemoryGb, ShareOption, stage_folder, takes_settings
+from pyrobust.cli.subjects import Split
 from pyrobust.config.analysis import (
     SEARCH_MEMORY_GB,
     FeatureSettings,
     NeighbourSettings,
     QualitySettings,
 )
-
-Split = Literal["train", "validation", "test"]
 
 
 def _output(index: str) -> OptionInfo:

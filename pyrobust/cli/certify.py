@@ -49,14 +49,13 @@ def certify(
 
     from pyrobust.evaluation import certify as certificates
     from pyrobust.evaluation.describe_certificates import describe_certificates
-    from pyrobust.files import atomic_path
+    from pyrobust.files import write_text
     from pyrobust.reporting.certificates_page import certificates_page
 
     store = output / certificates.STATE / "images"
     with opened_images(dataset, images, split, None, store) as found:
         subject = open_subject(model_source(model, weights, mean, std), found, threat)
         result = certificates.certify(subject, output, settings)
-    with atomic_path(output / "certificates.html") as temporary:
-        temporary.write_text(certificates_page(result), encoding="utf-8")
+    write_text(output / "certificates.html", certificates_page(result))
     for line in describe_certificates(result):
         print(line)

@@ -41,14 +41,13 @@ def threats(
     """
     from pyrobust.evaluation.describe_threats import describe_threats
     from pyrobust.evaluation.threats import STATE, evaluate_threats
-    from pyrobust.files import atomic_path
+    from pyrobust.files import write_text
     from pyrobust.reporting.threats_page import threats_page
 
     threat = ThreatSettings(norm="linf", epsilon=settings.linf)
     with opened_images(dataset, images, split, None, output / STATE / "images") as found:
         subject = open_subject(model_source(model, weights, mean, std), found, threat)
         result = evaluate_threats(subject, output, settings)
-    with atomic_path(output / "threats.html") as temporary:
-        temporary.write_text(threats_page(result), encoding="utf-8")
+    write_text(output / "threats.html", threats_page(result))
     for line in describe_threats(result):
         print(line)

@@ -12,14 +12,12 @@ import typer
 
 from pyrobust.cli.holding import takes_runtime, writes_folder
 from pyrobust.cli.options import stage_folder, takes_settings
+from pyrobust.cli.subjects import DatasetFolder
 from pyrobust.config.training import LabellerSettings, TrainSettings
 
 if TYPE_CHECKING:
     from pyrobust.training.runtime import Runtime
 
-DatasetFolder = Annotated[
-    Path, stage_folder("Folder that 'pyrobust dataset' wrote.", "dataset.json")
-]
 CudaGraph = Annotated[
     bool, typer.Option(help="Launch the inner attack as one CUDA graph; results are identical.")
 ]

@@ -16,6 +16,7 @@ from pyrobust.data.labels import LABELS, LabelStore
 from pyrobust.data.store import MANIFEST, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.files import described_by, read_json, sha256_of
+from pyrobust.models.files import WEIGHTS
 
 Part = SampleStore | LabelStore | DistanceStore | FeatureSet
 
@@ -130,7 +131,6 @@ def _joined(ranges: list[range]) -> list[range]:
 
 
 GENERATOR = "generator.json"
-MODEL = "model.safetensors"
 
 _VERIFIED = "every file matches its SHA-256"
 
@@ -151,12 +151,12 @@ def describe(path: Path, verify: bool) -> Iterator[str]:
         yield from _describe_part(path, _KINDS[index], verify)
     elif (path / GENERATOR).is_file():
         yield from _describe_generator(path, verify)
-    elif (path / MODEL).is_file():
-        yield from _describe_model(path / MODEL, verify)
+    elif (path / WEIGHTS).is_file():
+        yield from _describe_model(path / WEIGHTS, verify)
     elif index := kind_of_parts(path):
         yield from describe_parts(path, index, verify)
     else:
-        known = ", ".join((DATASET, *_KINDS, GENERATOR, MODEL))
+        known = ", ".join((DATASET, *_KINDS, GENERATOR, WEIGHTS))
         raise UserError(
             f"{path} contains none of {known} and no numbered parts; is this a folder that "
             "pyrobust wrote?"

@@ -18,7 +18,7 @@ from pyrobust.data.raw import (
     hashes,
 )
 from pyrobust.data.raw_files import by_split, data_files, names_splits
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
 from pyrobust.room import check_memory
 
 if TYPE_CHECKING:
@@ -183,5 +183,5 @@ def _readable(path: Path, batches: Any) -> Iterator[Any]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = str(error).splitlines()[0].rstrip(".")
+    reason = reason_of(error).rstrip(".")
     return UserError(f"{path} is damaged ({reason}); download it again")

@@ -33,7 +33,7 @@ from pyrobust.evaluation.describe_certificates import RESULT, STATUSES
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.outcomes import Outcome, names_of
 from pyrobust.evaluation.saved_state import (
     check_result_is_not_replaced,
     fingerprint,
@@ -77,9 +77,7 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
     keep_freed_memory()
     values = settings.model_dump(mode="json")
     check_result_is_not_replaced(output, subject.identity, values, RESULT, CertifySettings)
-    count = min(settings.num_images or subject.images.count, subject.images.count)
-    size = settings.batch_size
-    batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    count, batches = subject.batches(settings.num_images, settings.batch_size)
     with exact_kernels():
         x, _ = subject.load(range(min(settings.pass_size, count)))
         logits_fn, _ = judge_and_search_passes(subject.logits_fn, "float32", settings.pass_size, x)
@@ -101,10 +99,9 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
             clean = outcome.clean_correct
             status = np.where(outcome.standing, np.where(margins > 0, 0, 1), 2)
             _check_soundness(margins, outcome)
-            by = [None if b == UNBROKEN else names[b] for b in outcome.broken_by]
             columns = {
                 "margin_bound": pa.array(margins),
-                "broken_by": pa.array(by, type=pa.string()),
+                "broken_by": names_of(outcome.broken_by, names),
             }
             stages = [
                 {"name": name, "num_broken": int((outcome.broken_by == i).sum())}

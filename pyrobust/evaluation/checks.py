@@ -8,6 +8,7 @@ of gradient. The attack of the evaluation must also find planted examples (`self
 check does not stop the evaluation; the result lists it.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from pyrobust.attacks.threat_model import is_broken, predictions
 from pyrobust.evaluation.attack_stages import Cascade
 from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.evaluation.self_test import find_planted
+
+logger = logging.getLogger(__name__)
 
 # Logits that differ by less than this share of the largest one are called equal.
 _EQUAL = 1e-5
@@ -288,6 +291,13 @@ def _untested(count: int, correct: int) -> Check:
 def is_trusted(checks: Sequence[Check]) -> bool | None:
     """Return whether the attack passed the self-test among `checks`; None if it could not."""
     return next(check.passed for check in checks if check.name == PLANTED)
+
+
+def warn_of_failures(checks: Sequence[Check]) -> None:
+    """Log each check that failed."""
+    for check in checks:
+        if check.passed is False:
+            logger.warning("warning: %s failed: %s", check.name, check.seen)
 
 
 def check_square(cascade: Cascade, outcome: Outcome) -> Check:

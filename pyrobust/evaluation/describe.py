@@ -10,8 +10,8 @@ from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.labelled_images import IN_MEMORY
 from pyrobust.files import described_by, read_json
 
-# The file that an evaluation writes last.
-RESULT = "evaluation.json"
+# Files of an evaluation; the first is written last.
+RESULT, ROWS, POINTS = "evaluation.json", "rows.parquet", "adversarial.npy"
 NOT_TRUSTED = (
     "not to be trusted: the attack misses adversarial examples that are known to exist, so robust "
     "accuracy may be far too high"

@@ -29,8 +29,9 @@ from pyrobust.evaluation.checks import (
     check_model,
     check_square,
     is_trusted,
+    warn_of_failures,
 )
-from pyrobust.evaluation.describe import RESULT
+from pyrobust.evaluation.describe import POINTS, RESULT, ROWS
 from pyrobust.evaluation.model_under_test import Subject
 from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
 from pyrobust.evaluation.result_rows import write_rows
@@ -172,11 +173,7 @@ def evaluate(
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
     threat = subject.threat_settings
     radii = Radii.of(settings, threat.norm, threat.epsilon, subject.num_classes)
-    count = min(settings.num_images or subject.images.count, subject.images.count)
-    batches = [
-        range(start, min(start + settings.batch_size, count))
-        for start in range(0, count, settings.batch_size)
-    ]
+    count, batches = subject.batches(settings.num_images, settings.batch_size)
     state = output / STATE
     keep_points = keep_adversarial or transcript is not None
     identity = [subject.identity, settings.model_dump(mode="json"), keep_points]
@@ -195,7 +192,7 @@ def evaluate(
         logger.info("checking the model on %d images", len(x[few]))
         tested = TestedAttack(cascades[0], logits_fn, search_fn)
         checks = _checks(subject, logits_fn, x[few], labels[few], settings, tested)
-        _warn(checks)
+        warn_of_failures(checks)
         seconds = time.monotonic() - started
         sample, ids = None, np.arange(count)
         if limits:
@@ -205,15 +202,15 @@ def evaluate(
             outcomes, curve = _attack(run, cascades, radii, batches)
     attacked = list(zip(cascades, outcomes, strict=True))
     afterwards = [check_square(*pair) for pair in attacked if pair[0].name == "autoattack"]
-    _warn(afterwards)
+    warn_of_failures(afterwards)
     checks += afterwards
 
-    write_rows(output / "rows.parquet", subject.images.labels[ids], attacked, curve, ids)
+    write_rows(output / ROWS, subject.images.labels[ids], attacked, curve, ids)
     if keep_adversarial:
-        with atomic_path(output / "adversarial.npy") as temporary:
+        with atomic_path(output / POINTS) as temporary:
             np.save(temporary, outcomes[0].x_adv)
     else:  # points of an earlier result
-        (output / "adversarial.npy").unlink(missing_ok=True)
+        (output / POINTS).unlink(missing_ok=True)
     # Attacks of earlier runs and of other jobs also count.
     seconds += float(sum(outcome.seconds.sum() for outcome in outcomes))
     seconds += curve.seconds if curve else 0.0
@@ -263,12 +260,6 @@ def _checks(
         logits_fn, x[right], labels[right], subject.threat, settings.seed, surrogate_fn, attack
     )
     return check_model(logits_fn, x, labels, subject.threat) + masking
-
-
-def _warn(checks: Sequence[Check]) -> None:
-    for check in checks:
-        if check.passed is False:
-            logger.warning("warning: %s failed: %s", check.name, check.seen)
 
 
 def _attack(

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import OwnCodeError, UserError
+from pyrobust.errors import OwnCodeError, UserError, reason_of
 from pyrobust.evaluation.logits_model import LogitsModel
-from pyrobust.evaluation.model_zoos import WEIGHTS, build_from_zoo, hub_weights, zoo_of
+from pyrobust.evaluation.model_zoos import build_from_zoo, hub_weights, zoo_of
 from pyrobust.files import sha256_of
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models.checkpoints import read_checkpoint
 from pyrobust.models.convert import Statements, load_classifier
 from pyrobust.models.files import (
+    WEIGHTS,
     load_model,
     load_strictly,
     needed_keys,
@@ -251,7 +252,7 @@ def _exported(path: Path) -> nn.Module:
     except MemoryError:
         raise
     except Exception as error:  # whatever a damaged or hostile file makes the reader raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise UserError(
             f"{path} cannot be read as a torch.export file without running its code ({reason}); "
             "export the model again with torch.export.save"

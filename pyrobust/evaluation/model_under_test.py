@@ -76,6 +76,12 @@ class Subject:
         settings = self.threat_settings
         return ThreatModel(settings.norm, parse_epsilon(settings.epsilon))
 
+    def batches(self, num_images: int | None, batch_size: int) -> tuple[int, list[range]]:
+        """Return how many images an evaluation of the first ones takes, and their batches."""
+        count = min(num_images or self.images.count, self.images.count)
+        starts = range(0, count, batch_size)
+        return count, [range(start, min(start + batch_size, count)) for start in starts]
+
     def load(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return images (n, C, H, W) float32 in [0, 1] and labels (n,) int64."""
         return self.images.load(rows, self.device)

@@ -10,13 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
+from pyrobust.models.files import WEIGHTS
 from pyrobust.models.spec import Normalization
 
 # What a name begins with; each but the last is a package that builds networks.
 ZOOS = ("timm", "torchvision", "hf")
-
-WEIGHTS = "model.safetensors"
 
 
 def zoo_of(name: object) -> str | None:
@@ -43,7 +42,7 @@ def build_from_zoo(
     except ImportError as error:
         raise UserError(f"{name} needs the package {zoo} ({error}): pip install {zoo}") from error
     except Exception as error:  # each package has its own, those of its downloads among them
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise UserError(
             f"{name} cannot be loaded from {zoo} ({reason}): check the name and the network "
             "connection, or give its weights by --weights FILE"
@@ -70,7 +69,7 @@ def hub_weights(name: str) -> Path:
                 f"{name} needs the package huggingface_hub: pip install huggingface_hub"
             ) from error
         except Exception as error:  # of the package, its network and its server
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = reason_of(error)
             raise UserError(
                 f"{name} cannot be downloaded ({reason}): check the name and the network connection"
             ) from error

@@ -1,11 +1,12 @@
 """What became of a batch of images under a cascade; saved after every stage."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -147,6 +148,12 @@ class Outcome:
         }
         totals = {name: np.sum(columns.pop(name), axis=0) for name in ("refused", "seconds")}
         return cls(**{name: np.concatenate(column) for name, column in columns.items()}, **totals)
+
+
+def names_of(places: NDArray[np.int64], names: Sequence[str]) -> pa.Array:
+    """Return a column of the names at `places` (N,) of `names`; null where UNBROKEN."""
+    found = [None if place == UNBROKEN else names[place] for place in places]
+    return pa.array(found, type=pa.string())
 
 
 def judge(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

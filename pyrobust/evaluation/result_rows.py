@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pyrobust.evaluation.attack_stages import Cascade
-from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.outcomes import Outcome, names_of
 from pyrobust.evaluation.robustness_curve import Curve
 from pyrobust.files import atomic_path
 
@@ -19,7 +19,7 @@ def write_rows(
     labels: NDArray[np.int64],
     attacked: Sequence[tuple[Cascade, Outcome]],
     curve: Curve | None,
-    ids: NDArray[np.int64] | None = None,
+    ids: NDArray[np.int64],
 ) -> None:
     """Write `rows.parquet` (docs/formats.md); equal outcomes give equal bytes.
 
@@ -27,11 +27,11 @@ def write_rows(
         attacked: AA+MT, which fills most columns, and cascades that fill only the column
             `broken_by_<cascade>`.
         curve: fills the column `broken_at`.
-        ids: of the images, ascending; 0 to N - 1 where not given.
+        ids: of the images, ascending.
     """
     cascade, outcome = attacked[0]
     columns = {
-        "image": pa.array(np.arange(len(labels)) if ids is None else ids),
+        "image": pa.array(ids),
         "label": pa.array(labels),
         "clean_prediction": pa.array(outcome.clean_prediction),
         "clean_correct": pa.array(outcome.clean_correct),
@@ -43,15 +43,10 @@ def write_rows(
     for other, its_outcome in attacked[1:]:
         columns[f"broken_by_{other.name}"] = _stage_names(other, its_outcome)
     if curve:
-        columns["broken_at"] = _names(curve.radii.epsilons, curve.broken_at)
+        columns["broken_at"] = names_of(curve.broken_at, curve.radii.epsilons)
     with atomic_path(path) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 
 def _stage_names(cascade: Cascade, outcome: Outcome) -> pa.Array:
-    return _names([stage.name for stage in cascade.stages], outcome.broken_by)
-
-
-def _names(names: Sequence[str], places: NDArray[np.int64]) -> pa.Array:
-    found = [None if place == UNBROKEN else names[place] for place in places]
-    return pa.array(found, type=pa.string())
+    return names_of(outcome.broken_by, [stage.name for stage in cascade.stages])

@@ -4,7 +4,6 @@ The file `threats.json` (docs/formats.md) holds the accuracy under each threat, 
 accuracy: the share of images that no attack of any threat breaks.
 """
 
-import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -24,11 +23,11 @@ from pyrobust.config.threats import ThreatsSettings
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import Check, check_masking, check_model
+from pyrobust.evaluation.checks import Check, check_masking, check_model, warn_of_failures
 from pyrobust.evaluation.describe_threats import RESULT
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.outcomes import Outcome, names_of
 from pyrobust.evaluation.saved_state import (
     check_result_is_not_replaced,
     fingerprint,
@@ -39,8 +38,6 @@ from pyrobust.files import atomic_path, read_json, write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.ops.precision import exact_kernels
 from pyrobust.progress import counting
-
-logger = logging.getLogger(__name__)
 
 ROWS, STATE = "threats.parquet", "state"
 _CHECKED_IMAGES = 64
@@ -66,9 +63,7 @@ def evaluate_threats(subject: Subject, output: Path, settings: ThreatsSettings) 
         threat_attack(name, settings, subject.images.image_shape, subject.num_classes)
         for name in settings.threats
     ]
-    count = min(settings.num_images or subject.images.count, subject.images.count)
-    size = settings.batch_size
-    batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    count, batches = subject.batches(settings.num_images, settings.batch_size)
     state = output / STATE
     with exact_kernels():
         x, labels = subject.load(range(min(max(settings.pass_size, _CHECKED_IMAGES), count)))
@@ -120,9 +115,7 @@ def _checks(
             checks += check_model(logits_fn, x, labels, threat)
         found = check_masking(logits_fn, x[right], labels[right], threat, seed)
         checks += [replace(check, name=f"{threat.norm}: {check.name}") for check in found]
-    for check in checks:
-        if check.passed is False:
-            logger.warning("warning: %s failed: %s", check.name, check.seen)
+    warn_of_failures(checks)
     return checks
 
 
@@ -194,8 +187,7 @@ def _write_rows(
     }
     for attack, outcome in zip(attacks, outcomes, strict=True):
         names = [stage.name for stage in attack.cascade.stages]
-        found = [None if place == UNBROKEN else names[place] for place in outcome.broken_by]
-        columns[f"broken_by_{attack.name}"] = pa.array(found, type=pa.string())
+        columns[f"broken_by_{attack.name}"] = names_of(outcome.broken_by, names)
     standing = np.logical_and.reduce([outcome.standing for outcome in outcomes])
     columns["robust_to_all"] = pa.array(standing)
     with atomic_path(path) as temporary:

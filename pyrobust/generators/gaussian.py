@@ -17,12 +17,10 @@ from threadpoolctl import threadpool_limits
 from pyrobust.data.store import SampleStore
 from pyrobust.errors import UserError
 from pyrobust.generators.base import MADE_BY, BlockGenerator, Fit, GeneratorSpec, Samples
-from pyrobust.generators.weights import map_tensors, write_tensors
+from pyrobust.generators.weights import WEIGHTS, map_tensors, write_tensors
 from pyrobust.ops import normal
 from pyrobust.progress import counting
 from pyrobust.threads import num_threads
-
-WEIGHTS = "weights.safetensors"
 
 # Images of each class in a block: the most that keep it below 64 MiB. More rows keep a matrix
 # product busier; these divide parts of 100,000 into whole blocks for 10, 100 and 200 classes.

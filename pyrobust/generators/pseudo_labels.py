@@ -16,9 +16,8 @@ from pyrobust.data.labels import LabelStore, LabelWriter
 from pyrobust.data.store import ImageShape, SampleStore
 from pyrobust.errors import UserError
 from pyrobust.models.extraction import Extractor, classifier_extractor
+from pyrobust.models.files import WEIGHTS
 from pyrobust.progress import counting
-
-MODEL = "model.safetensors"
 
 LabelSource = Literal["labeller", "condition"]
 
@@ -83,7 +82,7 @@ class Labeller:
         Raises:
             UserError: it is missing, or was trained on images of another shape or other classes.
         """
-        path = folder / MODEL
+        path = folder / WEIGHTS
         if not path.is_file():
             raise UserError(f"{path} is missing; run 'pyrobust train-labeller' to write it")
         extractor, spec = classifier_extractor(path, torch.device(device))

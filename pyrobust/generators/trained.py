@@ -31,7 +31,7 @@ from pyrobust.generators.network_training import (
     run_training,
 )
 from pyrobust.generators.pretrained import read_published
-from pyrobust.generators.weights import map_tensors, read_facts, write_tensors
+from pyrobust.generators.weights import WEIGHTS, map_tensors, read_facts, write_tensors
 from pyrobust.models.files import load_strictly
 from pyrobust.ops.precision import exact_kernels, passes_in
 from pyrobust.training.loop import Metrics
@@ -51,8 +51,6 @@ def square_side(image_shape: ImageShape) -> int:
         )
     return height
 
-
-WEIGHTS = "weights.safetensors"
 
 # Key of the step and FID of the weights that were kept.
 _KEPT = "kept"

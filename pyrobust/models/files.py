@@ -18,6 +18,9 @@ from pyrobust.models.layers import ImageClassifier
 from pyrobust.models.spec import ModelSpec
 from pyrobust.tensors import read_tensors, write_tensors
 
+# A classifier in the folder of its training, of a choice among several, or of a labeller.
+WEIGHTS = "model.safetensors"
+
 # Counts batches for momentum=None only; PyTorch, too, loads files from before it existed.
 _OPTIONAL = "num_batches_tracked"
 

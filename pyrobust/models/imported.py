@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from pyrobust.errors import OwnCodeError, UserError
+from pyrobust.errors import OwnCodeError, UserError, reason_of
 from pyrobust.imports import import_object
 from pyrobust.models.batch_norm import convert_batch_norms
 from pyrobust.models.layers import ImageClassifier, check_weights
@@ -129,7 +129,7 @@ def check_trainable(model: ImportedClassifier, spec: ModelSpec) -> None:
         reached = torch.autograd.grad(logits.sum(), [images, *trained], allow_unused=True)
         problem = "they do not reach the images" if reached[0] is None else None
     except RuntimeError as error:
-        problem = str(error).strip().splitlines()[0].partition(". Hint:")[0]
+        problem = reason_of(error).partition(". Hint:")[0]
     if problem:
         raise UserError(
             f"{spec.architecture} lacks gradients ({problem}): compute its logits without detach, "

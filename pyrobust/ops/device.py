@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
 from pyrobust.ops.core import CORE
 from pyrobust.ranks import Place
 
@@ -56,7 +56,7 @@ def _why_torch_has_no_gpu() -> str:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:  # the driver is too old, or there is none
-        return f"torch finds no GPU ({str(error).strip().splitlines()[0].rstrip('.')})"
+        return f"torch finds no GPU ({reason_of(error).rstrip('.')})"
     return "torch finds no GPU"
 
 

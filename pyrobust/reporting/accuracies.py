@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pyrobust.errors import UserError
+from pyrobust.evaluation.describe import ROWS
 from pyrobust.evaluation.intervals import wilson_interval
 from pyrobust.reporting.stage_results import Evaluation
 
@@ -104,7 +105,7 @@ def read_rows(evaluation: Evaluation, cascade: Cascade = "aa_mt") -> Rows:
     Raises:
         UserError: the file is missing, unreadable, or disagrees with `evaluation.json`.
     """
-    path, summary = evaluation.folder / "rows.parquet", evaluation.summary
+    path, summary = evaluation.folder / ROWS, evaluation.summary
     autoattack = cascade == "worst" and summary["worst"] < summary["robust_accuracy"]
     broken_by = "broken_by_autoattack" if autoattack else "broken_by"
     try:

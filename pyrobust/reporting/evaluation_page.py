@@ -19,8 +19,7 @@ def evaluation_page(summary: Mapping[str, Any]) -> str:
         chart=stage_chart(summary),
         rows=_rows(summary),
         anytime=[*anytime_lines(summary)] if "anytime" in summary else [],
-        is_sample=summary["num_images"]
-        < summary.get("anytime", {"population": 0})["population"],
+        is_sample=summary["num_images"] < summary.get("anytime", {"population": 0})["population"],
         anytime_chart=bound_chart(summary) if "anytime" in summary else None,
         trusted=summary.get("trusted", True),
     )

@@ -12,17 +12,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import nn
 
 from pyrobust import __version__
-from pyrobust.errors import UserError
-from pyrobust.evaluation.describe import RESULT, attack_words, interval_of_result, read_result
+from pyrobust.errors import UserError, reason_of
+from pyrobust.evaluation.describe import (
+    RESULT,
+    ROWS,
+    attack_words,
+    interval_of_result,
+    read_result,
+)
 from pyrobust.files import atomic_path, read_json, sha256_of, write_json, write_text
 from pyrobust.models import load_model
-from pyrobust.models.files import sha256_of_state
+from pyrobust.models.files import WEIGHTS, sha256_of_state
 from pyrobust.models.spec import GIVEN
 from pyrobust.reporting.departures import attack_departures
 from pyrobust.reporting.wording import norm_name
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-ROWS = "rows.parquet"
+CONFIG, CARD = "config.json", "README.md"
 
 
 def write_model_folder(
@@ -117,7 +122,7 @@ def push_model_folder(folder: Path, repository: str, private: bool) -> str:
     except ImportError as error:
         raise UserError("--push needs the package huggingface_hub: pip install it") from error
     except Exception as error:  # of the package, its network and its server
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise UserError(
             f"cannot upload to {repository} ({reason}): log in with 'hf auth login', check the "
             "name and the network connection"

@@ -12,6 +12,7 @@ from pyrobust.config.experiment import REPORTED_SECTIONS, ExperimentSettings, en
 from pyrobust.config.report import GeneratedInputs, ReportInputs
 from pyrobust.errors import UserError
 from pyrobust.files import read_json
+from pyrobust.models.files import WEIGHTS
 
 Json = dict[str, Any]
 
@@ -195,7 +196,7 @@ def read_arm(choice: Path, evaluations: Sequence[Path]) -> Arm:
         raise UserError(
             f"the chosen run (seed {chosen}) has no evaluation in "
             f"{', '.join(str(index.parent) for index in evaluations)}; run 'pyrobust evaluate "
-            f"--model {choice.with_name('model.safetensors')}'"
+            f"--model {choice.with_name(WEIGHTS)}'"
         )
     return Arm(chosen, by_seed)
 

@@ -9,6 +9,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.files import atomic_path, described_by, read_json, write_json
+from pyrobust.models.files import WEIGHTS
 
 
 def choose_run(runs: Sequence[Path], output: Path) -> None:
@@ -25,8 +26,8 @@ def choose_run(runs: Sequence[Path], output: Path) -> None:
     _check_comparable(runs, records)
     order = sorted(range(len(runs)), key=lambda i: _seed(records[i]))
     best = max(order, key=lambda i: records[i]["validation"]["robust_accuracy"])
-    with atomic_path(output / "model.safetensors") as temporary:
-        shutil.copyfile(runs[best] / "model.safetensors", temporary)
+    with atomic_path(output / WEIGHTS) as temporary:
+        shutil.copyfile(runs[best] / WEIGHTS, temporary)
     choice = {
         "chosen_seed": _seed(records[best]),
         "runs": [

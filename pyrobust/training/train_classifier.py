@@ -20,7 +20,7 @@ from pyrobust.files import read_json, write_json
 from pyrobust.imports import import_object, source_sha256
 from pyrobust.models import ImageClassifier, ModelSpec, logits_in, save_model
 from pyrobust.models.batch_norm import set_virtual_batch
-from pyrobust.models.files import sha256_of_state
+from pyrobust.models.files import WEIGHTS, sha256_of_state
 from pyrobust.models.imported import constructor_path
 from pyrobust.models.spec import GIVEN
 from pyrobust.ops.precision import exact_kernels
@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 # Images whose logits show whether a given network still computes the same.
 _PROBES = 16
-
-WEIGHTS = "model.safetensors"
 
 ClassifierSettings = TrainSettings | LabellerSettings
 

@@ -21,8 +21,8 @@ from pyrobust.config.analysis import FeatureSettings
 from pyrobust.config.data import DatasetSettings
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
-from pyrobust.generators.pseudo_labels import MODEL
 from pyrobust.models import ModelSpec, build_model, save_model
+from pyrobust.models.files import WEIGHTS
 from tests.reporting.fixtures import add_seeds, make_stages
 from tests.reporting.test_effects import SEEDS
 from tests.reporting.test_effects import record_of as effect_record_of
@@ -63,7 +63,7 @@ def make_project(folder: Path, name: str, labeller: str, features: str, size: in
     spec = ModelSpec("wrn-10-1", "silu", 10, dataset.image_shape, grey, grey)
     torch.manual_seed(0)
     weights = folder / "results/labellers" / name / labeller
-    save_model(weights / MODEL, build_model(spec), spec)
+    save_model(weights / WEIGHTS, build_model(spec), spec)
     extractor = make_extractor(FeatureSettings(), weights, torch.device("cpu"))
     target = folder / "results/features" / name / labeller / features / "train"
     extract_features([dataset.train], extractor, target, FeatureSettings(), None)

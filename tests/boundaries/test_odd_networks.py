@@ -80,6 +80,18 @@ def train(network: nn.Module, **more: Any) -> pyrobust.TrainedClassifier:
     )  # fmt: skip
 
 
+class ForwardOnly(torch.autograd.Function):
+    """The identity, whose author has written no gradient yet."""
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor) -> Tensor:
+        return logits.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Any:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -89,6 +101,7 @@ def train(network: nn.Module, **more: Any) -> pyrobust.TrainedClassifier:
         (lambda logits: logits.to_sparse(), "returns Tensor for 2 images"),
         (lambda logits: logits.detach(), "lacks gradients"),
         (lambda logits: sys.exit(3), "SystemExit in .*: 3"),
+        (ForwardOnly.apply, r"lacks gradients \(NotImplementedError\)"),
         (lambda logits: logits * torch.nan, "training diverged: the loss of step 0 is nan"),
     ],
 )

@@ -15,10 +15,11 @@ from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
 from pyrobust.data.store import SampleStore
 from pyrobust.generators.fitting import fit_generator
-from pyrobust.generators.pseudo_labels import MODEL, label_part
+from pyrobust.generators.pseudo_labels import label_part
 from pyrobust.generators.sampling import sample_part
 from pyrobust.generators.selecting import select_parts
 from pyrobust.models import ModelSpec, build_model, save_model
+from pyrobust.models.files import WEIGHTS
 from tests.generators.fits import RUNTIME
 
 CLASSES = ("ant", "bee", "cow")
@@ -91,7 +92,7 @@ def labeller(animals, tmp_path_factory) -> Path:
         torch.nn.functional.cross_entropy(model(x), labels).backward()
         optimizer.step()
     folder = tmp_path_factory.mktemp("labeller")
-    save_model(folder / MODEL, model, spec)
+    save_model(folder / WEIGHTS, model, spec)
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from pyrobust.data.store import ImageShape
-from pyrobust.errors import UserError
+from pyrobust.errors import UserError, reason_of
 
 # JSON values that `UNet2DModel` is built from.
 UnetConfig = dict[str, Any]
@@ -151,9 +151,8 @@ def load_unet(folder: Path) -> tuple[nn.Module, UnetConfig]:
             place, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{place} does not contain a UNet2DModel in diffusers format ({first_line}); "
+            f"{place} does not contain a UNet2DModel in diffusers format ({reason_of(error)}); "
             "expected config.json and diffusion_pytorch_model.safetensors"
         ) from error
     except RuntimeError as error:
