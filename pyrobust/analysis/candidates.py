@@ -30,8 +30,8 @@ class Neighbours:
         """Return `count` queries for which nothing was found yet."""
         return cls(np.full(count, -1, np.int64), np.full(count, np.inf))
 
-    def part(self, rows: slice) -> "Neighbours":
-        """Return a view of some queries."""
+    def part(self, rows: slice | np.ndarray) -> "Neighbours":
+        """Return some queries: a view where `rows` is a slice."""
         return Neighbours(self.index[rows], self.squared_distance[rows])
 
     @property

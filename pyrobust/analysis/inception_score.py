@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import log_softmax
 
 from pyrobust.data.feature_set import FeatureSet
 
@@ -24,7 +25,7 @@ def inception_score(features: FeatureSet, num_splits: int) -> tuple[float, float
     negative_entropy = np.zeros(num_splits)  # sum of p(y|x) log p(y|x)
     for first in range(0, features.count, _BLOCK):
         rows = np.arange(first, min(first + _BLOCK, features.count))
-        log_p = _log_softmax(features.logits(rows).astype(np.float64))
+        log_p = log_softmax(features.logits(rows).astype(np.float64), axis=1)
         p = np.exp(log_p)
         np.add.at(sums, split[rows], p)
         np.add.at(negative_entropy, split[rows], (p * log_p).sum(axis=1))
@@ -48,9 +49,3 @@ def _splits(count: int, num_splits: int) -> np.ndarray:
     for number, (first, last) in enumerate(pairwise(bounds)):
         split[order[first:last]] = number
     return split
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result

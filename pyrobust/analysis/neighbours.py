@@ -259,7 +259,7 @@ def _checked(
     """
     labels = np.zeros(len(found.closest), np.uint8)
     rows = stratified_subset(labels, NUM_CHECKED, settings.seed)
-    some = SetNeighbours({name: _at(found.by_set[name], rows) for name in SETS})
+    some = SetNeighbours({name: found.by_set[name].part(rows) for name in SETS})
     exact = find_neighbours(
         points["train"], points["test"], points["self"], memory_bytes, exhaustive(), rows
     )
@@ -279,11 +279,6 @@ def _checked(
             name: _farther(some_found, true) for name, (some_found, true) in pairs.items()
         },
     }
-
-
-def _at(neighbours: Neighbours, queries: np.ndarray | slice) -> Neighbours:
-    """Return the neighbours of some queries."""
-    return Neighbours(neighbours.index[queries], neighbours.squared_distance[queries])
 
 
 def _copies(neighbours: Neighbours) -> float:
@@ -321,7 +316,7 @@ def _table(
         "closest": pa.array(np.array(SETS)[found.closest[some]], pa.string()),
     }
     for name in SETS:
-        neighbours = _at(found.by_set[name], some)
+        neighbours = found.by_set[name].part(some)
         missing = neighbours.index < 0  # a single generated sample has no other
         columns[name] = pa.array(store_rows[name][neighbours.index], mask=missing)
         columns[f"{name}_distance"] = pa.array(neighbours.distance, mask=missing)

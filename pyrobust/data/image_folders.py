@@ -20,6 +20,7 @@ from pyrobust.data.raw import (
 )
 from pyrobust.data.raw_files import (
     RawSplitName,
+    check_one_folder,
     data_files,
     empty_folders,
     image_suffixes,
@@ -105,11 +106,7 @@ def _class_folders(folder: Path) -> dict[RawSplitName, list[_ClassFolder]]:
     splits: dict[RawSplitName, list[_ClassFolder]] = {"train": unnamed} if unnamed else {}
     splits |= {split: folders for split, folders in named.items() if split is not None}
     for split, folders in splits.items():
-        if len(roots := sorted({found.root for found in folders})) > 1:
-            raise UserError(
-                f"the {split} split is in several folders, {roots[0]} and {roots[1]}; keep one "
-                "of them, or merge them"
-            )
+        check_one_folder(split, (found.root for found in folders))
     return validation_as_test(splits)
 
 

@@ -174,13 +174,18 @@ def _holds_no_data(path: Path) -> bool:
     return suffix in _NO_DATA or (not suffix and path.name.isupper())
 
 
-def _check_whole(split: str, paths: list[Path]) -> None:
-    folders = sorted({path.parent for path in paths})
-    if len(folders) > 1:
+def check_one_folder(split: str, folders: Iterable[Path]) -> None:
+    """Raise a UserError if a split is in several folders."""
+    first, *others = sorted(set(folders))
+    if others:
         raise UserError(
-            f"the {split} split is in several folders, {folders[0]} and {folders[1]}; keep one "
+            f"the {split} split is in several folders, {first} and {others[0]}; keep one "
             "of them, or merge them"
         )
+
+
+def _check_whole(split: str, paths: list[Path]) -> None:
+    check_one_folder(split, (path.parent for path in paths))
     parts = [match for path in paths if (match := _SHARD.search(path.stem))]
     numbers = {int(match[1]) for match in parts}
     for match in parts:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from pyrobust.cost import write_cost
 from pyrobust.data.labels import LabelStore, LabelWriter
@@ -125,7 +126,7 @@ class Labeller:
                 last = min(row + batch - place, store.count)
                 images = store.gather(np.arange(row, last))
                 values, logits = self._extract(images, place)
-                probs = _softmax(logits)
+                probs = softmax(logits.astype(np.float64), axis=1)
                 labels = probs.argmax(axis=1)
                 scores = _of(probs, labels)
                 asked = None if conditions is None else _of(probs, conditions[row:last])
@@ -152,13 +153,6 @@ class Labeller:
                 "train-labeller'"
             )
         return features, logits
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities (N, K) in float64."""
-    values = logits.astype(np.float64)
-    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def _of(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -71,9 +71,10 @@ def as_latex(rows: list[dict[str, str]]) -> str:
     return "\n".join([*lines, *body, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def data_uri(text: str, kind: str) -> str:
-    """Return text as the address of a file, such as one of kind text/csv."""
-    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
+def data_uri(content: str | bytes, kind: str) -> str:
+    """Return text or bytes as the address of a file, such as one of kind text/csv."""
+    data = content.encode() if isinstance(content, str) else content
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def svg_file(svg: str) -> str:

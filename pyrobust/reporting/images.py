@@ -1,6 +1,5 @@
 """Images on the page: strips, samples by class, nearest neighbours."""
 
-import base64
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,10 @@ from PIL import Image
 
 from pyrobust.data.store import SampleStore, label_type
 from pyrobust.errors import UserError
+from pyrobust.reporting.downloads import data_uri
 
 # Pixels between two images of a strip.
 _GAP = 1
-
-
-def data_uri(png: bytes) -> str:
-    """Return PNG data as an address that a page can hold."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def strip(images: NDArray[np.uint8]) -> str:
@@ -37,7 +32,7 @@ def strip(images: NDArray[np.uint8]) -> str:
         canvas[:, left : left + width, 3] = 255
     buffer = BytesIO()
     Image.fromarray(canvas, "RGBA").save(buffer, format="PNG", optimize=True)
-    return data_uri(buffer.getvalue())
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 PER_CLASS = 10

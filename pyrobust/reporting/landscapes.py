@@ -9,7 +9,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pyrobust.reporting.images import data_uri
+from pyrobust.reporting.downloads import data_uri
 
 _INCHES = 3.4
 _DPI = 180
@@ -30,7 +30,7 @@ def landscape(image: dict[str, Any], norm: str, epsilon: float) -> str:
         buffer = BytesIO()
         # Without its own metadata, the file is a function of the margins alone.
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return data_uri(buffer.getvalue())
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def draw_surface(axes: Any, image: dict[str, Any], norm: str, epsilon: float) -> None:
