@@ -15,7 +15,7 @@ from pyrobust.data.shard_writer import ShardWriter
 from pyrobust.data.shards import Column, ShardReader, read_index, shard_path
 from pyrobust.errors import UserError
 from pyrobust.files import read_json, write_json
-from tests.kills import Killed
+from tests.kills import Killed, kill_at_rename
 
 COLUMNS = {"images": Column("uint8", (2, 1)), "labels": Column("int64")}
 IDENTITY = {"seed": 0}
@@ -328,21 +328,6 @@ def damage_one_shard(folder, number):
     shards = sorted(folder.glob("*.npy"))
     if number is not None and shards:
         flip(shards[number % len(shards)])
-
-
-def kill_at_rename(patch: pytest.MonkeyPatch, number: int) -> None:
-    """Kill the writer just before its rename `number`, when the data lie under another name."""
-    left = number
-    rename = Path.replace
-
-    def replace(self: Path, target: Path) -> Path:
-        nonlocal left
-        if left == 0:
-            raise Killed
-        left -= 1
-        return rename(self, target)
-
-    patch.setattr(Path, "replace", replace)
 
 
 def test_a_process_that_is_really_killed_leaves_only_whole_shards(tmp_path):

@@ -169,13 +169,6 @@ def test_samples_of_another_data_set_are_refused(
         CliRunner().invoke(app, ["evaluate", *options, *ATTACK, *given], catch_exceptions=False)
 
 
-def test_two_runs_write_the_same_bytes(options: list[str], tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        invoke("evaluate", *options, *ATTACK, "--output", tmp_path / name)
-    for name in ("evaluation.json", "rows.parquet"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
 def test_further_radii_make_a_curve_through_the_result(options: list[str], tmp_path: Path) -> None:
     invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "alone")
     curve = ["--curve", "32/255,8/255"]
@@ -209,26 +202,6 @@ def test_shares_of_several_jobs_end_with_the_same_bytes(
     for name in ("evaluation.json", "rows.parquet"):
         shared, whole = (tmp_path / run / name for run in ("shared", "whole"))
         assert shared.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_any_time_ends_with_the_same_bytes(
-    options: list[str], tmp_path: Path
-) -> None:
-    invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "whole")
-    command = [sys.executable, "-m", "pyrobust", "evaluate", *options, *ATTACK]
-    command += ["--output", str(tmp_path / "killed")]
-    for _ in range(3):
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        saved = len(list(tmp_path.glob("killed/state/*/*.npz")))
-        while process.poll() is None and len(list(tmp_path.glob("killed/state/*/*.npz"))) == saved:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    invoke("evaluate", *options, *ATTACK, "--output", tmp_path / "killed")
-    for name in ("evaluation.json", "rows.parquet"):
-        killed, whole = (tmp_path / run / name for run in ("killed", "whole"))
-        assert killed.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.slow

@@ -85,27 +85,6 @@ def test_a_killed_job_is_reported_with_its_log_and_the_same_command_resumes(
     assert "rule make_dataset" not in output
 
 
-def test_a_full_disk_is_reported_and_the_same_command_resumes_when_there_is_room(
-    project: Project,
-) -> None:
-    (project / "resources/datasets").mkdir()
-    command = f"snakemake {DATASET} --cores 2 --configfile {TINY} 2>&1"
-    done = run_with_disk(
-        project,
-        "resources/datasets",
-        "size=120k",
-        f"""
-        {command} && exit 98
-        test ! -e {DATASET} || exit 97
-        mount -o remount,size=100m resources/datasets
-        {command} > /dev/null && test -e {DATASET}
-        """,
-    )
-    assert done.returncode == 0, (done.returncode, done.stdout[-3000:])
-    assert "the disk is full, or files have a limit" in done.stdout, done.stdout[-3000:]
-    assert "Traceback" not in done.stdout, done.stdout[-3000:]
-
-
 def test_a_read_only_folder_is_named(project: Project) -> None:
     read_only = "mount --bind . disk && mount -o remount,ro,bind disk && cd disk"
     (project / "disk").mkdir()

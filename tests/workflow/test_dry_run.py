@@ -172,10 +172,7 @@ def test_values_on_the_command_line_are_checked_once_and_used() -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("experiments: {x: {dataset: digits, norm: l1, epsilon: 8/255}}", ["l1", "linf"]),
-        ("experiments: {x: {dataset: dogs, norm: l2, epsilon: 1}}", ["x.dataset", "dogs"]),
         ("experiments: {digits_linf: {mixing_factor: 1.5}}", ["mixing_factor", "1.5"]),
-        ("experiments: {digits_linf: {epsilon: 300/255}}", ["digits_linf", "300/255"]),
         ("experiments: {digits_linf: {colour: red}}", ["colour"]),
     ],
 )
@@ -233,13 +230,6 @@ def test_another_evaluation_is_shared_by_as_many_jobs_as_the_first() -> None:
     assert run.returncode == 0, run.stdout
     counts = job_counts(run.stdout)
     assert (counts["evaluate_again"], counts["attack_share_again"]) == (1, 3), run.stdout
-
-
-def test_two_figures_of_one_sweep_plan_no_more_trainings_than_one() -> None:
-    figures = ["results/paper/figure5_smoke.csv", "results/paper/figure10_smoke.csv"]
-    alone = job_counts(run_snakemake("--dry-run", figures[0]).stdout)
-    together = job_counts(run_snakemake("--dry-run", *figures).stdout)
-    assert together["train_robust"] == alone["train_robust"] == 3
 
 
 def test_a_target_whose_sweep_is_wrong_says_why_and_the_others_can_be_made(

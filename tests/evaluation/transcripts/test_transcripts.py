@@ -1,10 +1,5 @@
 """A transcript shows what its evaluation found."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +19,7 @@ from pyrobust.evaluation.transcripts.perturbation_codec import decode_points
 from pyrobust.evaluation.transcripts.transcript import Transcript
 from pyrobust.evaluation.transcripts.verification import verify_transcript
 from pyrobust.files import read_json
-from tests.evaluation.transcripts.commands import ATTACK, invoke, run_evaluate, verified
+from tests.evaluation.transcripts.commands import run_evaluate, verified
 
 
 def test_the_claim_of_an_evaluation_holds(
@@ -56,9 +51,7 @@ def test_points_are_those_that_the_model_was_judged_on(
         assert points.tobytes() == kept[places].tobytes()
 
 
-def test_shares_and_killed_runs_write_the_same_bytes(
-    folder: Path, command: list[str], tmp_path: Path
-) -> None:
+def test_shares_write_the_same_bytes(folder: Path, command: list[str], tmp_path: Path) -> None:
     for share in ("2/2", "1/2"):
         target = tmp_path / "shared.safetensors"
         run_evaluate(*command, "--output", tmp_path / "shared", "--transcript", target,
@@ -66,30 +59,6 @@ def test_shares_and_killed_runs_write_the_same_bytes(
         assert not target.exists()
     run_evaluate(*command, "--output", tmp_path / "shared", "--transcript", target)
     assert target.read_bytes() == (folder / "transcript.safetensors").read_bytes()
-
-
-@pytest.mark.slow
-def test_a_killed_run_writes_the_same_bytes(
-    folder: Path, command: list[str], tmp_path: Path
-) -> None:
-    target = tmp_path / "t.safetensors"
-    arguments = [*command, "--norm", "linf", "--epsilon", "24/255", *ATTACK]
-    arguments += ["--output", str(tmp_path / "out"), "--transcript", str(target)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pyrobust", "evaluate", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while process.poll() is None and not list(tmp_path.glob("out/state/*/*.npz")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not target.exists()
-    assert invoke("evaluate", *arguments).exit_code == 0
-    assert (
-        Transcript.read(target).fate.tobytes()
-        == Transcript.read(folder / "transcript.safetensors").fate.tobytes()
-    )
-    assert verified(target, *command)[0] == 0
 
 
 def test_the_sample_of_a_seed_is_named(subject: Subject, tmp_path: Path) -> None:
