@@ -1,5 +1,6 @@
 """Tensors on the disk."""
 
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,21 @@ import torch
 
 from pyrobust.errors import UserError
 from pyrobust.generators import weights
+from pyrobust.models import ModelSpec, build_model
+from pyrobust.models.checkpoints import write_checkpoint
 from pyrobust.tensors import read_tensors, write_tensors
+
+
+def write_classifier(path: Path) -> None:
+    spec = ModelSpec("wrn-10-1", "silu", 10, (8, 8, 1), (0.5,), (0.5,))
+    torch.manual_seed(0)
+    write_checkpoint(path, build_model(spec), spec)
+
 
 WRITERS: list[Callable[[Path], Any]] = [
     lambda path: write_tensors(path, {"a": torch.zeros(1000)}, {}),
     lambda path: weights.write_tensors(path, {"a": np.zeros(1000)}),
+    write_classifier,
 ]
 
 
@@ -33,6 +44,17 @@ def test_the_file_is_as_readable_as_any_other(write: Callable[[Path], Any], tmp_
     write(tmp_path / "a.safetensors")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_every_process_writes_the_same_bytes_under_any_name(
+    write: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.safetensors")
+    monkeypatch.setattr(os, "getpid", lambda: 12345)
+    write(tmp_path / "b.safetensors")
+    one, two = (path.read_bytes() for path in tmp_path.iterdir())
+    assert one == two
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -7,6 +7,7 @@ expects, behind whatever prefix they share, so that no list of known wrappings i
 """
 
 import importlib
+import io
 import pickle
 import re
 from collections import OrderedDict
@@ -158,8 +159,12 @@ def write_checkpoint(path: Path, model: ImageClassifier, spec: ModelSpec) -> Non
     metadata = OrderedDict(getattr(whole, "_metadata", {}))
     metadata[""] = {**metadata.get("", {}), _METADATA: spec.to_json()}
     state._metadata = metadata  # type: ignore[attr-defined]
+    # Into memory first: torch.save puts the name of a file into it, and says of a full disk only
+    # that a position is unexpected.
+    archive = io.BytesIO()
+    torch.save(state, archive)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        temporary.write_bytes(archive.getbuffer())
 
 
 def architecture_of(state: Mapping[str, Tensor], source: str) -> tuple[str, int, int]:
