@@ -71,7 +71,15 @@ OWN_TYPE = GeneratorType(
     title="", summary="", implementation="", conditional=None, presets={"paper": {}}
 )
 
-# The preset tiny of ddpm and edm, which train the same network.
+# The presets small and tiny of ddpm and edm, which train the same networks.
+_SMALL_UNET = {
+    "training_steps": 20_000,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "warmup_steps": 200,
+    "dropout": 0.0,
+    "averaging_decay": 0.995,
+}
 _TINY_UNET = {
     "training_steps": 3000,
     "batch_size": 64,
@@ -117,16 +125,7 @@ TYPES: dict[str, GeneratorType] = {
                 "sampler": "ancestral",
                 "sampling_steps": 1000,
             },
-            "small": {
-                "training_steps": 20_000,
-                "batch_size": 64,
-                "learning_rate": 1e-3,
-                "warmup_steps": 200,
-                "dropout": 0.0,
-                "averaging_decay": 0.995,
-                "sampler": "dpm_solver",
-                "sampling_steps": 20,
-            },
+            "small": {**_SMALL_UNET, "sampler": "dpm_solver", "sampling_steps": 20},
             "tiny": {**_TINY_UNET, "sampler": "dpm_solver", "sampling_steps": 20},
         },
         work={
@@ -156,10 +155,12 @@ TYPES: dict[str, GeneratorType] = {
                 "conditional": True,
                 "sampling_steps": 18,
             },
+            "small": _SMALL_UNET,
             "tiny": _TINY_UNET,
         },
         work={
             "paper": GeneratorWork(12.1e9, 3, 54.4e6, 7.42e6, 35_751_427),
+            "small": GeneratorWork(496e6, 3, 7.03e6, 1.79e6, 1_115_235),
             "tiny": GeneratorWork(15.8e6, 3, 391e3, 76.6e3, 285_793),
         },
     ),

@@ -49,7 +49,7 @@ class GeneratorSettings(Settings):
 
     preset: Literal["paper", "small", "tiny"] = "paper"
     """Starting point for trained types. paper: the settings of the model's paper; small: a network
-    for 32×32 images that starts to learn within an hour on 2 cores (ddpm only); tiny: a network
+    for 32×32 images that starts to learn within an hour on 2 cores (ddpm and edm); tiny: a network
     that learns 8×8 digits within minutes. Individual settings override the preset."""
 
     jitter: NonNegativeFloat = _of_preset(
