@@ -65,7 +65,7 @@ class Embedding:
 
     def features(self, name: str, images: np.ndarray) -> np.ndarray:
         """Return a memory map of features, (n, D) float32."""
-        path = self._folder / f"features-{name}.npy"
+        path = self._features_file(name)
         if not path.is_file():
             with atomic_path(path) as temporary:
                 held, done = None, 0
@@ -77,6 +77,9 @@ class Embedding:
                     done += len(block)
                 del held
         return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _features_file(self, name: str) -> Path:
+        return self._folder / f"features-{name}.npy"
 
     def components(self, sources: list[np.ndarray]) -> Pca:
         """Return the principal components of all rows of `sources`."""
@@ -92,7 +95,9 @@ class Embedding:
         """Return projections, (n, COMPONENTS) float32."""
         path = self._folder / f"points-{name.replace(' ', '-')}.npy"
         if not path.is_file():
-            points = [point for block in self._blocks(images) for point in pca.project(block)]
+            held = self._features_file(name).is_file()
+            blocks = [self.features(name, images)] if held else self._blocks(images)
+            points = [point for block in blocks for point in pca.project(block)]
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, np.concatenate(points))
         points_of_file: np.ndarray = np.load(path, allow_pickle=False)
@@ -163,8 +168,8 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"{result['num_images']:,} images of each set (the paper: 10,000), as many of each class; "
         f"{result['components']} components that explain {result['explained_variance']:.0%} of the "
-        "variance. The originals are a JPEG copy of CIFAR-10. With fewer images a set is less "
-        "dense, so compare rows of one size.",
+        "variance. The originals are a JPEG copy of CIFAR-10. Sets of fewer images are less "
+        "dense, so only compare rows of one size.",
         "",
         f"| set | source | {' | '.join(columns)} |",
         "| --- | --- |" + " --- |" * len(columns),
