@@ -11,9 +11,7 @@ the search and float32 for the judgement. `over_bare_passes` is the time of ours
 network passes alone: as many forward and back, with nothing around them. Times compared on a CPU
 are those of the processor, which other work on the machine disturbs less.
 
-`additions` are the costs of what docs/trust.md describes, as shares of the time of ours: the checks
-and the self-test of the attack, on up to 64 images; a transcript and its verification; and 100
-intervals that are valid at any stop.
+`additions` are the costs of what docs/trust.md describes (`evaluation_additions.py`).
 """
 
 import argparse
@@ -21,7 +19,6 @@ import copy
 import json
 import platform
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,10 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from evaluation_additions import Additions, timed
 from pyautoattack import AutoAttack
 from torch import Tensor, nn
 
-from pyrobust.attacks import FixedPasses, SquareSettings, ThreatModel, square
+from pyrobust.attacks import FixedPasses, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import EvaluationSettings, ThreatSettings
 from pyrobust.config.fields import Precision
@@ -41,17 +39,8 @@ from pyrobust.cost import device_name
 from pyrobust.data import Dataset
 from pyrobust.evaluation.aa_mt import aa_mt
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
-from pyrobust.evaluation.attack_suites import main_cascade
 from pyrobust.evaluation.cascade import CascadeRun
-from pyrobust.evaluation.checks import check_masking
-from pyrobust.evaluation.confidence_sequence import anytime_interval
-from pyrobust.evaluation.labelled_images import LabelledImages
-from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
-from pyrobust.evaluation.self_test import find_planted
-from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
-from pyrobust.evaluation.transcripts.transcript import Transcript
-from pyrobust.evaluation.transcripts.verification import verify_transcript
+from pyrobust.evaluation.outcomes import Outcome
 from pyrobust.files import write_json
 from pyrobust.memory import keep_freed_memory
 from pyrobust.models import ModelSpec, build_model, initialize, load_model
@@ -134,6 +123,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--public-batch-size", type=int, default=250, help="its default")
     parser.add_argument("--pass-size", type=int, default=128)
+    parser.add_argument("--attack", default="fast", help="whose additions are timed")
+    parser.add_argument("--threat-images", type=int, default=16, help="0 times no other threats")
+    parser.add_argument("--certified-images", type=int, default=2, help="0 times no certificates")
     parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=2)
@@ -192,7 +184,7 @@ def _compare(arguments: argparse.Namespace, task: Task) -> dict[str, Any]:
         "clock": clock,
         "rows": rows,
         "speed_up": public[clock] / plain[clock],
-        "additions": _additions(arguments, task, threat, ours, clock, plain[clock]),
+        **_additions(arguments, task, ours, clock),
         "over_bare_passes": plain[clock] / (min(bare) * plain["images_passed"]),
         "speed_up_of_bfloat16": plain[clock] / bfloat16[clock],
         "robust_accuracy_gained_by_bfloat16": bfloat16["robust_accuracies"][-1]
@@ -229,7 +221,7 @@ def _public(arguments: argparse.Namespace, task: Task, threat: ThreatModel) -> d
                 standing[rows] = counted(x_adv).argmax(1) == task.labels[rows]
             accuracies.append(float(standing.float().mean()))
 
-    return {**_timed(attack), **_counts(counted), "robust_accuracies": accuracies}
+    return {**timed(attack), **_counts(counted), "robust_accuracies": accuracies}
 
 
 def _ours(
@@ -260,7 +252,7 @@ def _ours(
                 batch = range(start, min(start + arguments.batch_size, count))
                 outcomes.append(run.attack(Cascade("apgd", stages), batch, lambda _: None))
 
-    cost = _timed(attack)
+    cost = timed(attack)
     outcome = Outcome.joined(outcomes)
     standing = int(outcome.clean_correct.sum())
     accuracies = []
@@ -271,71 +263,22 @@ def _ours(
 
 
 def _additions(
-    arguments: argparse.Namespace,
-    task: Task,
-    threat: ThreatModel,
-    network: nn.Module,
-    clock: str,
-    attack_seconds: float,
-) -> dict[str, float]:
-    """Return the time of each addition over that of the attack, and the bytes of a point."""
-    images = LabelledImages.of_tensors(task.x, task.labels, task.num_classes)
-    threat_settings = ThreatSettings(norm=arguments.norm, epsilon=arguments.epsilon)
-    device = str(task.x.device)
-    subject = Subject(
-        network,
-        task.num_classes,
-        images,
-        threat_settings,
-        device,
-        {"network": {"model": task.name}},
+    arguments: argparse.Namespace, task: Task, network: nn.Module, clock: str
+) -> dict[str, dict[str, float]]:
+    threat = ThreatSettings(norm=arguments.norm, epsilon=arguments.epsilon)
+    found = Additions(
+        network, task.x, task.labels, task.num_classes, threat, arguments.attack, clock
     )
-    settings = EvaluationSettings(attack="pgd40", pass_size=arguments.pass_size)
-    passes = FixedPasses(network, arguments.pass_size)
-    cascade = main_cascade(settings, threat, task.num_classes)
-    rows = torch.nonzero(passes(task.x[:64]).argmax(1) == task.labels[:64])[:, 0]
-    x, labels = task.x[rows], task.labels[rows]
-    lowest = square(passes, x, labels, rows, SquareSettings(threat, 200), 0)
-    with tempfile.TemporaryDirectory() as folder:
-        run = CascadeRun(passes, passes, threat, subject.load, Path(folder), keep_adversarial=True)
-        outcome = run.attack(cascade, range(len(task.x)), lambda _: None)
-        attacked = Attacked(
-            "pgd40",
-            [stage.attack for stage in cascade.stages],
-            np.arange(len(task.x)),
-            outcome.clean_correct,
-            outcome.broken_by != UNBROKEN,
-            outcome.x_adv,
-        )
-        file = Path(folder) / "transcript.safetensors"
-        works: dict[str, Callable[[], object]] = {
-            "checks": lambda: check_masking(passes, x, labels, threat, 0),
-            "self_test": lambda: find_planted(cascade, passes, passes, x, labels, lowest, threat),
-            "transcript": lambda: make_transcript(subject, settings, attacked).write(file),
-            "verification": lambda: verify_transcript(Transcript.read(file), subject),
-            "intervals": lambda: [
-                anytime_interval(t // 2, t, 10_000) for t in range(0, 10_000, 100)
-            ],
-        }
-        costs = {name: _timed(work)[clock] / attack_seconds for name, work in works.items()}
-        broken = max(int(attacked.broken.sum()), 1)
-        return {**costs, "bytes_per_point": file.stat().st_size / broken}
+    result = {"additions": found.of_evaluation()}
+    if arguments.threat_images:
+        result["threats_per_image"] = found.of_threats(arguments.threat_images)
+    if arguments.certified_images:
+        result["certificates_per_image"] = found.of_certificates(arguments.certified_images)
+    return result
 
 
 def _counts(counted: Counted) -> dict[str, int]:
     return {"passes": counted.passes, "images_passed": counted.images}
-
-
-def _timed(run: Callable[[], object]) -> dict[str, float]:
-    """Return seconds on the wall and of the processor."""
-    wall, processor = time.perf_counter(), time.process_time()
-    run()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return {
-        "seconds": time.perf_counter() - wall,
-        "cpu_seconds": time.process_time() - processor,
-    }
 
 
 def _bare_pass(network: nn.Module, x: Tensor, pass_size: int) -> dict[str, float]:
@@ -349,7 +292,7 @@ def _bare_pass(network: nn.Module, x: Tensor, pass_size: int) -> dict[str, float
             logits = network(points)
             torch.autograd.grad(logits, points, torch.ones_like(logits))
 
-    times = [_timed(run) for _ in range(5)]
+    times = [timed(run) for _ in range(5)]
     return {clock: min(t[clock] for t in times) / BARE_PASSES / pass_size for clock in times[0]}
 
 
@@ -366,8 +309,9 @@ def _table(networks: list[dict[str, Any]]) -> str:
             "bfloat16": f"{found['speed_up_of_bfloat16']:.2f} × ours, "
             f"robust accuracy {found['robust_accuracy_gained_by_bfloat16']:+.4f}",
         }
-        costs = {name: f"{cost:.4f}" for name, cost in found["additions"].items()}
-        lines.append(f"| {found['network']} | additions over ours | | | | {costs} |")
+        for part in ("additions", "threats_per_image", "certificates_per_image"):
+            costs = ", ".join(f"{name} {cost:.3g}" for name, cost in found.get(part, {}).items())
+            lines.append(f"| {found['network']} | {part.replace('_', ' ')} | | | | {costs} |")
         for name, row in found["rows"].items():
             accuracy = row["robust_accuracies"][-1]
             cells = [found["network"], name, f"{row[found['clock']]:.1f}"]

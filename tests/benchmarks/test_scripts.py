@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from pyrobust.analysis.feature_extractors import make_extractor
 from pyrobust.analysis.features import extract_features
 from pyrobust.config.analysis import FeatureSettings
 from pyrobust.config.data import DatasetSettings
+from pyrobust.config.threats import Threat
 from pyrobust.data.dataset import Dataset
 from pyrobust.data.prepare import make_dataset
 from pyrobust.models import ModelSpec, build_model, save_model
@@ -101,17 +102,23 @@ def test_neighbours(tmp_path: Path) -> None:
     assert result["ratios"]["faiss, self, 2000"] > 0
 
 
-def test_evaluation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_evaluation(others: int, tmp_path: Path) -> None:
     run(
         "evaluation", "--random", "wrn-10-1", "--num-images", 8, "--batch-size", 8,
         "--pass-size", 8, "--restarts", 1, "--steps", 2, "--repeats", 1, "--threads", 1,
-        "--device", "cpu", "--output", tmp_path / "evaluation.json",
+        "--device", "cpu", "--attack", "pgd40", "--threat-images", others,
+        "--certified-images", others, "--output", tmp_path / "evaluation.json",
     )  # fmt: skip
     (network,) = only_json(tmp_path)["networks"]
     assert list(network["rows"]) == ["bfloat16", "ours", "public"]
     assert set(network["additions"]) == {
-        "checks", "self_test", "transcript", "verification", "intervals", "bytes_per_point"
+        "evaluate", "checks", "self_test", "transcript", "verification", "intervals",
+        "bytes_per_point",
     }  # fmt: skip
+    if others:
+        assert set(network["threats_per_image"]) == set(get_args(Threat))
+        assert set(network["certificates_per_image"]) == {"ibp", "crown_ibp", "smoothing"}
 
 
 @pytest.mark.slow
