@@ -53,7 +53,7 @@ class Arm:
 ARMS = {
     BASELINE: Arm(1.0),
     "gaussian": Arm(0.8, ("--type", "gaussian")),
-    "edm": Arm(0.3, ("--type", "edm", "--preset", "tiny", "--training-steps", "20000")),
+    "edm": Arm(0.3, ("--type", "edm", "--preset", "small")),
 }
 THREAT = ("--norm", "linf", "--epsilon", "8/255")
 # AA+MT with one restart and a quarter of the multi-targeted steps.
@@ -90,7 +90,9 @@ class Study:
     def samples(self, name: str, arm: Arm) -> Path:
         """Return the store of the samples of an arm, labelled by the class asked for."""
         generator, samples = self._work / "generators" / name, self._work / "samples" / name
-        found = ("--dataset", self._dataset, *arm.generator)
+        found: tuple[object, ...] = ("--dataset", self._dataset, *arm.generator)
+        if name == "edm":
+            found += ("--training-steps", self._options.edm_steps, "--sampling-steps", 10)
         self._run(generator, "generator.json", "fit-generator", *found)
         size = ("--part", 0, "--part-size", self._options.num_samples)
         self._run(samples, "manifest.json", "sample", "--generator", generator, *size)
@@ -219,6 +221,7 @@ def main() -> None:
     parser.add_argument("--num-original", type=int, default=3000)
     parser.add_argument("--num-validation", type=int, default=500)
     parser.add_argument("--num-samples", type=int, default=30_000)
+    parser.add_argument("--edm-steps", type=int, default=20_000, help="updates of 64 images")
     parser.add_argument("--num-images", type=int, default=1000, help="test images attacked")
     parser.add_argument("--epochs", type=float, default=8.0, help="of 50,000 images each")
     parser.add_argument("--batch-size", type=int, default=128)

@@ -1,11 +1,13 @@
 """Claim: `pyrobust.AutoAttack` leaves the robust accuracy of `pyautoattack`, in less time.
 
     python benchmarks/drop_in.py     # minutes on two cores; no data needed
+    python benchmarks/drop_in.py --model model.safetensors --dataset cifar10 --output cifar10.json
 
 Both run the standard version with the same arguments on the same robustly trained network and
-digits, in turn within one process, so that other work on the machine meets both. Times are those of
-the processor; the fastest of each counts. `over_bare_passes` is the time of our attacks over that
-of their network passes alone: as many forward, and forward and back, with nothing around them.
+images (without `--model`, digits), in turn within one process, so that other work on the machine
+meets both. Times are those of the processor; the fastest of each counts. `over_bare_passes` is the
+time of our attacks over that of their network passes alone: as many forward, and forward and back,
+with nothing around them.
 """
 
 import argparse
@@ -26,14 +28,19 @@ from torch import Tensor, nn
 
 import pyrobust
 from pyrobust.attacks import FixedPasses
+from pyrobust.config.fields import Norm
 from pyrobust.cost import device_name
 from pyrobust.evaluation.cascade import CascadeRun
+from pyrobust.evaluation.labelled_images import LabelledImages
 from pyrobust.files import write_json
+from pyrobust.models import load_model
 
 RESULT = Path(__file__).parent / "results/drop-in.json"
 STAGES = ("apgd_ce", "apgd_t", "fab_t", "square")
 PASS_SIZE = 128
-RADII = {"Linf": (32 / 255, "linf"), "L2": (0.5, "l2")}
+NORMS: dict[str, Norm] = {"Linf": "linf", "L2": "l2"}
+RADII_OF_DIGITS = {"Linf": 32 / 255, "L2": 0.5}
+RADII = {"Linf": 8 / 255, "L2": 128 / 255}
 
 
 class Counted(nn.Module):
@@ -81,44 +88,66 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epochs", type=float, default=15)
     parser.add_argument("--architecture", default="wrn-10-1")
+    parser.add_argument("--model", type=Path, help="attack this network in place of a new one")
+    parser.add_argument("--dataset", type=Path, help="with --model: its data set")
+    parser.add_argument("--norms", nargs="+", choices=NORMS, default=list(NORMS))
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    pixels = torch.tensor(load_digits().images / 16, dtype=torch.float32)[:, None]
-    labels = torch.tensor(load_digits().target)
-    train_x, test_x, train_y, test_y = train_test_split(
-        pixels, labels, test_size=arguments.num_images, stratify=labels, random_state=0
-    )
+    if arguments.model:
+        images = LabelledImages.of_dataset(arguments.dataset)
+        x, y = images.load(range(arguments.num_images), "cpu")
+        loaded, spec = load_model(arguments.model)
+        described, radii = f"{spec.architecture} on {images.name}", RADII
+    else:
+        train_x, x, train_y, y = digits(arguments.num_images)
+        described = f"{arguments.architecture}, {arguments.epochs:g} epochs of TRADES on digits"
+        radii = RADII_OF_DIGITS
     norms = {}
-    for norm, (radius, name) in RADII.items():
-        trained = pyrobust.train(
-            arguments.architecture,
-            train_x,
-            train_y,
-            norm=name,
-            epsilon=radius,
-            epochs=arguments.epochs,
-            batch_size=128,
-            validations=1,
-            gap_images=0,
-            flip=False,
-            crop_padding=1,
-            device="cpu",
-        )
-        norms[norm] = compare(trained.model, test_x, test_y, norm, radius, arguments.repeats)
+    for norm in arguments.norms:
+        network = loaded if arguments.model else trained(arguments, train_x, train_y, norm)
+        norms[norm] = compare(network, x, y, norm, radii[norm], arguments.repeats)
         print(norm, json.dumps(norms[norm]))
     write_json(
         arguments.output,
         {
             "machine": device_name("cpu"),
             "versions": {name: version(name) for name in ("torch", "pyautoattack")},
-            "network": f"{arguments.architecture}, {arguments.epochs:g} epochs of TRADES on digits",
+            "network": described,
             "num_images": arguments.num_images,
             "threads": arguments.threads,
             "repeats": arguments.repeats,
             "norms": norms,
         },
     )
+
+
+def digits(num_test: int) -> list[Tensor]:
+    """Return images and labels of a split of the digits: training and test, training and test."""
+    pixels = torch.tensor(load_digits().images / 16, dtype=torch.float32)[:, None]
+    labels = torch.tensor(load_digits().target)
+    split: list[Tensor] = train_test_split(
+        pixels, labels, test_size=num_test, stratify=labels, random_state=0
+    )
+    return split
+
+
+def trained(arguments: argparse.Namespace, x: Tensor, y: Tensor, norm: str) -> nn.Module:
+    """Return a network trained on digits for a norm."""
+    return pyrobust.train(
+        arguments.architecture,
+        x,
+        y,
+        norm=NORMS[norm],
+        epsilon=RADII_OF_DIGITS[norm],
+        epochs=arguments.epochs,
+        batch_size=128,
+        validations=1,
+        gap_images=0,
+        flip=False,
+        crop_padding=1,
+        device="cpu",
+    ).model
 
 
 def compare(
