@@ -231,6 +231,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     options = parser.parse_args()
+    if BASELINE not in options.arms:
+        parser.error(f"--arms lacks '{BASELINE}', which the others are compared with")
     study = Study(options)
     study.prepare()
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in options.arms}
