@@ -175,8 +175,10 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def read_json(path: Path, made_by: str) -> Any:
-    """Read a JSON file; to look up a key that one of its objects lacks raises a UserError, too.
+def read_json(path: Path, made_by: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Looking up a key that the object, or one inside it, lacks raises a UserError, too.
 
     NaN and Infinity, which Python would read, are not JSON: comparisons with them choose nothing.
 
@@ -184,10 +186,10 @@ def read_json(path: Path, made_by: str) -> Any:
         made_by: the command that writes such a file; it is named where the file is missing.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, is not JSON, or holds something else than an object.
     """
     try:
-        return json.loads(
+        value = json.loads(
             path.read_text(encoding="utf-8"),
             object_pairs_hook=lambda pairs: _Object(pairs, path, made_by),
             parse_constant=_refuse_constant,
@@ -200,6 +202,12 @@ def read_json(path: Path, made_by: str) -> Any:
         raise UserError(
             f"{path} is not JSON ({error}): delete it and run '{made_by}' again"
         ) from error
+    if not isinstance(value, _Object):
+        raise UserError(
+            f"{path} is damaged (it holds a {type(value).__name__}, expected an object): delete it "
+            f"and run '{made_by}' again"
+        )
+    return value
 
 
 @contextmanager

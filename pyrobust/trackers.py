@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 from pyrobust.errors import EXIT_RESUMABLE, UserError
-from pyrobust.files import described_by, read_json, write_json
+from pyrobust.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -147,9 +147,10 @@ def _run_ids(folder: Path, names: Sequence[TrackerName], new: bool) -> dict[str,
     """Return one id per remote tracker, kept in the folder so that a resumed run finds its own."""
     remote = [name for name in names if name != "tensorboard"]
     path = folder / _RUN_IDS
-    kept = read_json(path, "pyrobust train") if path.is_file() and not new else {}
-    with described_by(path, "pyrobust train"):
-        ids = {**kept, **{name: uuid.uuid4().hex for name in remote if name not in kept}}
+    kept: dict[str, str] = {}
+    if path.is_file() and not new:
+        kept = read_json(path, "pyrobust train")
+    ids = kept | {str(name): uuid.uuid4().hex for name in remote if name not in kept}
     if remote:
         write_json(path, ids)
     return ids

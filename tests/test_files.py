@@ -98,6 +98,13 @@ def test_a_file_that_is_not_json_names_the_command_that_writes_it(
         read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
 
 
+@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"'])
+def test_json_that_is_no_object_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text(content)
+    with pytest.raises(UserError, match=r"expected an object\): delete it and run 'pyrobust data"):
+        read_json(tmp_path / "dataset.json", made_by="pyrobust dataset")
+
+
 HOLDER = (
     "import sys, time; from pathlib import Path; from pyrobust.files import exclusive\n"
     "with exclusive(Path(sys.argv[1])):\n"

@@ -50,7 +50,7 @@ def read_index(path: Path, form: str, version: int, made_by: str, what: str) -> 
         UserError: it is missing, or is an index of something else or of another version.
     """
     index = read_json(path, made_by)
-    if not isinstance(index, dict) or index.get("format") != form:
+    if index.get("format") != form:
         raise UserError(f"{path} is not an index of {what}; run '{made_by}' to write one")
     if index["version"] != version:
         raise UserError(

@@ -143,7 +143,7 @@ class SampleStore:
         manifest_path = path / MANIFEST
         made_by = "pyrobust dataset, sample or select"
         manifest = read_json(manifest_path, made_by)
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        if manifest.get("format") != FORMAT:
             raise UserError(f"{manifest_path} is not the manifest of a sample store")
         if (version := manifest.get("version")) != VERSION:
             raise UserError(

@@ -131,7 +131,7 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
     }
     write_json(output / RESULT, result)
     shutil.rmtree(output / STATE)
-    written: dict[str, Any] = read_json(output / RESULT, "pyrobust certify")
+    written = read_json(output / RESULT, "pyrobust certify")
     return written
 
 

@@ -107,9 +107,10 @@ def read_result(folder: Path) -> dict[str, Any]:
         UserError: it is missing, or a part of it is.
     """
     path, made_by = folder / RESULT, "pyrobust evaluate"
-    result: dict[str, Any] = read_json(path, made_by)
+    result = read_json(path, made_by)
     with described_by(path, made_by):
         list(facts_of_evaluation(result))
+        interval_of_result(result, result["clean_accuracy"])
         str(result["subject"]["network"]["sha256"])
     return result
 

@@ -99,7 +99,7 @@ def evaluate_threats(subject: Subject, output: Path, settings: ThreatsSettings) 
     }
     write_json(output / RESULT, result)
     shutil.rmtree(state)
-    written: dict[str, Any] = read_json(output / RESULT, "pyrobust threats")
+    written = read_json(output / RESULT, "pyrobust threats")
     return written
 
 

@@ -281,6 +281,6 @@ def read_generator_facts(folder: Path, description: str = GENERATOR) -> dict[str
         UserError: it is missing or damaged.
     """
     facts = read_json(folder / description, MADE_BY)
-    if not isinstance(facts, dict) or "weights_sha256" not in facts:
+    if "weights_sha256" not in facts:
         raise UserError(f"{folder / description} does not describe a generator")
     return facts

@@ -91,7 +91,7 @@ def _training_settings(training: Path, digest: str) -> dict[str, Any]:
         UserError: `training` is not the record of a run, or lies next to other weights.
     """
     record, weights = read_json(training, "pyrobust train"), training.parent / WEIGHTS
-    if not isinstance(record, dict) or "settings" not in record:
+    if "settings" not in record:
         raise UserError(f"{training} is not a record of a training: name its training.json")
     found = sha256_of(weights) if weights.is_file() else None
     if found != digest:

@@ -69,7 +69,7 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
 
 def _read(path: Path) -> tuple[Path, Record, Record]:
     record = read_json(path, f"snakemake {path}")
-    if not isinstance(record, dict) or "robust_accuracy" not in record:
+    if "robust_accuracy" not in record:
         raise UserError(
             f"{path} is not the record of an experiment; expected results/<experiment>.json"
         )

@@ -11,7 +11,8 @@ from pyrobust.config.evaluation import EvaluationSettings
 from pyrobust.config.experiment import REPORTED_SECTIONS, ExperimentSettings, entry_model
 from pyrobust.config.report import GeneratedInputs, ReportInputs
 from pyrobust.errors import UserError
-from pyrobust.files import read_json
+from pyrobust.evaluation.describe import interval_of_result
+from pyrobust.files import described_by, read_json
 from pyrobust.models.files import WEIGHTS
 
 Json = dict[str, Any]
@@ -139,7 +140,10 @@ def load_stages(inputs: ReportInputs) -> Stages:
             evaluated.
     """
     runs = [read_json(run, "pyrobust train") for run in inputs.runs]
-    seeds = [run["settings"]["seed"] for run in runs]
+    seeds = []
+    for path, run in zip(inputs.runs, runs, strict=True):
+        with described_by(path, "pyrobust train"):
+            seeds.append(int(run["settings"]["seed"]))
     if len(set(seeds)) < len(seeds):
         raise UserError(f"the runs have the seeds {seeds}; give the folder of each run once")
     baseline = None
@@ -168,8 +172,15 @@ def _generated(inputs: GeneratedInputs) -> Generated:
 
 
 def read_evaluation(index: Path) -> Evaluation:
-    """Read an `evaluation.json`."""
-    return Evaluation(index.parent, read_json(index, "pyrobust evaluate"))
+    """Read an `evaluation.json`, and check its accuracies."""
+    made_by = "pyrobust evaluate"
+    summary = read_json(index, made_by)
+    with described_by(index, made_by):
+        results = [summary, *summary["stages"], *summary["curve"]]
+        accuracies = [result["robust_accuracy"] for result in results]
+        for accuracy in (summary["clean_accuracy"], summary["worst"], *accuracies):
+            interval_of_result(summary, accuracy)
+    return Evaluation(index.parent, summary)
 
 
 def read_arm(choice: Path, evaluations: Sequence[Path]) -> Arm:
@@ -182,7 +193,8 @@ def read_arm(choice: Path, evaluations: Sequence[Path]) -> Arm:
     Raises:
         UserError: a file is missing, a run was evaluated twice, or the chosen run was not.
     """
-    chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
+    with described_by(choice, "pyrobust choose"):
+        chosen = int(read_json(choice, "pyrobust choose")["chosen_seed"])
     by_seed: dict[int, Evaluation] = {}
     for index in evaluations:
         found, seed = read_evaluation(index), _seed_of(index.parent, chosen)

@@ -44,7 +44,7 @@ def choose_run(runs: Sequence[Path], output: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the record of a run, with the values that the choice depends on."""
-    record: dict[str, Any] = read_json(path, "pyrobust train")
+    record = read_json(path, "pyrobust train")
     with described_by(path, "pyrobust train"):
         parse_settings(TrainSettings, record["settings"], path)
         float(record["validation"]["robust_accuracy"])

@@ -126,7 +126,7 @@ def _is_finished(path: Path, settings: ClassifierSettings, identity: Mapping[str
         return False
     found = read_json(path, "pyrobust train")
     advice = f"use another folder for the output, or delete {path} to train again"
-    if not isinstance(found, dict) or "settings" not in found:
+    if "settings" not in found:
         raise UserError(f"{path} is not the record of a training: {advice}")
     # Settings that an earlier version did not have had what is their default now.
     before = parse_settings(type(settings), found["settings"], path).model_dump(mode="json")

@@ -168,6 +168,25 @@ def test_rows_that_disagree_with_the_summary_are_refused(inputs: ReportInputs) -
         record_of(inputs)
 
 
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("evaluate/seed0/evaluation.json", {"worst": "x"}),
+        ("evaluate/seed0/evaluation.json", {"clean_accuracy": -1}),
+        ("evaluate/seed0/evaluation.json", {"stages": [3]}),
+        ("train/seed0/training.json", {"settings": {}}),
+        ("train/choice.json", {"chosen_seed": None}),
+    ],
+)
+def test_a_changed_result_is_named(
+    file: str, changes: dict[str, object], inputs: ReportInputs
+) -> None:
+    path = inputs.dataset.parents[1] / file
+    write_json(path, read_json(path, "") | changes)
+    with pytest.raises(UserError, match=f"{path} is damaged"):
+        load_stages(inputs)
+
+
 def test_the_small_attack_is_said_to_be_small(finished: ReportInputs) -> None:
     departures = record_of(finished)["attack_departures"]
     assert "APGD-CE runs 1×20 (restarts×steps) instead of 5×100" in departures

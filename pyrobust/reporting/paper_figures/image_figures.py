@@ -53,7 +53,7 @@ def draw_landscapes(figure: Figure, points: Sequence[Point]) -> None:
 
 
 def _landscape(point: Point) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(Path(str(point.files["landscape"])), "pyrobust landscape")
+    found = read_json(Path(str(point.files["landscape"])), "pyrobust landscape")
     return found
 
 
