@@ -35,7 +35,7 @@ def attack_chart(scores: dict[str, Any], labeller: dict[str, Any]) -> str:
             axes.hlines(rows, low, high, colors=colour, lw=2.2)
             axes.plot(values, rows, marker, color=colour, markersize=4.5, label=label)
         _label_rows(axes, names)
-        axes.set_xlabel("accuracy left, 95% interval")
+        axes.set_xlabel("accuracy, 95% interval")
         figure.legend(loc="outside upper left", ncols=2)
         return as_svg(
             figure, "Accuracy after each attack stage, of the classifier and of the labeller"

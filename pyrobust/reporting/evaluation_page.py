@@ -38,7 +38,7 @@ def stage_chart(summary: Mapping[str, Any]) -> str:
         axes.invert_yaxis()
         percent_axis(axes, "x")
         axes.set_xlim(-0.02, 1.02)
-        axes.set_xlabel("accuracy left, 95% interval")
+        axes.set_xlabel("accuracy, 95% interval")
         return as_svg(figure, f"Accuracy after each attack: {headline(summary)}")
 
 

@@ -72,7 +72,7 @@ def draw_stages(figure: Figure, axes: Axes, rows: Sequence[Row]) -> None:
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    note = "accuracy left after each stage"
+    note = "accuracy after each stage"
     if any(row.get(f"paper_{stage}") is not None for row in rows for stage in stages):
         note += "; in brackets: the paper"
     axes.set_xlabel(note, loc="left")
