@@ -37,7 +37,7 @@ class DatasetSettings(Settings):
     """Training images held out for early stopping and for choosing among runs (appendix A)."""
 
     test_size: NonNegativeInt = 0
-    """Images held out as the test split if the files provide none (digits, folder, npz)."""
+    """Images held out as the test split if the files provide none."""
 
     image_size: PositiveInt | None = None
     """Height and width to which images are resized; required if the raw images differ in size."""

@@ -20,6 +20,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         node = loader.get_single_node()
         _refuse_repeated_keys(path, node, yaml)
         found = loader.construct_document(node) if node else {}
+    except FileNotFoundError as error:
+        raise UserError(
+            f"cannot read {path}: there is no such file; work in the folder that contains config/, "
+            "or name another file with --config"
+        ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(found, dict):

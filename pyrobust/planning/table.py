@@ -117,13 +117,13 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
             stage.rate.basis,
         )
     together = (hours(plan.seconds), hours(plan.wall_seconds(devices)), size_text(plan.num_bytes))
-    yield _row("together", f"{sum(stage.jobs for stage in plan.stages):,}", "", *together, "")
+    yield _row("total", f"{sum(stage.jobs for stage in plan.stages):,}", "", *together, "")
     yield (
-        f"hours: of work on one device; on {devices}: on the clock with {devices} of them at a "
-        "time, a job on one"
+        f"hours: work on one device; on {devices}: wall-clock time with {devices} devices, one per "
+        "job"
     )
     scratch = size_text(plan.scratch_bytes)
-    yield f"disk: left at the end; a stage takes up to {scratch} more until it is done"
+    yield f"disk: files that stay; while a stage runs, it needs up to {scratch} more"
     needed = plan.num_bytes + plan.scratch_bytes
     if free_bytes < needed:
         yield (
@@ -131,8 +131,8 @@ def plan_lines(plan: Plan, devices: int, free_bytes: int) -> Iterator[str]:
             "make room, or run on another disk with 'snakemake --directory FOLDER'."
         )
     yield (
-        "Operations are counted for these settings; rates were seen with small networks and are "
-        "carried over to other sizes. Expect a factor of two either way where a rate was "
+        "Operations are counted for these settings; rates were measured with small networks "
+        "and extrapolated to other sizes. Expect a factor of two either way where a rate was "
         "measured, more where it was not:"
     )
     for rate in _distinct(plan):

@@ -26,7 +26,7 @@ def test_every_rate_says_when_it_was_measured_or_that_it_was_not() -> None:
 
 def test_every_experiment_of_the_config_has_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     for name in yaml.safe_load(CONFIG.read_text())["experiments"]:
-        assert "together" in run_info(capsys, "--plan", name, "--machine", "h100")
+        assert "total" in run_info(capsys, "--plan", name, "--machine", "h100")
 
 
 def test_a_plan_states_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +84,10 @@ def test_own_rates_take_the_place_of_the_shipped_ones(
         (["--plan", "nothing"], "unknown experiment 'nothing'; choose one from .*: digits_linf"),
         (["--plan", "digits_linf", "--machine", "abacus"], "machine is 'abacus', expected one of"),
         (["--plan", "digits_linf", "--rates", "none.toml"], "none.toml is not a valid rates file"),
-        (["--plan", "digits_linf", "--config", "none.yaml"], "cannot read none.yaml"),
+        (
+            ["--plan", "digits_linf", "--config", "none.yaml"],
+            "cannot read none.yaml: there is no such file",
+        ),
         (["--plan", "digits_linf", "folder"], "info needs either a folder or --plan EXPERIMENT"),
         ([], "either a folder or --plan EXPERIMENT; give exactly one"),
     ],
