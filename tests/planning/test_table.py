@@ -34,7 +34,7 @@ def test_a_plan_states_hours_bytes_and_jobs(capsys: pytest.CaptureFixture[str]) 
     lines = run_info(capsys, *options).splitlines()
     assert (
         lines[0]
-        == "cifar10_linf on one NVIDIA H100 (80 GB) beside 2 cores, all stages from scratch"
+        == "cifar10_linf on one NVIDIA H100 (80 GB) and 2 CPU cores, all stages from scratch"
     )
     assert lines[1].split() == ["stage", "jobs", "images", "hours", "on", "16", "disk", "rate"]
     (train,) = (line for line in lines if line.startswith("train "))
@@ -51,7 +51,7 @@ def test_a_table_or_figure_has_a_plan(capsys: pytest.CaptureFixture[str], tmp_pa
     alone = run_info(capsys, *options, "--plan", "cifar10_linf").splitlines()
     (train,) = (line.split() for line in alone if line.startswith("train "))
     (line,) = run_info(capsys, *options, "--plan", "mine").splitlines()
-    assert line.startswith("mine on one NVIDIA H100 (80 GB) beside 2 cores: 3 models, ")
+    assert line.startswith("mine on one NVIDIA H100 (80 GB) and 2 CPU cores: 3 models, ")
     training = float(line.split("3 models, ")[1].split(" h of training")[0])
     assert training == pytest.approx(3 * float(train[3]), rel=0.01)
     overlay.write_text("targets: {mine: {title: Mine, show: accuracies, sweep: nowhere}}")
