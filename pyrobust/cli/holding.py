@@ -30,10 +30,21 @@ _TRACKERS = "trackers"
 
 
 def writes_folder(verb: Verb) -> Verb:
-    """Allow only one process at a time to run `verb` on its `output` folder."""
+    """Allow only one process at a time to run `verb` on its `output` folder, which is no input.
+
+    Raises:
+        UserError: the folder is also an input, whose files the output would replace.
+    """
 
     @wraps(verb)
     def run(**values: Any) -> None:
+        output = values["output"].resolve()
+        for name, value in values.items():
+            if name != "output" and isinstance(value, Path) and value.resolve() == output:
+                raise UserError(
+                    f"output is {values['output']}, which is also --{name.replace('_', '-')}: name "
+                    "another folder"
+                )
         with exclusive(values["output"]):
             verb(**values)
 

@@ -55,6 +55,17 @@ def test_folders_that_cannot_be_made_are_refused(folder: Path, output: str) -> N
     assert why is not None and ("cannot write" in why or "name too long" in why)
 
 
+@pytest.mark.parametrize("output", ["a", "../a", "link"])
+def test_an_output_that_is_also_an_input_is_refused(output: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text("{}")
+    (tmp_path / "link").symlink_to("a")
+    output = output.replace("..", f"../{tmp_path.name}")
+    mix = ("mix", "--first", "a", "--second", "b", "--share", 0.5, "--num-samples", 4)
+    why = run(tmp_path, *mix, "--output", output)
+    assert why is not None and "which is also --first: name another folder" in why
+
+
 def test_a_folder_that_always_vanishes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot write"), exclusive(Path("/proc/none")):
         pass
