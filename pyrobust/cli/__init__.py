@@ -171,7 +171,7 @@ def _run(given: dict[str, Path]) -> None:
         _refuse(str(error))
     except UserError as error:
         _refuse(str(error))
-    except (MemoryError, OSError, RuntimeError) as error:
+    except (MemoryError, OSError, OverflowError, RuntimeError) as error:
         sentence = sentence_of(error)
         if sentence is None:
             raise
@@ -188,7 +188,9 @@ def _refuse(sentence: str, status: int = 2) -> None:
 
 
 def sentence_of(error: Exception) -> str | None:
-    """Return one sentence about a lack of memory or disk space; None for other errors."""
+    """Return one sentence about a lack of memory or disk space, or a huge number; else None."""
+    if isinstance(error, OverflowError):
+        return f"a number among the options or in a file is too large ({error}); use a smaller one"
     if isinstance(error, OSError) and error.errno in _NO_FILE:
         return f"the system refuses a file: {error}; fix that and run the same command: it resumes"
     text = str(error)

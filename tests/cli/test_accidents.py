@@ -120,6 +120,7 @@ main()
         ),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory"),
         (OSError(28, "No space left on device", "a/log.jsonl"), "'a/log.jsonl'; fix that"),
+        (OverflowError("int too large to convert to C long"), "is too large (int too large"),
         (RuntimeError("shapes do not fit"), None),
         (FileNotFoundError(2, "No such file"), None),
     ],
