@@ -16,6 +16,7 @@ from pyrobust.config import parse_settings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.describe import read_result
+from pyrobust.models import ModelSpec, build_model, save_model
 
 X = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(6) % 3
@@ -41,6 +42,14 @@ EVALUATION: dict[str, Any] = {
 def test_an_argument_of_another_kind_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         pyrobust.evaluate(NETWORK, **{"images": X, "labels": Y, **EVALUATION, **arguments})
+
+
+def test_a_transcript_does_not_replace_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    spec = ModelSpec("wrn-10-1", "silu", 3, (8, 8, 1), (0.3,), (0.3,))
+    save_model(path, build_model(spec), spec)
+    with pytest.raises(UserError, match="would replace a model; use another name"):
+        pyrobust.evaluate(NETWORK, X, Y, **EVALUATION, transcript=path)
 
 
 class Evil:

@@ -16,6 +16,7 @@ from pyrobust.config import parse_epsilon, parse_settings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.transcripts.evidence import BROKEN, MISCLASSIFIED, STANDING
+from pyrobust.models.files import read_spec
 from pyrobust.tensors import read_tensors, write_tensors
 
 FORMAT = {"format": "pyrobust-transcript", "version": 1}
@@ -182,15 +183,18 @@ def _expect(name: str, value: Any, fits: bool) -> None:
 
 
 def check_transcript_name(path: Path | None) -> None:
-    """Refuse names that `pyrobust verify` would read as another kind of file.
+    """Refuse names that `pyrobust verify` would read as another kind of file, and models.
 
     Raises:
-        UserError: the name does not end in .safetensors, or is that of a folder.
+        UserError: the name does not end in .safetensors, or is that of a folder or of a model,
+            which the transcript would replace.
     """
     if path is not None and path.is_dir():
         raise UserError(f"the transcript {path} is a folder; name a file in it")
     if path is not None and path.suffix != SUFFIX:
         raise UserError(f"the transcript is {path}; use a name that ends in {SUFFIX}")
+    if path is not None and path.is_file() and read_spec(path) is not None:
+        raise UserError(f"the transcript {path} would replace a model; use another name")
 
 
 def claim_of(fate: NDArray[np.uint8]) -> dict[str, int]:
