@@ -9,10 +9,14 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from pyrobust.cli import app
+from pyrobust.config import parse_settings
+from pyrobust.config.generators import GeneratorSettings
 from pyrobust.models import ModelSpec, build_model
 from pyrobust.models.batch_norm import batch_statistics
 from pyrobust.models.build import logits_in
-from pyrobust.planning.memory import kept_bytes
+from pyrobust.planning.memory import _of_generator, kept_bytes
+from pyrobust.planning.sizes import ImageCounts
+from pyrobust.planning.work import generator_work
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,3 +82,15 @@ def test_a_plan_counts_the_memory_of_the_generator(
     (tmp_path / "float32.yaml").write_text("generators: {ddpm: {precision: float32}}")
     text = plan(capsys, "rtx-4090", "--config", str(tmp_path / "float32.yaml"))
     assert "fit-generator 7.83 GB" in text
+
+
+@pytest.mark.parametrize(("kind", "least"), [("ddpm", 0.5), ("biggan", 1.0), ("vdvae", 1.0)])
+def test_bfloat16_halves_the_memory_of_diffusion_models_alone(kind: str, least: float) -> None:
+    images = ImageCounts(50_000, 0, 0, (32, 32, 3), 10)
+
+    def sampling(precision: str) -> int:
+        settings = parse_settings(GeneratorSettings, {"type": kind, "precision": precision})
+        weights = 4 * generator_work(settings).weights
+        return _of_generator(settings, images)["sample"] - weights
+
+    assert sampling("bfloat16") == pytest.approx(least * sampling("float32"), rel=1e-6)
