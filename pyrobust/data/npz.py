@@ -99,7 +99,13 @@ def npz_blocks(path: Path, size: int = _BLOCK) -> Iterator[np.ndarray]:
 
 
 def write_npz(store: SampleStore, path: Path) -> None:
-    """Write a labelled store as one `.npz` of `image` and `label`; labels alone are held whole."""
+    """Write a labelled store as one `.npz` of `image` and `label`; labels alone are held whole.
+
+    Raises:
+        UserError: the name does not end in .npz, and may be that of a file of the store.
+    """
+    if path.suffix != ".npz":
+        raise UserError(f"output is {path}, expected a name that ends in .npz")
     labels = store.labels()
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open(_zip_info("image"), "w", force_zip64=True) as file:

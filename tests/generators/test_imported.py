@@ -238,6 +238,14 @@ def test_labels_that_number_classes_in_another_order_are_refused(
         select("condition")
 
 
+def test_an_export_replaces_no_file_of_a_store(animals):
+    manifest = animals.train.path / "manifest.json"
+    before = manifest.read_bytes()
+    with pytest.raises(UserError, match=r"expected a name that ends in \.npz"):
+        write_npz(animals.train, manifest)
+    assert manifest.read_bytes() == before
+
+
 def test_an_exported_store_comes_back(animals, tmp_path):
     (tmp_path / "files").mkdir()
     write_npz(animals.train, tmp_path / "files/export.npz")
