@@ -289,8 +289,8 @@ def _untested(count: int, correct: int) -> Check:
 
 
 def is_trusted(checks: Sequence[Check]) -> bool | None:
-    """Return whether the attack passed the self-test among `checks`; None if it could not."""
-    return next(check.passed for check in checks if check.name == PLANTED)
+    """Return whether the attack passed the self-test among `checks`; None if none was possible."""
+    return next((check.passed for check in checks if check.name == PLANTED), None)
 
 
 def warn_of_failures(checks: Sequence[Check]) -> None:

@@ -64,6 +64,7 @@ def environment() -> Environment:
     templates.globals["not_trusted"] = NOT_TRUSTED
     templates.filters.update(
         percent=wording.percent,
+        setting=wording.setting,
         interval=wording.interval,
         points=wording.points,
         points_interval=wording.points_interval,

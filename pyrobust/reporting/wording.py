@@ -54,6 +54,15 @@ def percent(fraction: float, num_images: int = 0) -> str:
     return f"{fraction:.{_decimals(num_images)}%}"
 
 
+def setting(value: object) -> str:
+    """Return the value of a setting in words; None is a number of images without a limit."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "all" if value is None else str(value)
+
+
 def interval(bounds: list[float], num_images: int = 0) -> str:
     """Return an interval of a fraction in percent, as in "57.1 to 70.4%"."""
     decimals = _decimals(num_images)
