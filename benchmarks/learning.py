@@ -98,8 +98,9 @@ def table(runs: dict[str, dict[str, Any]], machine: str) -> str:
         "",
         f"Robust accuracy of these two models, with Gaussian samples minus without, on the same "
         f"images: {100 * difference['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]. Training "
-        f"again would give other models, so this is no effect of the samples. The non-robust "
-        f"labeller keeps {first['labeller']['robust_accuracy']:.1%} under the same attack.",
+        f"again would give other models, so this difference is no evidence about the samples. The "
+        f"non-robust labeller keeps {first['labeller']['robust_accuracy']:.1%} under the same "
+        "attack.",
         "",
         "![curves](learning.svg)",
     ]

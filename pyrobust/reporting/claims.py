@@ -244,9 +244,9 @@ def overfitting(record: Record) -> str:
         )
     if found["case"] == "too_few_images":
         return (
-            f"There are too few unique images: the network fits those it has better than others. "
-            f"{gap} Validation accuracy has not fallen measurably, so the training is not too "
-            "long; more unique images, such as generated ones, can help."
+            f"The unique images seem too few: the network fits those it has better than others. "
+            f"{gap} Validation accuracy has not fallen measurably, so nothing shows that the "
+            "training is too long; more unique images, such as generated ones, can help."
         )
     return (
         f"No overfitting is measurable. {gap} Either the unique images suffice, or the network is "

@@ -3,9 +3,9 @@
 An effect of generated data is a statement about training runs: each arm has several runs that
 differ only in their seed, each run counts with its accuracy on the test images, and Welch's
 interval covers the randomness of training. It treats all runs as independent: runs of equal seed
-in both arms share their initial weights, which at most makes it wide where they go up and down
-together. The paired interval over images compares the two chosen models and holds only for these
-two, since retraining would give other models.
+in both arms share their initial weights; if that makes them rise and fall together, the interval is
+too wide, not too narrow. The paired interval over images compares the two chosen models and holds
+only for these two, since retraining would give other models.
 """
 
 from collections.abc import Sequence

@@ -325,9 +325,9 @@ def unlike_protocol(attack: Cascade, num_runs: int, cascade: Cascade) -> list[st
     """
     found = []
     if attack != cascade:
-        found.append(f"{cascade_name(attack)} (ours: {cascade_name(cascade)})")
+        found.append(f"{cascade_name(cascade)} (paper: {cascade_name(attack)})")
     if num_runs > 1:
-        found.append(f"mean of {num_runs} runs (ours: the run that validation chose)")
+        found.append(f"the run that validation chose (paper: mean of {num_runs} runs)")
     return found
 
 

@@ -98,7 +98,7 @@ def test_the_papers_number_comes_with_what_differs() -> None:
     beside = result.beside("aa_mt", 1.0, 80, "gowal21")
     text = paper({"paper": {**asdict(result), "beside": beside}})
     assert "54.44% robust accuracy under AA+MT. What differs here: 80 epochs (paper: 400); " in text
-    assert text.endswith("mean of 10 runs (ours: the run that validation chose).")
+    assert text.endswith("the run that validation chose (paper: mean of 10 runs).")
     ddpm = result_of("cifar10", "linf", "8/255", "wrn-28-10", "ddpm", 1_000_000, 0.3)
     assert ddpm is not None
     beside = ddpm.beside("aa_mt", 0.3, 400, "gowal21")

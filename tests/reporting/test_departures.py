@@ -157,7 +157,7 @@ def test_aa_mt_is_beside_aa_mt() -> None:
     assert svhn is not None
     assert svhn.robust_under("aa_mt") == (0.609, "worst")
     differs = svhn.beside("aa_mt", 0.3, 400, "gowal21")["differs"]
-    assert differs[-1] == "the lower of AA+MT and AutoAttack (ours: AA+MT)"
+    assert differs[-1] == "AA+MT (paper: the lower of AA+MT and AutoAttack)"
 
 
 def test_what_the_paper_attacked_by_aa_mt_alone_is_not_called_the_lower_of_both() -> None:
@@ -165,7 +165,7 @@ def test_what_the_paper_attacked_by_aa_mt_alone_is_not_called_the_lower_of_both(
     assert alone is not None
     beside = alone.beside("worst", 0.0, 400, "gowal21")
     assert (beside["robust_accuracy"], beside["attack"]) == (0.5843, "aa_mt")
-    assert beside["differs"] == ["AA+MT (ours: the lower of AA+MT and AutoAttack)"]
+    assert beside["differs"] == ["the lower of AA+MT and AutoAttack (paper: AA+MT)"]
 
 
 def test_a_stand_in_for_the_generator_of_tinyimagenet_is_named() -> None:

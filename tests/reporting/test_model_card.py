@@ -91,7 +91,7 @@ def test_a_card_of_a_stopped_evaluation_is_about_all_images(trained: Path, tmp_p
     low, high = (100 * bound for bound in anytime_interval(round(6 * result["worst"]), 6, 20))
     assert f"| {low:.1f} to {high:.1f} % |" in card
     assert "Measured on 6 of 20 test images under PGD-40." in card
-    assert "the intervals (confidence sequences) are of all 20. They leave" in card
+    assert "the intervals (confidence sequences) are for all 20. They leave" in card
     assert "intervals (confidence sequences)" not in _card_of(trained, tmp_path / "whole")
 
 

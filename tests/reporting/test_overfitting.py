@@ -32,7 +32,7 @@ def run(
             "too_long",
             "peaked at step 200 and then fell by 10.",
         ),
-        ([0.5, 0.6, 0.7], [0.45, 0.50, 0.55], "too_few_images", "too few unique images"),
+        ([0.5, 0.6, 0.7], [0.45, 0.50, 0.55], "too_few_images", "unique images seem too few"),
         ([0.3, 0.4, 0.45], [0.3, 0.39, 0.44], "too_small", "No overfitting is measurable"),
     ],
 )

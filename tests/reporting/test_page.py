@@ -139,7 +139,7 @@ def test_the_page_names_its_language_and_fits_a_phone(html: str) -> None:
         "no evidence about generated data",
         "No sign of it: of 200 generated images, 31.0% are nearest to a training image",
         "so it is optimistic; the second is not.",
-        "standard deviation 3.5 points\n(an interval takes three runs that differ)",
+        "standard deviation 3.5 points\n(an interval requires three runs that differ)",
         "± is the standard deviation over\n10 splits of the images",
         "Result as CSV or LaTeX",
         r"\begin{tabular}",

@@ -245,12 +245,12 @@ def test_a_number_of_a_curve_comes_with_what_differs(make_point: Any, tmp_path: 
     rows, _ = make(tmp_path, settings, points)
     assert [row["paper_differs"] for row in rows] == [
         "80 epochs (paper: 400)",
-        "80 epochs (paper: 400); mean of 10 runs (ours: the run that validation chose)",
+        "80 epochs (paper: 400); the run that validation chose (paper: mean of 10 runs)",
     ]
     # The paper's Table 2 has no AA+MT alone.
     rows, _ = make(tmp_path, {**settings, "paper": "figure8"}, [make_point(mixing_factor=1.0)])
     assert rows[0]["paper_robust_accuracy"] == "0.5683"
-    assert rows[0]["paper_differs"] == "the lower of AA+MT and AutoAttack (ours: AA+MT)"
+    assert rows[0]["paper_differs"] == "AA+MT (paper: the lower of AA+MT and AutoAttack)"
 
 
 def test_unseen_samples_have_an_interval_over_seeds(make_point: Any, tmp_path: Path) -> None:
