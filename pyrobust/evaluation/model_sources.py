@@ -112,9 +112,13 @@ _INDEXES = ("choice.json", "training.json", "labeller.json")
 def model_file(model: str) -> str:
     """Return the weights in a folder of a training, or beside its index; else `model` itself."""
     path = Path(model)
-    folder = path.parent if path.name in _INDEXES else path
-    weights = folder / WEIGHTS
-    return str(weights) if folder != path or weights.is_file() else model
+    if path.name in _INDEXES:
+        return str(path.with_name(WEIGHTS))
+    try:
+        found = (path / WEIGHTS).is_file()
+    except OSError:  # a constructor with more arguments than the name of a file may have letters
+        found = False
+    return str(path / WEIGHTS) if found else model
 
 
 def open_model(

@@ -157,7 +157,8 @@ def _constructed(spec: ModelSpec) -> nn.Module:
             f"architecture {path} is neither a subclass of nn.Module nor a function annotated to "
             "return one"
         )
-    arguments = literal_arguments(text, spec.architecture)
+    stated = literal_arguments(text, spec.architecture)
+    arguments = {key: value for key, value in stated.items() if key not in _INITIAL_WEIGHTS}
     parameters = inspect.signature(constructor).parameters.values()
     if any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in parameters):
         arguments.setdefault("num_classes", spec.num_classes)
@@ -182,7 +183,7 @@ def _makes_network(constructor: object) -> bool:
 
 
 def literal_arguments(text: str, named: str) -> dict[str, Any]:
-    """Return the keyword arguments of "key=value, ...)", those that load weights left out.
+    """Return the keyword arguments of "key=value, ...)".
 
     Raises:
         UserError: they are not literals; names `named`, the constructor with its arguments.
@@ -197,4 +198,4 @@ def literal_arguments(text: str, named: str) -> dict[str, Any]:
             f"{named} is not a constructor with arguments: write them as key=literal, such as "
             "timm.models:vit_tiny_patch16_224(img_size=32)"
         ) from error
-    return {key: value for key, value in values.items() if key not in _INITIAL_WEIGHTS}
+    return values

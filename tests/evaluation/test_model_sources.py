@@ -27,6 +27,11 @@ def torchvision_like(weights=None, **kwargs):
     return tiny(**kwargs)
 def fixed():
     return tiny(4)
+def trained(pretrained=False):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+    network[1].weight.data[:] = 0
+    network[1].bias.data[:] = 7 if pretrained else 0
+    return network
 def sized(inputs, num_classes=4):
     return nn.Sequential(nn.Flatten(), nn.Linear(inputs, num_classes))
 """
@@ -42,6 +47,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.jit.script(network).save(tmp_path / "scripted.pt")
     (tmp_path / "page.pt").write_text("<html>")
     return tmp_path
+
+
+def test_an_argument_that_loads_weights_counts(module: Path) -> None:
+    source = ModelSource("elsewhere:trained(pretrained=True)")
+    assert open_model(source, IMAGE, 4, None)(IMAGE).tolist() == [[7.0] * 4]
 
 
 @pytest.mark.parametrize("name", ["tiny", "torchvision_like", "fixed", "sized(inputs=16)"])
@@ -94,6 +104,11 @@ def test_bad_sources_are_one_sentence(
         changes = {"model": str(module / str(changes["model"])), "weights": None}
     with pytest.raises(UserError, match=message):
         open_model(replace(source, **changes), IMAGE, 4, "small")
+
+
+def test_a_constructor_may_have_many_arguments() -> None:
+    name = f"elsewhere:sized({', '.join(f'argument{i}=1' for i in range(99))})"
+    assert model_file(name) == name
 
 
 def test_networks_for_other_images_or_classes_are_refused(module: Path) -> None:
