@@ -40,7 +40,10 @@ def writes_folder(verb: Verb) -> Verb:
     def run(**values: Any) -> None:
         output = values["output"].resolve()
         for name, value in values.items():
-            if name != "output" and isinstance(value, Path) and value.resolve() == output:
+            paths = value if isinstance(value, list | tuple) else [value]
+            if name != "output" and any(
+                isinstance(path, Path) and path.resolve() == output for path in paths
+            ):
                 raise UserError(
                     f"output is {values['output']}, which is also --{name.replace('_', '-')}: name "
                     "another folder"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 import pyrobust
@@ -44,12 +45,25 @@ def test_an_argument_of_another_kind_is_refused(arguments: dict[str, Any], messa
         pyrobust.evaluate(NETWORK, **{"images": X, "labels": Y, **EVALUATION, **arguments})
 
 
-def test_a_transcript_does_not_replace_a_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_ours", [True, False])
+def test_a_transcript_does_not_replace_a_model(of_ours: bool, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     spec = ModelSpec("wrn-10-1", "silu", 3, (8, 8, 1), (0.3,), (0.3,))
-    save_model(path, build_model(spec), spec)
-    with pytest.raises(UserError, match="would replace a model; use another name"):
+    if of_ours:
+        save_model(path, build_model(spec), spec)
+    else:
+        save_file({"weight": torch.ones(2)}, path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="would replace another kind of file"):
         pyrobust.evaluate(NETWORK, X, Y, **EVALUATION, transcript=path)
+    assert path.read_bytes() == before
+
+
+def test_a_transcript_replaces_an_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "transcript.safetensors"
+    for _ in range(2):
+        pyrobust.evaluate(NETWORK, X, Y, **EVALUATION, transcript=path)
+    assert path.is_file()
 
 
 class Evil:

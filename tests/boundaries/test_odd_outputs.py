@@ -66,6 +66,19 @@ def test_an_output_that_is_also_an_input_is_refused(output: str, tmp_path: Path)
     assert why is not None and "which is also --first: name another folder" in why
 
 
+@pytest.mark.parametrize(
+    ("verb", "option"), [(("choose", "--runs", "b"), "runs"), (("features",), "store")]
+)
+def test_an_output_among_several_inputs_is_refused(
+    verb: tuple[str, ...], option: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    name, *others = verb
+    rest = ("--extractor", "inception") if name == "features" else ()
+    why = run(tmp_path, name, *others, f"--{option}", "a", *rest, "--output", "a")
+    assert why is not None and f"which is also --{option}: name another folder" in why
+
+
 def test_a_folder_that_always_vanishes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot write"), exclusive(Path("/proc/none")):
         pass

@@ -16,7 +16,6 @@ from pyrobust.config import parse_epsilon, parse_settings
 from pyrobust.config.evaluation import ThreatSettings
 from pyrobust.errors import UserError
 from pyrobust.evaluation.transcripts.evidence import BROKEN, MISCLASSIFIED, STANDING
-from pyrobust.models.files import read_spec
 from pyrobust.tensors import read_tensors, write_tensors
 
 FORMAT = {"format": "pyrobust-transcript", "version": 1}
@@ -183,18 +182,29 @@ def _expect(name: str, value: Any, fits: bool) -> None:
 
 
 def check_transcript_name(path: Path | None) -> None:
-    """Refuse names that `pyrobust verify` would read as another kind of file, and models.
+    """Refuse names that `pyrobust verify` would read as another kind of file, and other files.
 
     Raises:
-        UserError: the name does not end in .safetensors, or is that of a folder or of a model,
-            which the transcript would replace.
+        UserError: the name does not end in .safetensors, or is that of a folder or of another kind
+            of file, such as a model, which the transcript would replace.
     """
     if path is not None and path.is_dir():
         raise UserError(f"the transcript {path} is a folder; name a file in it")
     if path is not None and path.suffix != SUFFIX:
         raise UserError(f"the transcript is {path}; use a name that ends in {SUFFIX}")
-    if path is not None and path.is_file() and read_spec(path) is not None:
-        raise UserError(f"the transcript {path} would replace a model; use another name")
+    if path is not None and path.is_file() and not _is_transcript(path):
+        raise UserError(
+            f"the transcript {path} would replace another kind of file; remove it or use another "
+            "name"
+        )
+
+
+def _is_transcript(path: Path) -> bool:
+    try:
+        _, facts = read_tensors(path, _MENDED_BY)
+    except UserError:
+        return False
+    return facts.get("format") == FORMAT["format"]
 
 
 def claim_of(fate: NDArray[np.uint8]) -> dict[str, int]:
