@@ -7,6 +7,7 @@ Weights can also come from a folder in `diffusers` format (`path`), such as a co
 google/ddpm-cifar10-32.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from pyrobust import ops
 from pyrobust.errors import UserError
-from pyrobust.files import read_json
 from pyrobust.generators.base import GENERATOR, Fit, GeneratorSpec
 from pyrobust.generators.diffusion.diffusion import DiffusionGenerator, DiffusionTraining
 from pyrobust.generators.diffusion.unet import load_unet
@@ -268,5 +268,10 @@ def _scheduler(folder: Path) -> dict[str, Any]:
     for place in (folder / "scheduler", folder, folder.parent / "scheduler"):
         path = place / "scheduler_config.json"
         if path.is_file():
-            return NoiseSchedule.from_config(read_json(path, "diffusers")).to_config()
+            # Not `read_json`: diffusers writes -Infinity for some samplers, which is not JSON.
+            try:
+                config = json.loads(path.read_text(encoding="utf-8"))
+                return NoiseSchedule.from_config(config).to_config()
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(f"{path} is damaged ({error!r}): get the file again") from error
     return NoiseSchedule.linear().to_config()

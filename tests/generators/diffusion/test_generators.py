@@ -199,7 +199,7 @@ def hub_folder(folder: Path, channels: int = 1) -> torch.nn.Module:
     (folder / "scheduler").mkdir()
     (folder / "scheduler/scheduler_config.json").write_text(
         '{"num_train_timesteps": 100, "beta_start": 0.001, "beta_end": 0.1, '
-        '"beta_schedule": "linear", "prediction_type": "epsilon"}'
+        '"beta_schedule": "linear", "prediction_type": "epsilon", "lambda_min_clipped": -Infinity}'
     )
     return network
 
