@@ -341,8 +341,13 @@ def check_epsilon(norm: str, epsilon: str) -> None:
         raise ValueError(f"epsilon is {epsilon}, but must be above 0")
 
 
-def check_radius(norm: str, epsilon: str, image_shape: tuple[int, int, int]) -> None:
+def check_radius(
+    norm: str, epsilon: str, image_shape: tuple[int, int, int], name: str = "epsilon"
+) -> None:
     """Require a ball that leaves out some images: radii in 0..255 are a common mistake.
+
+    Args:
+        name: of the setting.
 
     Raises:
         UserError: no two images of this shape with pixels in [0, 1] are as far apart as epsilon.
@@ -351,6 +356,6 @@ def check_radius(norm: str, epsilon: str, image_shape: tuple[int, int, int]) -> 
     widest = {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[norm]
     if parse_epsilon(epsilon) > widest:
         raise UserError(
-            f"epsilon is {epsilon}, but images of shape {image_shape} with pixels in [0, 1] are at "
+            f"{name} is {epsilon}, but images of shape {image_shape} with pixels in [0, 1] are at "
             f"most {widest:.3g} apart in {norm}; use a smaller radius, such as 128/255 for l2"
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 from pyrobust.attacks import FixedPasses
 from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
+from pyrobust.config.training import check_radius
 from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
 from pyrobust.evaluation.anytime import Limits, attack_until
@@ -172,6 +173,8 @@ def evaluate(
     if settings.autoattack:
         cascades.append(autoattack(subject.threat, subject.num_classes, settings.seed))
     threat = subject.threat_settings
+    for radius in settings.curve:
+        check_radius(threat.norm, radius, subject.images.image_shape, "a radius of curve")
     radii = Radii.of(settings, threat.norm, threat.epsilon, subject.num_classes)
     count, batches = subject.batches(settings.num_images, settings.batch_size)
     state = output / STATE

@@ -20,6 +20,7 @@ from torch import Tensor
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.attacks.threat_model import predictions
 from pyrobust.config.threats import ThreatsSettings
+from pyrobust.config.training import check_radius
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
@@ -55,6 +56,9 @@ def evaluate_threats(subject: Subject, output: Path, settings: ThreatsSettings) 
         UserError: `output` holds the result of other threats, images or another model.
     """
     started = time.monotonic()
+    for norm in BALLS:
+        if norm in settings.threats:
+            check_radius(norm, getattr(settings, norm), subject.images.image_shape, norm)
     keep_freed_memory()
     identity = {k: v for k, v in subject.identity.items() if k not in ("norm", "epsilon")}
     values = settings.model_dump(mode="json")

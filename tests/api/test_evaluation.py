@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pyrobust
 from pyrobust.attacks import ThreatModel
+from pyrobust.errors import UserError
 from tests.api.conftest import Classified
 
 QUICK = {"attack": "fast", "norm": "linf", "epsilon": "4/255"}
@@ -132,6 +133,13 @@ def test_a_killed_call_resumes_from_its_folder(
     resumed = pyrobust.evaluate(Dying(), images, labels, **QUICK, batch_size=8, output=tmp_path)
     assert resumed.rows.equals(whole.rows)
     assert whole.rows["margin"].to_pylist() == result.rows["margin"].to_pylist()
+
+
+def test_a_radius_of_a_curve_beyond_all_images_is_refused() -> None:
+    images, labels = torch.rand(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64)
+    wide = {"norm": "l2", "epsilon": 1, "curve": ["1", "9"], "device": "cpu"}
+    with pytest.raises(UserError, match=r"radius of curve is 9.* at most 8 apart in l2"):
+        pyrobust.evaluate(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), images, labels, **wide)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,12 @@ def test_the_union_counts_an_image_only_if_it_withstands_each_threat() -> None:
     assert result.summary["clean_accuracy"] == 1
 
 
+def test_a_radius_beyond_all_images_is_refused() -> None:
+    x, labels = torch.full((3, 1, 8, 8), 0.5), torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(UserError, match=r"l2 is 128, but images .* at most 8 apart in l2"):
+        pyrobust.threats(Trap(), x, labels, threats=("l2",), l2="128", device="cpu")
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("threats") / "whole"
