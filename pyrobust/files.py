@@ -225,6 +225,10 @@ def described_by(index: Path, made_by: str) -> Iterator[None]:
         ) from error
 
 
+# Errors that a later attempt may not meet, and that say nothing about the file.
+_OF_THE_SYSTEM = {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+
+
 @contextmanager
 def computed_again_if_damaged(path: Path) -> Iterator[None]:
     """Read a saved state in the block; if it is damaged, end the block with a warning.
@@ -236,6 +240,8 @@ def computed_again_if_damaged(path: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # whatever a damaged file makes its reader raise
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            raise
         reason = str(error).strip() or type(error).__name__
         logger.warning("warning: %s is damaged (%s) and is computed again", path, reason)
 

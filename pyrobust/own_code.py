@@ -14,6 +14,9 @@ _LIBRARIES = tuple(
     {_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))}
 )
 
+# Folders of installed packages outside this environment, such as those of `pip install --user`.
+_INSTALLED = {"site-packages", "dist-packages"}
+
 
 @contextmanager
 def own_code(name: str, certain: bool = True) -> Iterator[None]:
@@ -76,4 +79,6 @@ def _lines_of(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def _is_own(file: str) -> bool:
-    return not file.startswith(("<frozen", *_LIBRARIES))
+    if file.startswith("<"):  # generated code, but for what is typed
+        return file.startswith(("<stdin", "<ipython"))
+    return not file.startswith(_LIBRARIES) and _INSTALLED.isdisjoint(Path(file).parts)

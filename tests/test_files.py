@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from pyrobust.errors import BusyError, UserError
 from pyrobust.files import (
     atomic_path,
+    computed_again_if_damaged,
     exclusive,
     read_json,
     sha256_of,
@@ -192,3 +194,15 @@ def test_a_job_of_a_cluster_ends_where_another_job_works(
     busy = pytest.raises(BusyError, match="another job works in")
     with exclusive(tmp_path / "out"), busy, exclusive(tmp_path / "out"):
         raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("code", "is_damage"), [(errno.EACCES, False), (errno.EIO, False), (errno.EINVAL, True)]
+)
+def test_a_file_that_the_system_keeps_back_is_not_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int, is_damage: bool
+) -> None:
+    outcome = nullcontext() if is_damage else pytest.raises(OSError, match=os.strerror(code))
+    with outcome, computed_again_if_damaged(tmp_path / "state.npz"):
+        raise OSError(code, os.strerror(code))
+    assert ("is damaged" in caplog.text) is is_damage

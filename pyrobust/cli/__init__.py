@@ -179,6 +179,7 @@ def _run(given: dict[str, Path]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one is enough: what follows is the end
     raise Stopped
 
 

@@ -101,7 +101,7 @@ def evaluate(
     from pyrobust.evaluation.anytime import Limits
     from pyrobust.evaluation.describe import describe_result
     from pyrobust.evaluation.tracking import track_result
-    from pyrobust.files import atomic_path
+    from pyrobust.files import write_text
     from pyrobust.reporting.evaluation_page import evaluation_page
 
     limits = Limits.of(budget, until_width)
@@ -120,8 +120,7 @@ def evaluate(
         )
         if result is None:  # a share alone
             return
-        with atomic_path(output / "evaluation.html") as temporary:
-            temporary.write_text(evaluation_page(result), encoding="utf-8")
+        write_text(output / "evaluation.html", evaluation_page(result))
         track_result(result, output, names)
     for line in describe_result(result):
         print(line)

@@ -122,7 +122,7 @@ class StateFolder:
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            if lacks_memory(error):
+            if lacks_memory(error) or "CUDA error" in str(error):
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(

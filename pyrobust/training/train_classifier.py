@@ -186,7 +186,8 @@ def _logits_of_noise(network: nn.Module, spec: ModelSpec, device: torch.device) 
 def _own_names(settings: ClassifierSettings) -> str:
     """Return the names of the code that may be the user's: the network and the objective."""
     objective = settings.objective if isinstance(settings, TrainSettings) else ""
-    names = [name for name in (settings.architecture, objective) if ":" in name]
+    stated = (settings.architecture, objective)
+    names = [name.removeprefix(GIVEN) for name in stated if ":" in name]
     return " or ".join(names) or "your code"
 
 

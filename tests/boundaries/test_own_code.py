@@ -1,9 +1,12 @@
 """Errors of the user's own code: their traceback, and one line that says whose code failed."""
 
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from torch.utils.data import DataLoader
 import pyrobust
 from pyrobust.cli import main
 from pyrobust.errors import OwnCodeError
+from pyrobust.own_code import words_of
 
 X = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(24) % 2
@@ -112,12 +116,44 @@ def test_the_command_line_shows_the_users_traceback_and_one_line(
     assert files[-1][1] == "8" and not any("/pyrobust/" in file for file, _ in files), error
 
 
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("<string>", False),
+        ("<eval_with_key>.0", False),
+        ("/home/me/.local/lib/python3.12/site-packages/timm/models.py", False),
+        ("/usr/lib/python3/dist-packages/numpy/core.py", False),
+        ("<stdin>", True),
+        ("<ipython-input-3-1f>", True),
+        ("/home/me/nets.py", True),
+    ],
+)
+def test_installed_and_generated_code_is_not_the_users(file: str, own: bool) -> None:
+    code = compile("raise ValueError('no')", file, "exec")
+    with pytest.raises(ValueError, match="no") as raised:
+        exec(code)
+    assert (f"in line 1 of {file}" in words_of(raised.value)) is own
+
+
 def test_a_signal_is_no_error_of_the_users_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(folder, forward="os.kill(os.getpid(), signal.SIGTERM)")
     assert evaluate(monkeypatch) == 75
     assert "stopped by SIGTERM; the same command resumes" in capsys.readouterr().err
+
+
+def test_a_second_signal_changes_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse_twice(*values: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        refuse(*values)
+
+    refuse = pyrobust.cli._refuse
+    monkeypatch.setattr("pyrobust.cli._refuse", refuse_twice)
+    write(folder, forward="os.kill(os.getpid(), signal.SIGTERM)")
+    assert evaluate(monkeypatch) == 75
 
 
 @pytest.mark.parametrize("part", ["objective", "loss"])
