@@ -10,8 +10,9 @@ from torch import Tensor
 from pyrobust import ops
 from pyrobust.errors import UserError
 
-# Rows that matrix kernels take at once, on all processors that we know.
-_GRANULE = 16
+# Rows that matrix kernels take at once, on all processors that we know, and half as many, which
+# CPUs mostly compute alike.
+_GRANULE, _FINE_GRANULE = 16, 8
 
 # Share of a GPU's free memory that one pass may take.
 _SHARE_OF_MEMORY = 0.25
@@ -77,9 +78,9 @@ def packed_passes(
 ) -> FixedPasses:
     """Return passes whose last one is filled up as little as the network's bits allow.
 
-    Where passes of 16, 32, ... images give `x` the same logits and the same gradients, to the
-    bit, as passes of `pass_size`, the kernels sum in the same order, and an image's result
-    does not depend on the size. Otherwise every pass is padded.
+    Where passes of 16, 32, ... images (on a CPU, if possible, 8, 16, 24, ...) give `x` the same
+    logits and the same gradients, to the bit, as passes of `pass_size`, the kernels sum in the same
+    order, and an image's result does not depend on the size. Otherwise every pass is padded.
 
     A small network leaves most of a GPU idle. There, `pass_size` is doubled as long as bits stay
     the same and a pass takes a quarter of the free memory at most.
@@ -108,6 +109,8 @@ def packed_passes(
 
     if not all(map(same, range(_GRANULE, pass_size, _GRANULE))):
         return FixedPasses(logits_fn, pass_size)
+    if not free and all(map(same, range(_FINE_GRANULE, pass_size, _GRANULE))):
+        return FixedPasses(logits_fn, pass_size, min(_FINE_GRANULE, pass_size))
     size, of_memory = pass_size, pass_size * free * _SHARE_OF_MEMORY / taken
     while 2 * size <= min(most or pass_size, of_memory):
         if not all(map(same, range(size + _GRANULE, 2 * size + 1, _GRANULE))):
