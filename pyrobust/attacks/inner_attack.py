@@ -10,7 +10,7 @@ from pyrobust import ops
 from pyrobust.attacks.network_passes import LogitsFn
 from pyrobust.attacks.pgd import make_optimizer
 from pyrobust.attacks.threat_model import ThreatModel
-from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.radius import parse_epsilon
 from pyrobust.config.training import TrainSettings
 
 # Adam uses a tenth of its rate in the second half of the steps, as in the authors' code.

@@ -5,6 +5,6 @@ checks of `config/config.yaml` (`parse_config`) and of its manual (`pyrobust.con
 """
 
 from pyrobust.config.base import Settings, parse_settings
-from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.radius import parse_epsilon
 
 __all__ = ["Settings", "parse_epsilon", "parse_settings"]

@@ -16,7 +16,7 @@ from pyrobust.config.fields import (
     Precision,
     choice_or_import,
 )
-from pyrobust.config.training import check_epsilon
+from pyrobust.config.radius import check_epsilon
 from pyrobust.errors import UserError
 
 

@@ -18,9 +18,9 @@ from pyrobust.config.fields import (
     PositiveInt,
     Share,
     TrainingNorm,
-    parse_epsilon,
 )
 from pyrobust.config.generators import GeneratorSettings
+from pyrobust.config.radius import parse_epsilon
 from pyrobust.config.targets import MixtureSettings, TargetSettings
 from pyrobust.config.training import LabellerSettings, TrainSettings
 from pyrobust.config.yaml_files import read_yaml

@@ -1,7 +1,6 @@
 """Field types that several settings share."""
 
 import decimal
-import fractions
 import re
 from typing import Annotated, Any, Literal
 
@@ -124,11 +123,3 @@ PositiveInt = Annotated[int, Field(ge=1), AfterValidator(_of_64_bits)]
 NonNegativeInt = Annotated[int, Field(ge=0), AfterValidator(_of_64_bits)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
-
-
-def parse_epsilon(text: str) -> float:
-    """Return the radius in `text`, such as "8/255" or "0.03"."""
-    if "/" not in text:
-        return float(text)
-    numerator, denominator = text.split("/")
-    return float(fractions.Fraction(numerator) / int(denominator))

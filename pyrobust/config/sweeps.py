@@ -21,7 +21,7 @@ from pyrobust.config.experiment import (
     check_training,
     own_training_keys,
 )
-from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.radius import parse_epsilon
 from pyrobust.config.sweep_rows import grid_rows, read_sweep
 from pyrobust.config.targets import TargetSettings
 from pyrobust.errors import UserError

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pyrobust.config.attacks import AttackName
 from pyrobust.config.base import Settings
 from pyrobust.config.fields import Fraction, NonNegativeInt, PositiveInt, Share
-from pyrobust.config.training import check_epsilon
+from pyrobust.config.radius import check_epsilon
 
 Threat = Literal["linf", "l2", "l1", "spatial", "patch", "corruptions"]
 

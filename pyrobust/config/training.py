@@ -1,6 +1,5 @@
 """Settings of robust training and of the labeller, and the named recipes."""
 
-import math
 from typing import Any, Literal
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -18,9 +17,8 @@ from pyrobust.config.fields import (
     Precision,
     Share,
     TrainingNorm,
-    parse_epsilon,
 )
-from pyrobust.errors import UserError
+from pyrobust.config.radius import check_epsilon
 
 # What each recipe sets apart from the defaults of TrainSettings, which are those of `gowal21`.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -322,40 +320,3 @@ class LabellerSettings(Settings):
                 f"activation is {self.activation} but has no effect: {_OWN_ACTIVATION}"
             )
         return self
-
-
-def check_epsilon(norm: str, epsilon: str) -> None:
-    """Require a radius that fits the pixel range.
-
-    Raises:
-        ValueError: epsilon is zero or less, or above 1 for linf.
-    """
-    radius = parse_epsilon(epsilon)
-    if norm == "linf" and not 0 < radius <= 1:
-        value = f" = {radius:.3g}" if "/" in epsilon else ""
-        raise ValueError(
-            f"epsilon is {epsilon}{value}, but pixels are in [0, 1]: for linf, use a value above 0 "
-            "and at most 1"
-        )
-    if norm != "linf" and radius <= 0:
-        raise ValueError(f"epsilon is {epsilon}, but must be above 0")
-
-
-def check_radius(
-    norm: str, epsilon: str, image_shape: tuple[int, int, int], name: str = "epsilon"
-) -> None:
-    """Require a ball that leaves out some images: radii in 0..255 are a common mistake.
-
-    Args:
-        name: of the setting.
-
-    Raises:
-        UserError: no two images of this shape with pixels in [0, 1] are as far apart as epsilon.
-    """
-    values = math.prod(image_shape)
-    widest = {"linf": 1.0, "l2": math.sqrt(values), "l1": float(values)}[norm]
-    if parse_epsilon(epsilon) > widest:
-        raise UserError(
-            f"{name} is {epsilon}, but images of shape {image_shape} with pixels in [0, 1] are at "
-            f"most {widest:.3g} apart in {norm}; use a smaller radius, such as 128/255 for l2"
-        )

@@ -131,8 +131,7 @@ def certify(subject: Subject, output: Path, settings: CertifySettings) -> dict[s
     }
     write_json(output / RESULT, result)
     shutil.rmtree(output / STATE)
-    written = read_json(output / RESULT, "pyrobust certify")
-    return written
+    return read_json(output / RESULT, "pyrobust certify")
 
 
 class _Normalized(nn.Module):

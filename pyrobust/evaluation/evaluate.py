@@ -15,7 +15,7 @@ from torch import Tensor
 from pyrobust.attacks import FixedPasses
 from pyrobust.attacks.threat_model import NO_CLASS, is_broken
 from pyrobust.config.evaluation import EvaluationSettings
-from pyrobust.config.training import check_radius
+from pyrobust.config.radius import check_radius
 from pyrobust.cost import write_cost
 from pyrobust.errors import UserError
 from pyrobust.evaluation.anytime import Limits, attack_until

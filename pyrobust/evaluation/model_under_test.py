@@ -9,7 +9,7 @@ from torch import Tensor
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.config import parse_epsilon
 from pyrobust.config.evaluation import ThreatSettings
-from pyrobust.config.training import check_radius
+from pyrobust.config.radius import check_radius
 from pyrobust.data.store import check_labels
 from pyrobust.evaluation.labelled_images import LabelledImages, Rows
 from pyrobust.evaluation.model_sources import ModelSource, open_model

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from pyrobust.attacks import LogitsFn, ThreatModel
 from pyrobust.attacks.threat_model import predictions
+from pyrobust.config.radius import check_radius
 from pyrobust.config.threats import ThreatsSettings
-from pyrobust.config.training import check_radius
 from pyrobust.cost import write_cost
 from pyrobust.evaluation.attack_stages import Cascade, judge_and_search_passes
 from pyrobust.evaluation.cascade import CascadeRun
@@ -103,8 +103,7 @@ def evaluate_threats(subject: Subject, output: Path, settings: ThreatsSettings) 
     }
     write_json(output / RESULT, result)
     shutil.rmtree(state)
-    written = read_json(output / RESULT, "pyrobust threats")
-    return written
+    return read_json(output / RESULT, "pyrobust threats")
 
 
 def _checks(

@@ -7,8 +7,8 @@ from torch import nn
 
 from pyrobust.attacks.pgd import pgd40
 from pyrobust.attacks.threat_model import ThreatModel
-from pyrobust.config.fields import parse_epsilon
-from pyrobust.config.training import TrainSettings, check_radius
+from pyrobust.config.radius import check_radius, parse_epsilon
+from pyrobust.config.training import TrainSettings
 from pyrobust.data.store import SampleStore
 from pyrobust.models import ImageClassifier
 from pyrobust.models.spec import GIVEN, Normalization

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrobust import ops
-from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.radius import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.models import ModelSpec, batch_statistics, tracked_statistics
 from pyrobust.models.batch_norm import running_momentum

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrobust.certificates.graph_reader import graph_of
 from pyrobust.certificates.interval import Bounds, interval_bounds
-from pyrobust.config.fields import parse_epsilon
+from pyrobust.config.radius import parse_epsilon
 from pyrobust.config.training import TrainSettings
 from pyrobust.errors import UserError
 from pyrobust.models.batch_norm import recorded_statistics
