@@ -29,6 +29,7 @@ from pyrobust.cli import (
     train,
     verify,
 )
+from pyrobust.cli.holding import Verb, keeps_inputs
 from pyrobust.errors import (
     EXIT_RESUMABLE,
     BusyError,
@@ -51,39 +52,44 @@ app = typer.Typer(
     rich_markup_mode=None,  # its tables cut off the names of options at 80 columns
 )
 
-app.command("demo")(demo.demo)
-app.command("dataset")(data.dataset)
-app.command("export")(data.export)
-app.command("info")(data.info)
 
-app.command("train-labeller")(train.train_labeller)
-app.command("train")(train.train)
-app.command("choose")(train.choose)
-app.command("convert")(convert.convert)
+def _add(name: str, verb: Verb) -> None:
+    app.command(name)(keeps_inputs(verb))
 
-app.command("fit-generator")(generate.fit_generator)
-app.command("sample")(generate.sample)
-app.command("label")(generate.label)
-app.command("distances")(generate.distances)
-app.command("select")(generate.select)
-app.command("mix")(generate.mix)
 
-app.command("features")(analyse.features)
-app.command("neighbours")(analyse.neighbours)
-app.command("quality")(analyse.quality)
-app.command("augment")(analyse.augment)
+_add("demo", demo.demo)
+_add("dataset", data.dataset)
+_add("export", data.export)
+_add("info", data.info)
 
-app.command("evaluate")(evaluate.evaluate)
-app.command("threats")(threats.threats)
-app.command("certify")(certify.certify)
-app.command("landscape")(evaluate.landscape)
-app.command("verify")(verify.verify)
-app.command("robustbench")(leaderboard.robustbench)
-app.command("publish")(publish.publish)
+_add("train-labeller", train.train_labeller)
+_add("train", train.train)
+_add("choose", train.choose)
+_add("convert", convert.convert)
 
-app.command("report")(report.report)
-app.command("compare")(report.compare)
-app.command("target")(report.target)
+_add("fit-generator", generate.fit_generator)
+_add("sample", generate.sample)
+_add("label", generate.label)
+_add("distances", generate.distances)
+_add("select", generate.select)
+_add("mix", generate.mix)
+
+_add("features", analyse.features)
+_add("neighbours", analyse.neighbours)
+_add("quality", analyse.quality)
+_add("augment", analyse.augment)
+
+_add("evaluate", evaluate.evaluate)
+_add("threats", threats.threats)
+_add("certify", certify.certify)
+_add("landscape", evaluate.landscape)
+_add("verify", verify.verify)
+_add("robustbench", leaderboard.robustbench)
+_add("publish", publish.publish)
+
+_add("report", report.report)
+_add("compare", report.compare)
+_add("target", report.target)
 
 # How torch and CUDA libraries report a lack of GPU memory, which mem_mb does not affect.
 _NO_GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "ALLOC_FAILED")

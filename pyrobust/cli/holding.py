@@ -29,25 +29,30 @@ _PROCESSES = "processes"
 _TRACKERS = "trackers"
 
 
-def writes_folder(verb: Verb) -> Verb:
-    """Allow only one process at a time to run `verb` on its `output` folder, which is no input.
-
-    Raises:
-        UserError: the folder is also an input, whose files the output would replace.
-    """
+def keeps_inputs(verb: Verb) -> Verb:
+    """Let `verb` refuse an `output` that is also one of its inputs, which it would replace."""
 
     @wraps(verb)
     def run(**values: Any) -> None:
-        output = values["output"].resolve()
+        output = values.get("output")
         for name, value in values.items():
             paths = value if isinstance(value, list | tuple) else [value]
-            if name != "output" and any(
-                isinstance(path, Path) and path.resolve() == output for path in paths
-            ):
+            if output is None or name == "output":
+                continue
+            if any(isinstance(path, Path) and path.resolve() == output.resolve() for path in paths):
                 raise UserError(
-                    f"output is {values['output']}, which is also --{name.replace('_', '-')}: name "
-                    "another folder"
+                    f"output is {output}, which is also {name.replace('_', '-')}: name another one"
                 )
+        verb(**values)
+
+    return run
+
+
+def writes_folder(verb: Verb) -> Verb:
+    """Allow only one process at a time to run `verb` on its `output` folder."""
+
+    @wraps(verb)
+    def run(**values: Any) -> None:
         with exclusive(values["output"]):
             verb(**values)
 

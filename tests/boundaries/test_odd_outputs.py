@@ -63,20 +63,25 @@ def test_an_output_that_is_also_an_input_is_refused(output: str, tmp_path: Path)
     output = output.replace("..", f"../{tmp_path.name}")
     mix = ("mix", "--first", "a", "--second", "b", "--share", 0.5, "--num-samples", 4)
     why = run(tmp_path, *mix, "--output", output)
-    assert why is not None and "which is also --first: name another folder" in why
+    assert why is not None and "which is also first: name another one" in why
 
 
 @pytest.mark.parametrize(
-    ("verb", "option"), [(("choose", "--runs", "b"), "runs"), (("features",), "store")]
+    ("verb", "option"),
+    [
+        (("choose", "--runs", "b"), "runs"),
+        (("features", "--extractor", "inception"), "store"),
+        (("train", "--dataset", "b"), "samples"),
+        (("fit-generator",), "dataset"),
+        (("evaluate", "--model", "m", "--norm", "linf", "--epsilon", "8/255"), "samples"),
+    ],
 )
-def test_an_output_among_several_inputs_is_refused(
+def test_every_verb_refuses_an_output_that_is_an_input(
     verb: tuple[str, ...], option: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a").mkdir()
-    name, *others = verb
-    rest = ("--extractor", "inception") if name == "features" else ()
-    why = run(tmp_path, name, *others, f"--{option}", "a", *rest, "--output", "a")
-    assert why is not None and f"which is also --{option}: name another folder" in why
+    why = run(tmp_path, *verb, f"--{option}", "a", "--output", "a")
+    assert why is not None and f"which is also {option}: name another one" in why
 
 
 def test_a_folder_that_always_vanishes_is_refused(tmp_path: Path) -> None:
