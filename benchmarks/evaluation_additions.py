@@ -26,7 +26,7 @@ from pyrobust.evaluation.evaluate import evaluate
 from pyrobust.evaluation.labelled_images import LabelledImages
 from pyrobust.evaluation.logits_model import LogitsModel
 from pyrobust.evaluation.model_under_test import Subject
-from pyrobust.evaluation.outcomes import UNBROKEN, Outcome
+from pyrobust.evaluation.outcomes import UNBROKEN
 from pyrobust.evaluation.self_test import find_planted
 from pyrobust.evaluation.threats import evaluate_threats
 from pyrobust.evaluation.transcripts.recording import Attacked, make_transcript
@@ -83,11 +83,11 @@ class Additions:
         self._cascade = main_cascade(self._settings, self._threat, num_classes)
         self._attack_seconds = timed(self._attack)[clock]
 
-    def _attack(self) -> Outcome:
+    def _attack(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             passes, load = self._passes, self._subject.load
             run = CascadeRun(passes, passes, self._threat, load, Path(folder), True)
-            return run.attack(self._cascade, range(len(self._x)), lambda _: None)
+            self._outcome = run.attack(self._cascade, range(len(self._x)), lambda _: None)
 
     def of_evaluation(self) -> dict[str, float]:
         """Return the cost of each addition to an evaluation, and the bytes of a point.
@@ -100,7 +100,7 @@ class Additions:
         rows = torch.nonzero(right)[:, 0]
         x, labels = self._x[rows], self._labels[rows]
         lowest = square(self._passes, x, labels, rows, SquareSettings(threat, 200), 0)
-        outcome = self._attack()
+        outcome = self._outcome
         attacked = Attacked(
             self._settings.attack,
             [stage.attack for stage in self._cascade.stages],

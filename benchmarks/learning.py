@@ -98,7 +98,7 @@ def table(runs: dict[str, dict[str, Any]], machine: str) -> str:
         "",
         f"Robust accuracy of these two models, with Gaussian samples minus without, on the same "
         f"images: {100 * difference['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]. Training "
-        f"again would give other models, so this difference is no evidence about the samples. The "
+        f"again would give other models, so this difference says nothing about the samples. The "
         f"non-robust labeller keeps {first['labeller']['robust_accuracy']:.1%} under the same "
         "attack.",
         "",

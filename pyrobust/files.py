@@ -172,7 +172,7 @@ class _Object(dict[str, Any]):
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_json(path: Path, made_by: str) -> dict[str, Any]:

@@ -10,7 +10,10 @@ _OVERRIDES = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def num_threads(variable: str = _OPENMP) -> int:
-    """Return OMP_NUM_THREADS, which schedulers set for each job, else the usable processors."""
+    """Return the number in a variable such as OMP_NUM_THREADS, which schedulers set for each job.
+
+    Without a number, return the usable processors.
+    """
     # OpenMP also accepts one number for each level of nested regions: 4,2.
     stated = re.match(r"\s*0*([1-9][0-9]{0,8})\s*(,|$)", os.environ.get(variable, ""))
     return int(stated[1]) if stated else len(os.sched_getaffinity(0))

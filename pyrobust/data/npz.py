@@ -140,7 +140,7 @@ def _member(path: Path, name: str) -> tuple[IO[bytes], int]:
             found = ", ".join(member.removesuffix(".npy") for member in members[:6])
             raise UserError(
                 f"{path} has no array '{name}' (its arrays: {found or 'none'}); save 'image' "
-                "(uint8, N×H×W×C) and 'label' (integers, N), each split in a file of its own"
+                "(uint8, N×H×W×C) and 'label' (integers, N), one file per split"
             )
         size = archive.getinfo(f"{name}.npy").file_size
         return archive.open(f"{name}.npy"), size

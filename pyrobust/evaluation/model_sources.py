@@ -116,7 +116,7 @@ def model_file(model: str) -> str:
         return str(path.with_name(WEIGHTS))
     try:
         found = (path / WEIGHTS).is_file()
-    except OSError:  # a constructor with more arguments than the name of a file may have letters
+    except OSError:  # a constructor call that is too long for a file name
         found = False
     return str(path / WEIGHTS) if found else model
 

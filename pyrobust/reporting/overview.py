@@ -38,11 +38,7 @@ def write_overview(records: Sequence[Path], output: Path) -> None:
     Raises:
         UserError: a record is missing or invalid.
     """
-    experiments = [_read(path) for path in records]
-    for experiment in experiments:  # each alone first, so that an error names its file
-        with described_by(experiment[0], f"snakemake {experiment[0]}"):
-            build_overview([experiment], output.parent)
-    write_text(output, build_overview(experiments, output.parent))
+    write_text(output, build_overview([_read(path) for path in records], output.parent))
 
 
 def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: Path) -> str:
@@ -68,12 +64,16 @@ def build_overview(experiments: Sequence[tuple[Path, Record, Record]], folder: P
 
 
 def _read(path: Path) -> tuple[Path, Record, Record]:
-    record = read_json(path, f"snakemake {path}")
+    made_by = f"snakemake {path}"
+    record = read_json(path, made_by)
     if "robust_accuracy" not in record:
         raise UserError(
             f"{path} is not the record of an experiment; expected results/<experiment>.json"
         )
-    return path, record, read_json(path.with_suffix(".cost.json"), f"snakemake {path}")
+    cost = read_json(path.with_suffix(".cost.json"), made_by)
+    with described_by(path, made_by):
+        _row(path, record, cost, path.parent, cascade_of([record]))
+    return path, record, cost
 
 
 def _row(path: Path, record: Record, cost: Record, folder: Path, cascade: Cascade) -> Record:

@@ -99,7 +99,7 @@ def generator_curves(log: Log) -> str:
             )
         axes.set_xlabel("step")
         figure.legend(loc="outside upper left", ncols=3)
-        return as_svg(figure, "What the training of the generator logged")
+        return as_svg(figure, "Training log of the generator")
 
 
 def _series(
