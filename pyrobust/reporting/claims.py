@@ -107,7 +107,7 @@ def effect_basis(record: Record) -> str:
         )
     fixed = "the choice of these images"
     if record["generator"] is not None:
-        fixed += ", nor another training of the generator or other samples of it"
+        fixed += ", or training the generator again and drawing other samples"
     return (
         "Difference of means over seeds with Welch's interval, which covers the randomness of "
         f"training. All runs were attacked by {attack} on the same "
@@ -189,8 +189,8 @@ def memory(record: Record) -> str:
         return f"No sign of it: {found[0].lower()}{found[1:]}. {of_both}"
     if neighbours["extractor"] == "labeller":
         of_both += (
-            " The labeller was trained on the training images, which can have this effect in its "
-            "features even without memorising."
+            " The labeller was trained on the training images, which can cause this in its "
+            "features even without memorisation."
         )
     return f"There are signs of it: {found[0].lower()}{found[1:]}. {of_both}"
 
@@ -261,8 +261,8 @@ def labeller_under_attack(record: Record) -> str:
     check = labeller["attack_check"]
     n = check["num_images"]
     found = (
-        f"The same attack leaves {percent(check['robust_accuracy'], n)} of the non-robust "
-        f"labeller, which is {percent(check['clean_accuracy'], n)} accurate on clean images"
+        f"Under the same attack, the accuracy of the non-robust labeller falls from "
+        f"{percent(check['clean_accuracy'], n)} to {percent(check['robust_accuracy'], n)}"
     )
     if check["case"] == "broken":
         return f"{found}: the attack works."

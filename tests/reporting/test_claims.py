@@ -88,7 +88,7 @@ def test_generated_data_get_no_credit_for_other_differences() -> None:
 
 def test_the_interval_of_an_effect_says_what_it_leaves_out() -> None:
     record = record_with(0.01, 0.05, 0.09)
-    assert "nor another training of the generator" in effect_basis(record)
+    assert "or training the generator again" in effect_basis(record)
     assert "generator" not in effect_basis({**record, "generator": None})
 
 
@@ -145,7 +145,7 @@ def test_memory_is_judged_by_the_interval(
     assert says in text
     assert "1% equal a training image exactly" in text or "1.0% equal" in text
     # The labeller has seen the training images, so its features are no clean witness.
-    assert ("even without memorising" in text) == (extractor == "labeller" and train > 0.4)
+    assert ("even without memorisation" in text) == (extractor == "labeller" and train > 0.4)
 
 
 @pytest.mark.parametrize(
